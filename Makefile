@@ -4,7 +4,7 @@ PYTHON ?= .venv/bin/python
 BIN := .venv/bin
 export PYTHONUNBUFFERED := 1
 .DEFAULT_GOAL := help
-.PHONY: help setup demo down test test-unit test-cluster test-component test-e2e lint type crds verify lock bench-first-light bench-env bench-synth bench-operator bench-coordinator bench-trainer bench-gpu bench-layouts bench-plan clean
+.PHONY: help setup demo down test test-unit test-cluster test-component test-e2e lint type crds verify lock bench-first-light bench-env bench-tau2 bench-synth bench-operator bench-coordinator bench-trainer bench-gpu bench-layouts bench-plan clean
 
 help: ## list the targets
 	@grep -hE '^[a-z][a-zA-Z0-9_-]*:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-20s %s\n", $$1, $$2}'
@@ -59,6 +59,12 @@ bench-first-light: setup ## run the demo job and measure it; last line is one JS
 bench-env: DATA ?= $(or $(SEA_TAU2_DATA),$(wildcard $(CURDIR)/../shared/tau2))
 bench-env: setup ## calls and resets per second of the environments (DATA=folder of tau2-bench's data); last line is one JSON object
 	@$(PYTHON) benchmarks/env.py $(if $(strip $(DATA)),--data $(DATA))
+
+# An environment of its own: its dependencies are a hundred packages that nothing else here needs.
+bench-tau2: TAU2_PYTHON ?= out/tau2/bin/python
+bench-tau2: setup ## domains, rewards and rules next to tau2-bench itself, and both speeds; last line is one JSON object
+	@[ -x $(TAU2_PYTHON) ] || { $(PYTHON) -m venv out/tau2 && out/tau2/bin/pip install -q -r requirements/tau2.in; }
+	@$(PYTHON) -W ignore benchmarks/tau2_parity.py --python $(TAU2_PYTHON) $(TAU2_ARGS)
 
 bench-synth: setup ## procedural tasks with their verification per second and domain; last line is one JSON object
 	@$(PYTHON) benchmarks/synth.py

@@ -12,7 +12,6 @@ import json
 import sys
 import time
 from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -22,6 +21,7 @@ from torch.nn import functional
 
 from sea_runtime.trainer import attention_kernels, head
 from sea_runtime.trainer.grouped_linear import grouped_linear
+from sea_runtime.trainer.row_spans import RowSpans, Span
 
 TOLERANCES = {"experts": 0.02, "attention": 0.02, "head": 0.02, "stage_logprobs": 0.05}
 """Largest difference of bf16 from FP32, relative to the largest value; of log p in nats."""
@@ -64,26 +64,25 @@ def check_experts(device: str) -> float:
 
 
 def check_attention(device: str) -> float:
-    starts = [0, 5, 133, 512]
+    """Three sequences; the last one shares its first 100 tokens with the second."""
+    spans = [Span(0, 5, 0), Span(5, 133, 5), Span(133, 512, 133, head=5, shared=100)]
     shapes = [(512, 8, 64), (512, 2, 64), (512, 2, 64)]
     inputs = [torch.randn(*shape, device=device) for shape in shapes]
-    bounds = SimpleNamespace(
-        cu_seqlens_q=torch.tensor(starts, dtype=torch.int32, device=device), max_seqlen_q=379
-    )
+    row = RowSpans(spans, torch.device(device))
     return worst(
-        lambda q, k, v: attention_kernels.packed(q, k, v, bounds, None),
-        lambda q, k, v: _dense_attention(q, k, v, starts),
+        lambda q, k, v: attention_kernels.packed(q, k, v, row, None),
+        lambda q, k, v: _dense_attention(q, k, v, spans),
         inputs,
     )
 
 
-def _dense_attention(q: Tensor, k: Tensor, v: Tensor, starts: list[int]) -> Tensor:
+def _dense_attention(q: Tensor, k: Tensor, v: Tensor, spans: list[Span]) -> Tensor:
     """The formula, with a mask over the whole row."""
-    sequence = torch.zeros(len(q), dtype=torch.int64, device=q.device)
-    sequence[starts[1:-1]] = 1
-    sequence = sequence.cumsum(0)
-    place = torch.arange(len(q), device=q.device)
-    seen = (sequence[:, None] == sequence) & (place[:, None] >= place)
+    seen = torch.zeros(len(q), len(k), dtype=torch.bool, device=q.device)
+    for span in spans:
+        own = torch.ones(span.size, span.size, dtype=torch.bool, device=q.device).tril()
+        seen[span.start : span.end, span.own : span.own + span.size] = own
+        seen[span.start : span.end, span.head : span.head + span.shared] = True
     k, v = (x.repeat_interleave(q.shape[1] // k.shape[1], dim=1) for x in (k, v))
     scores = torch.einsum("shd,thd->hst", q, k) / q.shape[2] ** 0.5
     return torch.einsum("hst,thd->shd", scores.masked_fill(~seen, -torch.inf).softmax(-1), v)

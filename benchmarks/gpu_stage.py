@@ -7,8 +7,6 @@ token: the same products as on a rank, without the sending between ranks.
 """
 
 from dataclasses import dataclass
-from types import SimpleNamespace
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +15,7 @@ from torch.utils.checkpoint import checkpoint
 
 from sea_runtime.trainer import attention_kernels, head
 from sea_runtime.trainer.grouped_linear import grouped_linear, swiglu
+from sea_runtime.trainer.row_spans import RowSpans, Span
 
 
 @dataclass(frozen=True)
@@ -81,19 +80,19 @@ class Layer(nn.Module):
         self.fc1 = weight(sizes.experts, 2 * sizes.expert_width, sizes.hidden)
         self.fc2 = weight(sizes.experts, sizes.hidden, sizes.expert_width)
 
-    def forward(self, hidden_th: Tensor, rope: tuple[Tensor, Tensor], bounds: Any) -> Tensor:
+    def forward(self, hidden_th: Tensor, rope: tuple[Tensor, Tensor], spans: RowSpans) -> Tensor:
         """[T, H] -> [T, H]."""
-        hidden_th = hidden_th + self._attention(_norm(hidden_th, self.norm1), rope, bounds)
+        hidden_th = hidden_th + self._attention(_norm(hidden_th, self.norm1), rope, spans)
         return hidden_th + self._experts(_norm(hidden_th, self.norm2))
 
-    def _attention(self, hidden_th: Tensor, rope: tuple[Tensor, Tensor], bounds: Any) -> Tensor:
+    def _attention(self, hidden_th: Tensor, rope: tuple[Tensor, Tensor], spans: RowSpans) -> Tensor:
         sizes = self.sizes
         rows = [sizes.heads * sizes.channels, *[sizes.groups * sizes.channels] * 2]
         parts = functional.linear(hidden_th, self.qkv).split(rows, dim=1)
         q, k, v = (part.view(len(hidden_th), -1, sizes.channels) for part in parts)
         q, k = _rotate(_norm(q, self.q_norm), *rope), _rotate(_norm(k, self.k_norm), *rope)
         return functional.linear(
-            attention_kernels.packed(q, k, v, bounds, None).flatten(1), self.out
+            attention_kernels.packed(q, k, v, spans, None).flatten(1), self.out
         )
 
     def _experts(self, hidden_th: Tensor) -> Tensor:
@@ -123,23 +122,23 @@ class Stage(nn.Module):
 
     def forward(self, hidden_th: Tensor, labels_t: Tensor, *, recompute: bool) -> Tensor:
         """log p of the labels, [T]; with `recompute` each layer keeps its input only."""
-        bounds = self._bounds(hidden_th)
+        spans = self._spans(hidden_th)
         rope = self._rope(hidden_th)
         for layer in self.layers:
             if recompute:
-                hidden_th = checkpoint(layer, hidden_th, rope, bounds, use_reentrant=False)
+                hidden_th = checkpoint(layer, hidden_th, rope, spans, use_reentrant=False)
             else:
-                hidden_th = layer(hidden_th, rope, bounds)
+                hidden_th = layer(hidden_th, rope, spans)
         hidden_th = _norm(hidden_th, self.norm)
         vocabulary = self.sizes.vocabulary
         return head.token_values(
             hidden_th, self.head, labels_t, 1.0, None, vocabulary, entropy=False
         )[0]
 
-    def _bounds(self, hidden_th: Tensor) -> Any:
+    def _spans(self, hidden_th: Tensor) -> RowSpans:
         length = self.sizes.tokens // self.sizes.sequences
-        starts = torch.arange(0, self.sizes.tokens + 1, length, device=hidden_th.device)
-        return SimpleNamespace(cu_seqlens_q=starts.to(torch.int32), max_seqlen_q=length)
+        starts = range(0, self.sizes.tokens, length)
+        return RowSpans([Span(a, a + length, a) for a in starts], hidden_th.device)
 
     def _rope(self, hidden_th: Tensor) -> tuple[Tensor, Tensor]:
         length, channels = self.sizes.tokens // self.sizes.sequences, self.sizes.channels

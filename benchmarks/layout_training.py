@@ -37,7 +37,7 @@ from sea_runtime.trainer.checkpoint.state import Writer
 from sea_runtime.trainer.device import device_names
 from sea_runtime.trainer.model import Model
 from sea_runtime.trainer.optimizer import AdamW, Optimizer
-from sea_runtime.trainer.packing import MicrobatchTensors
+from sea_runtime.trainer.packed_row import MicrobatchTensors
 from sea_runtime.trainer.process_groups import ControlGroup
 from sea_runtime.trainer.rl_batch import RLBatch
 from sea_runtime.trainer.sft_data import Dialogues
@@ -49,6 +49,8 @@ to this size of it: `TOLERANCE` bounds parameters that differ by a fifth of a st
 ROW_TOKENS = 100
 """Shorter than one of the dialogues, which gets a row of its own."""
 SFT_STEPS = 3
+PROMPT = 18
+"""Tokens that the first three groups' trajectories share."""
 TEMPERATURE = 0.7
 Metrics = dict[str, float]
 
@@ -93,6 +95,11 @@ def rollouts(vocabulary: int) -> RLBatch:
     """Two minibatches' worth of groups, off-policy."""
     found = dialogues(vocabulary)
     numbers = np.random.default_rng(1)
+    # Both trajectories of a group begin with its prompt, which rows share but for context ranks.
+    for index in range(0, 6, 2):
+        found.tokens[index + 1][:PROMPT] = found.tokens[index][:PROMPT]
+    for mask in found.masks[:6]:
+        mask[:PROMPT] = 0
     behavior = [numbers.normal(-6.0, 0.5, len(one)).astype(np.float32) for one in found.tokens]
     versions = [np.where(mask > 0, 0, -1).astype(np.int32) for mask in found.masks]
     return RLBatch(
@@ -136,18 +143,23 @@ def rl_step(stage: StageTrainer) -> Metrics:
     return rl._train(stage, block, rollouts(stage.model.shape.vocabulary), 0, RATE)
 
 
-def train(shape: ModelShape, place: Place, folder: Path, reference: Path | None) -> Run:
+def train(
+    shape: ModelShape, place: Place, folder: Path, reference: Path | None, *, brief: bool = False
+) -> Run:
     """Gradients of one batch, three SFT steps, one RL step with two minibatches, publishing.
 
     Args:
         reference: files of the one-process run; None makes them, in `folder`.
+        brief: a single SFT step, which is enough to show a mistake.
     """
     run = Run()
     gradients, logp = gradients_of(shape, place, folder)
     model = build(shape, place, folder)
     stage = stage_of(model)
-    # The last dialogue alone: fewer rows than replicas, and fewer tokens than 2 x context 4.
-    run.metrics = [*sft_steps(stage, SFT_STEPS), *sft_steps(stage, 1, [7]), rl_step(stage)]
+    run.metrics = sft_steps(stage, 1 if brief else SFT_STEPS)
+    if not brief:
+        # The last dialogue alone: fewer rows than replicas, and fewer tokens than 2 x context 4.
+        run.metrics += [*sft_steps(stage, 1, [7]), rl_step(stage)]
     published = dict(hf_weights.iter_published(model))
     run.published = list(published)
     if reference is None:
@@ -186,8 +198,8 @@ def gradients_of(
         return -(weight_t * logp_t).sum() / 500
 
     model.ddp.zero_grad_buffer()
-    plan = model.plan(data.tokens, range(8))
     every = [np.ones(len(one)) for one in data.tokens]
+    plan = model.plan(data.tokens, range(8), every)
     pipeline.train(model, plan, data.tokens, every, objective, lambda: None, TEMPERATURE)
     with device_names():
         finalize_model_grads([model.ddp])

@@ -16,15 +16,25 @@ from megatron.core.optimizer import OptimizerConfig
 from torch import Tensor
 
 from sea_runtime.parallel.parallel_layout import ParallelLayout
-from sea_runtime.trainer import model, optimizer, pipeline
+from sea_runtime.trainer import gpt, megatron_config, model, optimizer, pipeline
 
 Trap = contextlib.AbstractContextManager[None]
 
 
-class _UnmarkedNorm(model.Norm):
+class _UnmarkedNorm(gpt.Norm):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.weight.sequence_parallel = False
+
+
+@contextlib.contextmanager
+def _unmarked_norms() -> Iterator[None]:
+    # Of the layers, and the last one.
+    with (
+        replaced(megatron_config, "Norm", _UnmarkedNorm),
+        replaced(model, "Norm", _UnmarkedNorm),
+    ):
+        yield
 
 
 def _dividing_schedule() -> Callable[..., Any]:
@@ -71,7 +81,7 @@ def whole_experts(layout: ParallelLayout) -> ParallelLayout:
 
 TRAPS: dict[str, tuple[Callable[[], Trap], str]] = {
     "norms that aren't marked as sequence parallel": (
-        lambda: replaced(model, "Norm", _UnmarkedNorm),
+        _unmarked_norms,
         "grad_rel",
     ),
     "weights that aren't marked as tensor parallel": (

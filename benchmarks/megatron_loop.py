@@ -14,7 +14,7 @@ from torch.nn import functional
 from sea_api.v1alpha1.roles import TrainerParallelism
 from sea_api.v1alpha1.trainer_memory import Recomputation
 from sea_runtime.parallel import hf_config, parallel_layout
-from sea_runtime.trainer import model as models
+from sea_runtime.trainer import megatron_config
 
 
 class OneCall(MegatronModule):
@@ -34,7 +34,7 @@ def build(folder: Path) -> GPTModel:
     """In FP32 on the CPU, with the folder's weights."""
     shape = hf_config.load(folder)
     layout = parallel_layout.plan(TrainerParallelism(), shape, 1)
-    config = models.transformer_config(shape, layout, torch.float32, Recomputation.NONE)
+    config = megatron_config.transformer_config(shape, layout, torch.float32, Recomputation.NONE)
     spec = gpt_layer_specs.get_gpt_layer_local_spec(
         num_experts=shape.experts or None, qk_layernorm=True, normalization="RMSNorm"
     )

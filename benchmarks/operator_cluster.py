@@ -185,8 +185,9 @@ async def prepare(client: KubeClient) -> None:
     meta = {"metadata": {"name": NAMESPACE}}
     await client.create(NAMESPACES, None, {"apiVersion": "v1", "kind": "Namespace", **meta})
     for i in range(NODE_COUNT):
-        named = {"metadata": {"name": f"kwok-{i}"}}
-        await client.create(NODES, None, {"apiVersion": "v1", "kind": "Node", **named})
+        # Without a range of its own kwok logs an error about each pod that it starts there.
+        node = {"metadata": {"name": f"kwok-{i}"}, "spec": {"podCIDR": f"10.0.{i}.0/24"}}
+        await client.create(NODES, None, {"apiVersion": "v1", "kind": "Node", **node})
     keys = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x"}
     secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s3"}}
     await client.create(SECRET, NAMESPACE, {**secret, "stringData": keys})

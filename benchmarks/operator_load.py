@@ -56,8 +56,6 @@ SPEC: dict[str, Any] = {
 # kwok's nodes have no GPUs. Fewer pods than above, for 2,000 jobs of this kind.
 GPU_SPEC = {**SPEC, "trainer": {"gpusPerPod": 8}, "rollout": {"gpusPerPod": 8}, "userModel": {}}
 SILENT_SPEC = {**SPEC, "trainer": {"gpusPerPod": 0}, "userModel": {}}
-FIRST_WAITING = 160
-"""Waiting jobs next to which a first status is measured, and then at the number asked for."""
 
 
 def cpu_seconds(child: psutil.Process) -> float:
@@ -179,11 +177,10 @@ async def first_status_p99(cluster: Cluster, series: str) -> float:
     return p99(delays)
 
 
-async def add_waiting(cluster: Cluster, already: int, total: int) -> None:
-    """Jobs up to this number that wait; returns once each says what for."""
-    half = (total - already) // 2
-    gpus = [f"gpus-{i}" for i in range(already, already + half)]
-    silent = [f"silent-{i}" for i in range(already + half, total)]
+async def add_waiting(cluster: Cluster, total: int) -> None:
+    """Jobs that wait; returns once each says what for."""
+    gpus = [f"gpus-{i}" for i in range(total // 2)]
+    silent = [f"silent-{i}" for i in range(total // 2, total)]
     await create(cluster.client, gpus, GPU_SPEC)
     await create(cluster.client, silent, SILENT_SPEC)
     seen = cluster.seen
@@ -201,12 +198,8 @@ async def waiting(count: int, python: str) -> dict[str, float]:
     figures: dict[str, float] = {}
     async with started(python) as cluster:
         figures["alone"] = await first_status_p99(cluster, "alone")
-        already = 0
-        for number in sorted({min(FIRST_WAITING, count), count}):
-            await add_waiting(cluster, already, number)
-            already = number
-            name = f"next_to_{number}_waiting"
-            figures[name] = await first_status_p99(cluster, f"next-to-{number}")
+        await add_waiting(cluster, count)
+        figures[f"next_to_{count}_waiting"] = await first_status_p99(cluster, "next")
     return {key: round(value, 3) for key, value in figures.items()}
 
 

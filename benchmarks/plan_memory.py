@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import layout_ranks
+import layout_training
 import numpy as np
 import torch
 from torch import Tensor
 
 from sea_api.v1alpha1.roles import TrainerParallelism
+from sea_api.v1alpha1.stages import RLStage
 from sea_api.v1alpha1.trainer_memory import Recomputation
 from sea_runtime.parallel import parallel_layout
 from sea_runtime.parallel.hf_config import ModelShape
@@ -26,14 +28,17 @@ from sea_runtime.parallel.parallel_layout import Place
 from sea_runtime.planner import trainer_memory
 from sea_runtime.planner.trainer_memory import TrainerSetup
 from sea_runtime.trainer import model as models
-from sea_runtime.trainer import pipeline
+from sea_runtime.trainer import pipeline, rl
 from sea_runtime.trainer.model import Model
 from sea_runtime.trainer.optimizer import Optimizer
-from sea_runtime.trainer.packing import MicrobatchTensors
+from sea_runtime.trainer.packed_row import MicrobatchTensors
+from sea_runtime.trainer.rl_batch import RLBatch
+from sea_runtime.trainer.stage_trainer import StageTrainer
 
 ROW_TOKENS = 2048
 ROWS = 3
-"""Rows per data-parallel rank: more than a pipeline of two keeps."""
+"""Rows per data-parallel rank of an SFT step: more than a pipeline of two keeps."""
+MINIBATCH_ROWS = 2
 EXPERTS = ModelShape(6, 256, 8, 2, 32, 512, 16, 4, 256, True, 4096, False, 1e4, 1e-6, ROW_TOKENS)
 DENSE = ModelShape(6, 384, 8, 2, 48, 1536, 0, 0, 0, True, 4096, True, 1e4, 1e-6, ROW_TOKENS)
 
@@ -45,6 +50,13 @@ class Case:
     world: int
     recomputation: Recomputation
     ways: dict[str, int]
+    rl: bool = False
+    """An RL step: proximal log-probabilities, then two minibatches; otherwise an SFT step."""
+
+    @property
+    def rows(self) -> int:
+        """Of an update and data-parallel rank."""
+        return MINIBATCH_ROWS if self.rl else ROWS
 
 
 NONE, SELECTIVE, FULL = Recomputation.NONE, Recomputation.SELECTIVE, Recomputation.FULL
@@ -57,6 +69,9 @@ CASES = (
     Case("experts over two", EXPERTS, 2, NONE, {"expert": 2}),
     Case("tensor 2, expert 2", EXPERTS, 2, NONE, {"tensor": 2, "expert": 2}),
     Case("pipeline 2", EXPERTS, 2, NONE, {"pipeline": 2}),
+    Case("RL, experts, one process", EXPERTS, 1, NONE, {}, rl=True),
+    Case("RL, tensor 2, expert 2", EXPERTS, 2, NONE, {"tensor": 2, "expert": 2}, rl=True),
+    Case("RL, dense, pipeline 2", DENSE, 2, NONE, {"pipeline": 2}, rl=True),
 )
 
 
@@ -93,7 +108,7 @@ def _row(case: Case) -> Row:
     layout = parallel_layout.plan(TrainerParallelism(**case.ways), case.shape, case.world)
     found: list[Held] = layout_ranks.run(layout, lambda place: _held(case, place))
     setup = TrainerSetup(
-        case.shape, layout, 4, ROW_TOKENS, ROWS, recomputation=case.recomputation, gpu=False
+        case.shape, layout, 4, ROW_TOKENS, case.rows, recomputation=case.recomputation, gpu=False
     )
     rank = max(range(case.world), key=lambda i: found[i].peak)
     items = trainer_memory.items(setup, layout.place(rank).stage)
@@ -112,23 +127,49 @@ def _held(case: Case, place: Place) -> Held:
     with torch.no_grad():
         for parameter in model.gpt.parameters():
             parameter.normal_(0.0, 0.02)
-    optimizer = Optimizer(model, 1e-4)
+    stage = layout_training.stage_of(model)
+    step = _rl_step if case.rl else _sft_step
     # The first step makes the optimizer's states and the communicators' buffers.
-    _step(model, optimizer)
+    step(stage)
     gc.collect()
     # Linux: 5 resets the peak of the resident memory to what is resident now.
     Path("/proc/self/clear_refs").write_text("5")
-    _step(model, optimizer)
-    return Held(_stored(model, optimizer), _resident("VmHWM") - before)
+    step(stage)
+    return Held(_stored(model, stage.optimizer), _resident("VmHWM") - before)
 
 
-def _step(model: Model, optimizer: Optimizer) -> None:
+def _tokens(model: Model, count: int) -> list[Any]:
+    """Sequences that fill a row each."""
     numbers = np.random.default_rng(0)
-    count = ROWS * model.layout.data
-    tokens: Any = [numbers.integers(0, model.shape.vocabulary, ROW_TOKENS) for _ in range(count)]
-    plan = model.plan(tokens, range(count))
-    optimizer.zero()
+    return [numbers.integers(0, model.shape.vocabulary, ROW_TOKENS) for _ in range(count)]
+
+
+def _rl_step(stage: StageTrainer) -> None:
+    """Every token is generated."""
+    groups = 2 * MINIBATCH_ROWS * stage.model.layout.data
+    tokens = _tokens(stage.model, groups)
+    batch = RLBatch(
+        tokens=tokens,
+        masks=[np.ones(ROW_TOKENS, np.uint8) for _ in tokens],
+        behavior=[np.full(ROW_TOKENS, -8.0, np.float32) for _ in tokens],
+        versions=[np.zeros(ROW_TOKENS, np.int32) for _ in tokens],
+        group_of=list(range(groups)),
+        advantages=[1.0] * groups,
+        groups=groups,
+        mean_reward=0.5,
+        dropped_groups=0,
+        crc32=0,
+    )
+    rl._train(stage, RLStage(minibatches=2, learning_rate=1e-4), batch, 0, 1e-4)
+
+
+def _sft_step(stage: StageTrainer) -> None:
+    model, optimizer = stage.model, stage.optimizer
+    tokens = _tokens(model, ROWS * model.layout.data)
+    count = len(tokens)
     every = [np.ones(ROW_TOKENS, np.uint8) for _ in tokens]
+    plan = model.plan(tokens, range(count), every)
+    optimizer.zero()
     pipeline.train(model, plan, tokens, every, _loss, lambda: None)
     optimizer.step(1e-4)
 

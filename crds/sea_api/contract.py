@@ -5,6 +5,7 @@ read them at start (`sea_runtime`). `tests/api/test_contract.py` fails on a lite
 anywhere else.
 """
 
+import functools
 from enum import StrEnum
 
 from sea_api.v1alpha1.names import GROUP
@@ -90,6 +91,7 @@ def synthesis_key(stage: str) -> str:
     return f"{SYNTHESIS_API_KEY}_{stage.upper().replace('-', '_')}"
 
 
+@functools.cache
 def role_label(role: Role) -> str:
     """`trainer`, `rollout`, `user`, `coordinator`."""
     return role.value.lower()

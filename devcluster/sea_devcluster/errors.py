@@ -71,8 +71,9 @@ class DemoError(DevclusterError):
 def refused_by_system(error: OSError) -> str:
     """A sentence for an error of the operating system: a full disk, another user's folder."""
     if error.filename is None:
+        words = str(error) or type(error).__name__
         return (
-            f"A connection on this machine failed ({error or type(error).__name__}); try again, "
+            f"A connection on this machine failed ({words}); try again, "
             "and if it still fails look at the logs (`python -m sea_devcluster logs --help`)."
         )
     return (

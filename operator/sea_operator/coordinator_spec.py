@@ -3,16 +3,21 @@
 Its digest says whether it is news: the coordinator reports the digest of the one that it has.
 """
 
+import functools
 import hashlib
 from collections.abc import Mapping
 
 import orjson
 
+from sea_api.contract import ROLES, role_label
 from sea_api.redaction import without_secret_values
 from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.pods import PodTemplate
 from sea_api.wire.coordinator_spec import CoordinatorSpec, NodeGpu
-from sea_operator.observed import Job
+from sea_operator.observed import Job, Observed, Pod, Same
+
+MAX_IMAGE = 1024
+"""Bound of an image in the CRD."""
 
 
 def run_url(job: Job, spec: Spec) -> str:
@@ -27,22 +32,46 @@ def coordinator_spec(
     stage_index: int,
     attempt: int,
     drain: bool,
+    trainer_size: int | None = None,
+    trainer_pods: int | None = None,
     gpus: Mapping[str, NodeGpu] | None = None,
     images: Mapping[str, str] | None = None,
 ) -> CoordinatorSpec:
     """The whole message; its digest covers everything but the digest."""
+    return _message(
+        Same(spec),
+        (job.name, job.uid, job.generation, run_url(job, spec)),
+        (stage_index, attempt, drain, trainer_size, trainer_pods),
+        tuple((gpus or {}).items()),
+        tuple((images or {}).items()),
+    )
+
+
+# A pass asks twice for the same one: what the coordinator should have, and what it has checked.
+@functools.lru_cache(maxsize=256)
+def _message(
+    spec: Same[Spec],
+    about: tuple[str, str, int, str],
+    now: tuple[int, int, bool, int | None, int | None],
+    gpus: tuple[tuple[str, NodeGpu], ...],
+    images: tuple[tuple[str, str], ...],
+) -> CoordinatorSpec:
+    name, uid, generation, root = about
+    stage_index, attempt, drain, trainer_size, trainer_pods = now
     undigested = CoordinatorSpec(
         digest="",
-        job=job.name,
-        uid=job.uid,
-        spec_generation=job.generation,
-        spec=_without_secrets(spec),
+        job=name,
+        uid=uid,
+        spec_generation=generation,
+        spec=_without_secrets(spec.value),
         stage_index=stage_index,
         attempt=attempt,
+        trainer_size=trainer_size,
+        trainer_pods=trainer_pods,
         drain=drain,
-        gpus=dict(gpus or {}),
-        images=dict(images or {}),
-        run_url=run_url(job, spec),
+        gpus=dict(gpus),
+        images=dict(images),
+        run_url=root,
     )
     return undigested.model_copy(update={"digest": digest(undigested)})
 
@@ -77,3 +106,29 @@ def digest(message: CoordinatorSpec) -> str:
     # Sorted keys: equal messages have equal digests, whatever the order of fields.
     content = message.model_dump(mode="json", by_alias=True, exclude={"digest"})
     return hashlib.sha256(orjson.dumps(content, option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+
+def run_images(observed: Observed) -> Mapping[str, str]:
+    """Images that really ran, by digest: what a tag meant on the day of the run.
+
+    By role: of its newest pod that runs, else what the status remembers.
+
+    Engines' workers usually have the engine's image; one of another has an entry `ROLE-worker`.
+    """
+    found = dict(observed.job.status.images or {})
+    for role in ROLES:
+        # By name where several were made in the same second: another order would be another status.
+        pods = sorted(observed.of_role(role), key=lambda pod: (pod.created, pod.name))
+        newest = next((pod for pod in reversed(pods) if pod.images), None)
+        if newest is not None:
+            found.pop(f"{role_label(role)}-worker", None)
+            found |= _images_of(role_label(role), newest)
+    return found
+
+
+def _images_of(role: str, pod: Pod) -> dict[str, str]:
+    by_container = {name: image[:MAX_IMAGE] for name, image in pod.images}
+    worker = by_container.pop("worker", None)
+    main = next(iter(by_container.values()), None)
+    found = {role: main} if main else {}
+    return found | ({f"{role}-worker": worker} if worker and main and worker != main else {})

@@ -1,22 +1,23 @@
 """The decision of a pass: from the observation to a plan. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from sea_api.contract import HASH_LABEL, RETRY_ANNOTATION, role_name
 from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.policy import Role
-from sea_operator.coordinator_spec import coordinator_spec
+from sea_operator.coordinator_spec import coordinator_spec, run_images
 from sea_operator.kube.client import POD, STATEFUL_SET
 from sea_operator.lifecycle import Context, held, known_attempt, lifecycle_of, verdict_of
 from sea_operator.observed import Blocker, Named, Object, Observed, Pod, role_of
 from sea_operator.plan import Lifecycle, Plan, Removal, Suspension
+from sea_operator.policies import escalation
 from sea_operator.policies.drift import due, outdated, strays
 from sea_operator.policies.failure_policy import Verdict
 from sea_operator.policies.failures import lost_pods
 from sea_operator.policies.prerequisites import unmet
-from sea_operator.policies.run_images import images
-from sea_operator.policies.updates import sentence_about, update
+from sea_operator.policies.updates import kept, sentence_about, update
 from sea_operator.resources.build import objects, roles, token_digest, token_secret
+from sea_operator.resources.node_avoidance import avoiding
 from sea_operator.resources.patch import PatchRefusedError
 from sea_operator.settings import Intervals, revision
 
@@ -79,17 +80,23 @@ def _plan(
         token_digest(token),
         lifecycle.secrets,
     )
+    if lifecycle.keeps_layout:
+        made = [_with_live_template(observed, child) for child in made]
     updated = update(observed, made, revision(context.images), renews=_renews(observed, lifecycle))
-    wanted = updated.children
-    _ask_again(wanted, observed, context.now)
+    nodes = escalation.avoided(lifecycle.recent_failures)
+    wanted = [
+        _avoiding(_asking_again(child, observed, context.now), nodes) for child in updated.children
+    ]
     wanted_spec = coordinator_spec(
         job,
         spec,
         stage_index=lifecycle.stage_index or 0,
         attempt=lifecycle.attempt,
+        trainer_size=lifecycle.elastic.trainer_size,
+        trainer_pods=lifecycle.elastic.trainer_pods,
         drain=lifecycle.suspension is not Suspension.NONE,
         gpus=observed.gpus,
-        images=images(observed),
+        images=run_images(observed),
     )
     # The same arguments as in `lifecycle_of`: a pod is removed only if its fence is in this status.
     lost = lost_pods(observed, context.now, context.intervals.dead_node_grace)
@@ -119,6 +126,23 @@ def _plan(
     )
 
 
+def _avoiding(child: Object, nodes: Sequence[str]) -> Object:
+    """The trainer's StatefulSet whose new pods avoid nodes, as long as others have room.
+
+    Not part of the template's own hash: pods that run stay where they are.
+    """
+    if not nodes or role_of(child["metadata"]["labels"]) is not Role.TRAINER:
+        return child
+    return avoiding(child, nodes) if "template" in child["spec"] else child
+
+
+def _with_live_template(observed: Observed, child: Object) -> Object:
+    """The trainer's StatefulSet with the pods that it has."""
+    live = observed.children.get((child["kind"], child["metadata"]["name"]))
+    is_trainer = role_of(child["metadata"]["labels"]) is Role.TRAINER
+    return kept(child, live) if live and is_trainer and "template" in child["spec"] else child
+
+
 def _renews(observed: Observed, lifecycle: Lifecycle) -> bool:
     """True if the job's pods are replaced, or made after it had none."""
     sizes = (observed.replicas(role_name(observed.job.name, role)) for role in lifecycle.replicas)
@@ -126,20 +150,18 @@ def _renews(observed: Observed, lifecycle: Lifecycle) -> bool:
     return starts or lifecycle.attempt > known_attempt(observed)
 
 
-def _ask_again(wanted: list[Object], observed: Observed, now: float) -> None:
-    """Touches the sets whose pods are refused, so that Kubernetes tries again.
+def _asking_again(child: Object, observed: Observed, now: float) -> Object:
+    """Touches a set whose pods are refused, so that Kubernetes tries again.
 
     By itself its controller does so at growing intervals, up to a quarter of an hour after a quota
     was raised.
     """
-    for child in wanted:
-        if (
-            role_of(child["metadata"]["labels"]) in observed.refusals
-            and "template" in child["spec"]
-        ):
-            period = str(int(now // REFUSED_SECONDS))
-            meta = child["metadata"]
-            meta["annotations"] = {**meta.get("annotations", {}), RETRY_ANNOTATION: period}
+    meta = child["metadata"]
+    if role_of(meta["labels"]) not in observed.refusals or "template" not in child["spec"]:
+        return child
+    period = str(int(now // REFUSED_SECONDS))
+    annotations = {**meta.get("annotations", {}), RETRY_ANNOTATION: period}
+    return {**child, "metadata": {**meta, "annotations": annotations}}
 
 
 def _is_news(observed: Observed, digest: str) -> bool:

@@ -20,6 +20,7 @@ import kopf
 
 from sea_api.v1alpha1.job import GROUP, PLURAL, VERSION
 from sea_operator.errors import KubeError, NotFoundError, RejectedError
+from sea_operator.kopf_diffs import NoDiffs, NoProgress
 from sea_operator.kube.client import JOB, KubeClient
 from sea_operator.kube.connection import configuration, for_kopf
 from sea_operator.kube.reflector import Reflector, Store
@@ -178,6 +179,8 @@ def settings() -> kopf.OperatorSettings:
     # Events of a job are written by `report`; kopf would post its own log lines as Events.
     ours.posting.enabled = False
     ours.scanning.disabled = True
+    ours.persistence.diffbase_storage = NoDiffs()
+    ours.persistence.progress_storage = NoProgress()
     # The client's limit is larger, so that normally the server ends the watch. A connection that
     # died silently (a NAT that forgot it) is noticed after 250 s at the latest.
     # Short, since kopf's sockets aren't probed: a server that vanished without a word is noticed at

@@ -7,25 +7,23 @@ from datetime import UTC, datetime
 from sea_api.contract import role_name
 from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.policy import Role
-from sea_api.v1alpha1.status import Failure, Restarts, Status
+from sea_api.v1alpha1.status import Failure, PodFailure, Restarts
 from sea_api.wire.state import Severity
-from sea_operator.coordinator_spec import coordinator_spec
+from sea_operator import sizing
 from sea_operator.observed import Blocker, Observed, Pod
 from sea_operator.plan import Lifecycle, Outcome, Suspension
 from sea_operator.policies import (
-    failed_pod,
+    elastic,
+    escalation,
     failures,
-    missing_gpus,
     phase,
     refused_pods,
     secret_rotation,
-    stage_roles,
     waiting_pods,
 )
 from sea_operator.policies.failure_policy import Verdict, judge, sentence, within
 from sea_operator.policies.phase import remembered, resumes, suspension, walk
-from sea_operator.policies.run_images import images
-from sea_operator.resources.build import gpus_of
+from sea_operator.policies.role_sizes import resized
 from sea_operator.settings import Images, Intervals
 
 
@@ -57,6 +55,8 @@ def held(observed: Observed, blocker: Blocker) -> Lifecycle:
         fenced=tuple(status.fenced or ()),
         restarts=status.restarts or Restarts(),
         last_failure=status.last_failure,
+        recent_failures=tuple(status.recent_failures),
+        elastic=elastic.remembered(observed),
     )
 
 
@@ -94,16 +94,19 @@ def lifecycle_of(
     # Status before scale-down: the outcome of the stored status counts, not the one decided now.
     # Pods that go earlier would take their last report with them if the status write failed.
     over = phase.outcome(job) is not Outcome.RUNNING
-    full = stage_roles.sizes(spec, steps.index)
-    starts = suspended is Suspension.NONE and not over
-    no_nodes = missing_gpus.blocker(observed, spec, full) if starts else None
-    checked = no_nodes is None and _is_checked(observed, spec, steps.index)
-    sizes = replicas(observed, spec, full, over=over, suspension=suspended, checked=checked)
-    if over:
-        sizes = {**sizes, **failed_pod.kept(observed, spec, context.now)}
+    sized = sizing.size(
+        observed,
+        spec,
+        steps.index,
+        context.now,
+        over=over,
+        suspension=suspended,
+        attempt_over=_is_over(observed, verdict),
+    )
     # Drain before scale-down: a new size during a drain would end the attempt whose checkpoint
     # the drain waits for.
-    another_size = not over and suspended is Suspension.NONE and resized(job.status, sizes)
+    running = not over and suspended is Suspension.NONE
+    another_size = running and resized(job.status, sized.working)
     attempt = _attempt(observed, spec, verdict, fenced, another_size=another_size)
     secrets = secret_rotation.digests(observed, spec)
     renewed, note = _renewal(
@@ -116,13 +119,14 @@ def lifecycle_of(
     if any(pod.role is Role.TRAINER for pod in renewed):
         # A trainer whose failure stalls the job would otherwise wait for an edit.
         attempt = max(attempt, known_attempt(observed) + 1)
+    recent = _recent_failures(observed, verdict, context.now)
     problem = _problem(observed)
     blocker, warning = (None, problem) if problem and problem.transient else (problem, None)
     return Lifecycle(
         blocker=blocker
-        or no_nodes
+        or sized.no_nodes
         or refused_pods.blocker(observed, spec)
-        or waiting_pods.blocker(observed),
+        or waiting_pods.never_ready(observed),
         warning=warning,
         outcome=outcome,
         failed=_why_failed(observed, verdict),
@@ -132,11 +136,15 @@ def lifecycle_of(
         fenced=fenced,
         restarts=_restarts(observed, verdict),
         last_failure=_last_failure(observed, verdict),
-        replicas=sizes,
-        checking=starts and sizes != full,
+        recent_failures=recent,
+        replicas=sized.sets,
+        working=sized.working,
+        elastic=sized.elastic,
+        keeps_layout=sized.keeps_layout,
+        checking=sized.checking,
         secrets=secrets,
         renewed=renewed,
-        note=note,
+        note=_together(note, sized.elastic.note, escalation.note(recent)),
     )
 
 
@@ -208,8 +216,19 @@ def _attempt(
         or phase.retries(observed.job)
         or not set(fenced) <= set(status.fenced or ())
         or another_size
+        or _made_room(observed)
     )
     return known_attempt(observed) + (1 if restart else 0)
+
+
+def _made_room(observed: Observed) -> bool:
+    """Whether the running attempt has ended with its checkpoint for another size."""
+    state = observed.state
+    return state is not None and state.resized_attempt == known_attempt(observed)
+
+
+def _is_over(observed: Observed, verdict: Verdict | None) -> bool:
+    return _made_room(observed) or (verdict is not None and verdict.new_attempt)
 
 
 def _restarts(observed: Observed, verdict: Verdict | None) -> Restarts:
@@ -226,6 +245,21 @@ def _restarts(observed: Observed, verdict: Verdict | None) -> Restarts:
     )
 
 
+def _recent_failures(
+    observed: Observed, verdict: Verdict | None, now: float
+) -> tuple[PodFailure, ...]:
+    before = observed.job.status.recent_failures
+    # Only what is acted on: each pass until the next attempt begins sees the same failure.
+    if verdict is None or not verdict.new_attempt or verdict.failure.role is not Role.TRAINER:
+        return tuple(escalation.recent(before, now))
+    node = next((pod.node for pod in observed.pods if pod.name == verdict.failure.pod), None)
+    return tuple(escalation.remembered(before, verdict.failure, node, now))
+
+
+def _together(*notes: str | None) -> str | None:
+    return " ".join(text for text in notes if text) or None
+
+
 def _last_failure(observed: Observed, verdict: Verdict | None) -> Failure | None:
     if verdict is None:
         return observed.job.status.last_failure
@@ -238,74 +272,3 @@ def _last_failure(observed: Observed, verdict: Verdict | None) -> Failure | None
         log=observed.logs.get(seen.pod),
         time=datetime.fromtimestamp(int(seen.time), UTC).isoformat().replace("+00:00", "Z"),
     )
-
-
-def replicas(
-    observed: Observed,
-    spec: Spec,
-    full: Mapping[Role, int],
-    *,
-    over: bool,
-    suspension: Suspension,
-    checked: bool,
-) -> Mapping[Role, int]:
-    """Pods of each role: zero once the job is over or released; none is added during a drain.
-
-    Roles with GPUs get their first pods once the coordinator has checked what they would work on.
-
-    Args:
-        full: what the stage needs.
-        checked: whether it has.
-    """
-    if over or suspension.releases:
-        return dict.fromkeys(full, 0)
-    if suspension is Suspension.DRAINING:
-        return {role: _at_most(observed, role, size) for role, size in full.items()}
-    held = {role for role in full if not checked and _has_no_gpus_yet(observed, spec, role)}
-    return {role: 0 if role in held else size for role, size in full.items()}
-
-
-def _is_checked(observed: Observed, spec: Spec, stage_index: int) -> bool:
-    """Whether data, endpoints and models of this stage, as the spec has them, are in order."""
-    state = observed.state
-    # A coordinator of another release doesn't say, and its job must start all the same.
-    if state is None or state.prepared is None:
-        return state is not None
-    if not state.prepared:
-        return False
-    # Of an edit that it hasn't got yet, or of the stage before, it says nothing.
-    asked = coordinator_spec(
-        observed.job,
-        spec,
-        stage_index=stage_index,
-        attempt=state.attempt,
-        drain=False,
-        gpus=observed.gpus,
-        images=images(observed),
-    )
-    return state.spec_digest == asked.digest
-
-
-def _has_no_gpus_yet(observed: Observed, spec: Spec, role: Role) -> bool:
-    """Whether the role needs GPUs, which would wait for a mistake to be found, and has none."""
-    return bool(gpus_of(spec, role)) and not observed.replicas(role_name(observed.job.name, role))
-
-
-def _at_most(observed: Observed, role: Role, size: int) -> int:
-    # From the live StatefulSet: a role whose set is missing gets none during a drain.
-    live = observed.replicas(role_name(observed.job.name, role))
-    return min(live or 0, size)
-
-
-def resized(status: Status, wanted: Mapping[Role, int]) -> bool:
-    """True if the trainer's replica count changed from a size other than 0.
-
-    A running attempt has a fixed number of ranks: pods that join it would wait forever. It ends
-    when its pods go, not when others come: from then on engines don't look for weights in the
-    memory of pods that are gone, and the next pods find an attempt that nobody has begun.
-    """
-    # From the status, not from the StatefulSet: a kill between scaling the set and the status write
-    # must still lead to a new attempt.
-    last = status.roles.trainer if status.roles else None
-    before, now = last.desired if last else 0, wanted.get(Role.TRAINER, 0)
-    return before not in (0, now)

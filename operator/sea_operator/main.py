@@ -21,7 +21,6 @@ from sea_operator import settings as env
 from sea_operator.cache import Cache, Key
 from sea_operator.coordinator_link import CoordinatorLink, Resolver, by_pod_ip
 from sea_operator.errors import KubeError, NoClusterError
-from sea_operator.gpu_reader import GpuReader
 from sea_operator.kopf_watch import KopfWatch
 from sea_operator.kube.client import JOB, POD, SERVICE, STATEFUL_SET, KubeClient
 from sea_operator.kube.connection import Connection
@@ -132,11 +131,10 @@ async def serve(
         # Reads only, hence unguarded: what it knows is warm when this process starts to lead.
         secrets = SecretReader(client, time.monotonic)
         refusals = RefusalReader(client, time.monotonic)
-        gpus = GpuReader(client, time.monotonic)
         link = CoordinatorLink(session, resolve)
-        nodes = NodeReader(client, time.monotonic) if settings.fixed_nodes else None
+        nodes = NodeReader(client, time.monotonic, fixed=settings.fixed_nodes)
         slots = PassSlots(settings.workers)
-        sources = Sources(guarded, cache, secrets, link, refusals, gpus, nodes, slots)
+        sources = Sources(guarded, cache, secrets, link, refusals, nodes, slots)
         gate = MayAct(reflectors, elector)
         reconciler = Reconciler(sources, settings, time.time, complete=gate.knows)
         workers = Workers(queue, reconciler, gate)

@@ -15,8 +15,7 @@ from sea_operator import parsing
 from sea_operator.cache import Cache, Key, View
 from sea_operator.coordinator_link import Answer, CoordinatorLink
 from sea_operator.errors import KubeError, NotFoundError, RejectedError, UnavailableError
-from sea_operator.gpu_reader import GpuReader
-from sea_operator.kube.client import JOB, NODE, SERVICE, STATEFUL_SET, Kind, KubeClient
+from sea_operator.kube.client import JOB, SERVICE, STATEFUL_SET, Kind, KubeClient
 from sea_operator.node_reader import NodeReader
 from sea_operator.observed import (
     Blocker,
@@ -51,9 +50,7 @@ class Sources:
     secrets: SecretReader
     link: CoordinatorLink
     refusals: RefusalReader
-    gpus: GpuReader
-    nodes: NodeReader | None = None
-    """Where no autoscaler adds nodes."""
+    nodes: NodeReader
     slots: PassSlots = field(default_factory=PassSlots)
     """Bounds the passes that talk to the API server at one time. A pass that waits for its
     coordinator holds none: one that doesn't answer keeps nobody else from being served."""
@@ -103,7 +100,7 @@ async def _read_all(sources: Sources, view: View) -> Observed:
     children, pods = Children(found), own_pods(view.pods, found, job)
     # None for a Secret that isn't ours: a stranger's token is never sent to a pod.
     token = auth.token if auth else None
-    nodes = await _dead_nodes(sources.client, pods)
+    nodes = await sources.nodes.dead(pods)
     return Observed(
         job=job,
         children=children,
@@ -117,7 +114,7 @@ async def _read_all(sources: Sources, view: View) -> Observed:
         unread_secrets=frozenset(unread),
         token_unread=bool(unread_token) and token is None,
         refusals=await _refusals(sources, job, view.children, pods),
-        gpus=await sources.gpus.kinds(job.spec) if job.spec else {},
+        gpus=await sources.nodes.kinds(job.spec) if job.spec else {},
         dead_nodes=frozenset(nodes),
         node_troubles=nodes,
         gpu_nodes=await _gpu_nodes(sources, job, children),
@@ -129,7 +126,7 @@ async def _gpu_nodes(
     sources: Sources, job: Job, children: Mapping[Named, Object]
 ) -> tuple[GPUNode, ...] | None:
     """All nodes with GPUs, while a role that needs some has no pods yet."""
-    if sources.nodes is None or job.spec is None:
+    if job.spec is None:
         return None
     needing = [role_name(job.name, role) for role in roles(job.spec) if gpus_of(job.spec, role)]
     starting = [name for name in needing if not _replicas(children.get((STATEFUL_SET.name, name)))]
@@ -258,7 +255,7 @@ async def _token(reader: SecretReader, job: Job) -> tuple[TokenSecret | None, tu
 
 
 async def _secrets(
-    reader: SecretReader, job: Job, names: dict[str, frozenset[str]]
+    reader: SecretReader, job: Job, names: Mapping[str, frozenset[str]]
 ) -> tuple[dict[str, SecretSeen], dict[str, Blocker]]:
     """The Secrets that the spec names, and why others can't be read."""
     found = await asyncio.gather(
@@ -283,28 +280,6 @@ def _unread(namespace: str, name: str, error: KubeError) -> Blocker:
     hint = "It is tried again." if transient else "Allow the operator to get it."
     message = f"Secret {namespace}/{name} can't be read: {error} {hint}"
     return Blocker("SecretUnreadable", message, transient)
-
-
-async def _dead_nodes(client: KubeClient, pods: tuple[Pod, ...]) -> dict[str, str]:
-    """Of the nodes whose pods should be gone or can't report, those that are gone or silent: what
-    is wrong with each.
-
-    Fresh, since it decides on force, and nodes aren't watched: every kubelet writes to its node
-    all the time. No other node is read. A node that can't be read isn't taken for dead; without
-    the optional ClusterRole no node can.
-    """
-    suspects = sorted(
-        {pod.node for pod in pods if pod.node and (pod.deleted is not None or pod.cut_off)}
-    )
-    nodes = await asyncio.gather(
-        *(read(client, NODE, None, name) for name in suspects), return_exceptions=True
-    )
-    found = {
-        name: parsing.node_trouble(name, node)
-        for name, node in zip(suspects, nodes, strict=True)
-        if not isinstance(node, BaseException)
-    }
-    return {name: trouble for name, trouble in found.items() if trouble}
 
 
 async def read(client: KubeClient, kind: Kind, namespace: str | None, name: str) -> Object | None:

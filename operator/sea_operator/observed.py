@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import orjson
 
@@ -19,6 +19,27 @@ from sea_api.wire.state import CoordinatorState
 Object = dict[str, Any]
 Named = tuple[str, str]
 """Kind and name of a child."""
+V = TypeVar("V")
+
+
+class Same(Generic[V]):
+    """A key of a cache: equal only for the very same value, which never changes.
+
+    A spec is parsed once per generation. To hash or compare it field by field would cost more than
+    most of what is computed from it.
+    """
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: V) -> None:
+        self.value = value  # kept: the identity of a value that is gone may be another's
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Same) and other.value is self.value
+
+    def __hash__(self) -> int:
+        return id(self.value)
+
 
 LAST_LINES = 3
 """Lines of a container's last words that a message holds."""

@@ -6,8 +6,9 @@ from enum import Enum
 from typing import Any
 
 from sea_api.v1alpha1.policy import Role
-from sea_api.v1alpha1.status import Failure, Restarts
+from sea_api.v1alpha1.status import Failure, PodFailure, Restarts
 from sea_api.wire.coordinator_spec import CoordinatorSpec
+from sea_operator.elasticity import NO_RANGES, Elasticity
 from sea_operator.kube.client import Kind
 from sea_operator.observed import Blocker, Pod
 
@@ -55,7 +56,17 @@ class Lifecycle:
     """Uids of pods on dead nodes; a new attempt makes their writes invalid."""
     restarts: Restarts = field(default_factory=Restarts)
     last_failure: Failure | None = None
+    recent_failures: tuple[PodFailure, ...] = ()
+    """Of the trainer, within a day."""
     replicas: Mapping[Role, int] = field(default_factory=dict)
+    """Pods that each role's StatefulSet asks for."""
+    working: Mapping[Role, int] = field(default_factory=dict)
+    """Pods that each role works with, of those that its StatefulSet asks for."""
+    elastic: Elasticity = NO_RANGES
+    """Sizes of the roles that have a range."""
+    keeps_layout: bool = False
+    """The trainer's pods stay as they are until the coordinator has checked an edit of their
+    layout."""
     checking: bool = False
     """Pods with GPUs wait for the coordinator's check of data, endpoints and models."""
     secrets: Mapping[Role, str] = field(default_factory=dict)

@@ -14,7 +14,7 @@ from sea_operator.apply import FAILURES, Actions, planned
 from sea_operator.cache import Key
 from sea_operator.claims import ASIDE_SECONDS, Claim, Claims
 from sea_operator.decide import SOON_SECONDS, decide
-from sea_operator.errors import ConflictError, OperatorError
+from sea_operator.errors import ConflictError, NotFoundError, OperatorError
 from sea_operator.leader import NAME
 from sea_operator.lifecycle import Context
 from sea_operator.log_keeper import LogKeeper
@@ -30,6 +30,8 @@ from sea_operator.status_writer import StatusWriter, is_recorded
 log = logging.getLogger(__name__)
 
 LOOK: Action = ("read", "job")
+DECIDING = ("Stalled", "Suspended", "Complete", "Failed")
+"""Conditions that are an input of the next pass."""
 
 
 def new_token() -> str:
@@ -118,10 +120,17 @@ class Reconciler:
             # Before the decision, whose messages name the place. Holds no slot: a kubelet that
             # doesn't answer keeps nobody else from being served.
             observed = await self._logs.with_failed(observed)
-        async with self.sources.slots.of(key[0]):
-            if claim is Claim.ANNOUNCE:
-                return await self._announce(key, observed.job)
-            return await self._act(key, observed)
+        try:
+            async with self.sources.slots.of(key[0]):
+                if claim is Claim.ANNOUNCE:
+                    return await self._announce(key, observed.job)
+                return await self._act(key, observed)
+        except NotFoundError:
+            # Of the status write, which has read the job again: it was deleted meanwhile, alone or
+            # with its namespace, and nothing is left to do.
+            if not self._is_gone(key):
+                raise
+        return await self(key)
 
     def _forget(self, key: Key) -> None:
         """There is no such job any more."""
@@ -279,6 +288,7 @@ def _is_timeless(observed: Observed, plan: Plan) -> bool:
     did = (plan.secret, *plan.applies, *plan.removals, *plan.fenced_removals, *observed.unread)
     waits = (
         plan.lifecycle.suspension is Suspension.DRAINING
+        or plan.lifecycle.elastic.timed
         or any(pod.deleted is not None for pod in observed.pods)
         or any(is_leaving(live, observed.job) for live in observed.children.values())
     )
@@ -288,6 +298,9 @@ def _is_timeless(observed: Observed, plan: Plan) -> bool:
     return ready and not waits and not keeps and not any(did)
 
 
-def _outcomes(status: Status) -> list[tuple[str, str]]:
+def _outcomes(status: Status) -> dict[str, str]:
     """What the next pass decides by; its change is worth an early look."""
-    return [(condition.type, condition.status) for condition in status.conditions]
+    # Not `Ready` and `Reconciling`, which nothing depends on. A new job has no condition yet, and
+    # all of its are False.
+    known = {condition.type: condition.status for condition in status.conditions}
+    return {kind: known.get(kind, "False") for kind in DECIDING}

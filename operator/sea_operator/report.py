@@ -6,12 +6,21 @@ from datetime import datetime
 from typing import Any
 
 from sea_api.v1alpha1.job import GROUP, KIND, VERSION
-from sea_api.v1alpha1.status import CheckpointStatus, Condition, Roles, Status
+from sea_api.v1alpha1.status import (
+    CheckpointStatus,
+    Condition,
+    ElasticRole,
+    ElasticStatus,
+    Roles,
+    Status,
+)
 from sea_api.wire.state import Fit
+from sea_operator.elasticity import GROWING
 from sea_operator.errors import KubeError
 from sea_operator.kube.client import EVENT, KubeClient
 from sea_operator.observed import Job
 from sea_operator.policies.conditions import ROUTINE
+from sea_operator.policies.escalation import avoided, note
 from sea_operator.policies.phase import condition
 from sea_operator.status import rfc3339
 
@@ -32,6 +41,7 @@ REPORTED = (
 WARNINGS = frozenset(
     {"Reconciling", "Stalled", "Failed", "FieldsIgnored", "SpecWarning", "Planned"}
 )
+ELASTIC_WARNINGS = frozenset({"PodsGivenUp", "RunsSmaller"})
 CHECKPOINT_SECONDS = 600
 """Of the clock; one Event at most is about a checkpoint of a stage in each."""
 
@@ -61,9 +71,11 @@ def between(old: Status, new: Status) -> tuple[Event, ...]:
         *_conditions(old, new),
         *_stage(old, new),
         *_scaled(old, new),
+        *_elastic(old, new),
         *_edit(old, new),
         *_rollback(old, new),
         *_attempt(old, new),
+        *_avoided(old, new),
         *_fenced(old, new),
         *_checkpoint(old, new),
         *_evaluated(old, new),
@@ -151,9 +163,46 @@ def _scaled(old: Status, new: Status) -> list[Event]:
     return [Event("Scaled", f"Pods of stage {new.stage or 'none'}: {', '.join(changed)}.")]
 
 
+def _elastic(old: Status, new: Status) -> list[Event]:
+    """What the operator did about the sizes of elastic roles, and why."""
+    if old.elastic is None or new.elastic is None:
+        return []
+    pairs = {
+        role: (getattr(old.elastic, role), getattr(new.elastic, role))
+        for role in ElasticStatus.model_fields
+    }
+    return [
+        Event(reason, f"{role.capitalize()}: {after.message}", reason in ELASTIC_WARNINGS)
+        for role, (before, after) in pairs.items()
+        if before is not None
+        and after is not None
+        and after.message
+        and (reason := _reason(before, after))
+    ]
+
+
+def _reason(before: ElasticRole, after: ElasticRole) -> str:
+    """Empty for a change that is no news, such as pods that are missing for a moment."""
+    if after.state == GROWING and before.state != GROWING:
+        return "Growing"
+    if after.asked != before.asked:
+        return "PodsGivenUp" if after.asked < before.asked else "PodsAskedFor"
+    if after.size != before.size:
+        return "RunsSmaller" if after.size < before.size else "RunsLarger"
+    return ""
+
+
 def _size(status: Status, role: str) -> int:
     counts = getattr(status.roles, role) if status.roles else None
     return counts.desired if counts else 0
+
+
+def _avoided(old: Status, new: Status) -> list[Event]:
+    """Nodes that new trainer pods avoid from now on."""
+    before, after = avoided(old.recent_failures), avoided(new.recent_failures)
+    if not set(after) - set(before):
+        return []
+    return [Event("NodeAvoided", note(new.recent_failures), True)]
 
 
 def _attempt(old: Status, new: Status) -> list[Event]:

@@ -11,13 +11,12 @@ from sea_api.contract import ROLES, role_label, role_name, selected_by
 from sea_api.v1alpha1.policy import Role
 from sea_api.v1alpha1.status import EvaluationResult, Roles, RoleStatus, Status, Throughput
 from sea_api.wire.state import CoordinatorState, StagePhase, StageState
-from sea_operator.coordinator_spec import run_url
+from sea_operator.coordinator_spec import run_images, run_url
 from sea_operator.observed import Blocker, Observed
 from sea_operator.plan import Lifecycle, Outcome, Plan
 from sea_operator.policies import waiting_pods
 from sea_operator.policies.conditions import Situation, conditions, state_of
 from sea_operator.policies.phase import failed_spec
-from sea_operator.policies.run_images import images
 from sea_operator.resources.build import full_size
 from sea_operator.spec_warnings import spec_warning
 
@@ -66,9 +65,11 @@ def compute(
             "fenced": list(lifecycle.fenced) or None,
             "restarts": lifecycle.restarts,
             "last_failure": lifecycle.last_failure,
+            "recent_failures": list(lifecycle.recent_failures),
             "roles": _roles(pods),
+            "elastic": lifecycle.elastic.status,
             "rollout_selector": _selector(job.name),
-            "images": images(observed) or None,
+            "images": run_images(observed) or None,
             **_progress(observed, lifecycle),
             **_fixed_stages(observed, lifecycle),
             **(_from_state(observed.state) if observed.state else {}),
@@ -86,8 +87,10 @@ def _pods(observed: Observed, lifecycle: Lifecycle) -> Mapping[str, tuple[int, i
     """Ready and desired pods by role; for a blocked job, the sizes that its StatefulSets have."""
     spec, job = observed.job.spec, observed.job.name
     held = {role: observed.replicas(role_name(job, role)) or 0 for role in ROLES}
-    # Empty only for a blocked job (`held`), whose StatefulSets keep what they have.
-    sizes = lifecycle.replicas or ({role: held[role] for role in full_size(spec)} if spec else {})
+    # Empty only for a blocked job (`held`), whose StatefulSets keep what they have. Spares left out
+    # here too: `resized` would take their number for another size of the trainer.
+    kept = {role: held[role] for role in full_size(spec)} if spec else {}
+    sizes = lifecycle.working or lifecycle.elastic.working(kept)
     return {role_label(role): (_ready(observed, role), size) for role, size in sizes.items()}
 
 

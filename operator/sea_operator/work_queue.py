@@ -24,6 +24,10 @@ MAX_POLLS_PER_SECOND = 300.0
 then events wait however early their turn comes. With more jobs each is polled more rarely."""
 POLL_BURST = 30.0
 """Polls that may start at once after a calm."""
+MAX_GAP_SECONDS = 1.0
+"""Least time between two passes of one key that events bring, once a storm of them goes on."""
+CALM_SECONDS = 2.0
+"""Without a pass that an event brought; the storm is over."""
 URGENT_SECONDS = 0.5
 """A pass that comes so soon acts on what the one before it did: it goes with the events."""
 
@@ -49,6 +53,15 @@ class Due:
     event: bool
 
 
+@dataclass(frozen=True)
+class _Storm:
+    """The last pass over a key that an event brought."""
+
+    started: float
+    gap: float
+    """Seconds until the next one may start."""
+
+
 @dataclass
 class WorkQueue(Generic[K]):
     """Not thread-safe: lives in one event loop. Times are of `clock`, in seconds."""
@@ -57,14 +70,15 @@ class WorkQueue(Generic[K]):
     random: Callable[[], float]
     backoff: Backoff = field(default_factory=Backoff)
     gap: float = 0.25
-    """Least time between two starts of one key: a storm of events is one pass. Pods of a job come
-    and go together, and each change of their numbers is a status write. (kube-controller-manager
-    collects a Job's pods for a second.) The first event after a calm brings a pass at once."""
+    """Time from a pass that the first event after a calm brings at once to the next one. It doubles
+    with each pass of a storm, up to `MAX_GAP_SECONDS`: pods of a job come and go together, and each
+    change of their numbers is a status write. (kube-controller-manager collects a Job's pods for a
+    second.)"""
     _due: dict[K, Due] = field(default_factory=dict)
     _events: list[tuple[float, int, K]] = field(default_factory=list)
     _polls: list[tuple[float, int, K]] = field(default_factory=list)
     _running: set[K] = field(default_factory=set)
-    _started: dict[K, float] = field(default_factory=dict)
+    _storms: dict[K, _Storm] = field(default_factory=dict)
     _failures: dict[K, int] = field(default_factory=dict)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
     _count: int = 0
@@ -74,10 +88,11 @@ class WorkQueue(Generic[K]):
 
     def add(self, key: K) -> None:
         """Something happened: wants a pass as soon as possible."""
+        now, storm = self.clock(), self._storms.get(key)
         # Counted from the last start, not from the last event: a steady
         # stream can't postpone a pass.
-        earliest = self._started.get(key, float("-inf")) + self.gap
-        self._schedule(key, Due(max(self.clock(), earliest), event=True))
+        earliest = storm.started + storm.gap if storm else now
+        self._schedule(key, Due(max(now, earliest), event=True))
 
     def done(self, key: K, after: float | None) -> None:
         """A pass succeeded; the next one is due in `after` seconds, None forgets the key."""
@@ -89,7 +104,7 @@ class WorkQueue(Generic[K]):
         self._wake(key)
         # An event during the last pass of a deleted job: a successor of the same name may exist.
         if after is None and key not in self._due:
-            self._started.pop(key, None)
+            self._storms.pop(key, None)
 
     def failed(self, key: K) -> float:
         """A pass raised; returns the delay until the next attempt."""
@@ -189,8 +204,15 @@ class WorkQueue(Generic[K]):
         event = self._due.pop(key).event
         self._in_a_row = self._in_a_row + 1 if event else 0
         now = self.clock()
-        if not event:
+        if event:
+            self._storms[key] = self._next_storm(key, now)
+        else:
             self._paced = max(self._paced, now) + 1.0 / MAX_POLLS_PER_SECOND
         self._running.add(key)
-        self._started[key] = now
         return key, event
+
+    def _next_storm(self, key: K, now: float) -> _Storm:
+        before = self._storms.get(key)
+        if before is None or now - before.started >= CALM_SECONDS:
+            return _Storm(now, self.gap)
+        return _Storm(now, min(2 * before.gap, MAX_GAP_SECONDS))

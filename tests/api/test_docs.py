@@ -34,6 +34,7 @@ _PAGES = (
     "docs/checking-a-job.md",
     "docs/data-formats.md",
     "docs/domains/airline.md",
+    "docs/elasticity.md",
     "docs/evaluation.md",
     "docs/operations.md",
     "docs/performance.md",

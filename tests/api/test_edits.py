@@ -38,6 +38,7 @@ OTHER: dict[str, tuple[Manifest, Manifest]] = {
     "model.precision": ({}, {"model": {"precision": "FP32"}}),
     "model.contextLength": ({}, {"model": {"contextLength": 65536}}),
     "model.toolFormat": ({}, {"model": {"toolFormat": "Hermes"}}),
+    "model.thinkingHistory": ({}, {"model": {"thinkingHistory": "Strip"}}),
     "managedBy": ({}, {"managedBy": "kueue.x-k8s.io/multikueue"}),
     "storage.url": ({}, {"storage": {"url": "s3://bucket/other"}}),
     "stages[].name": ({}, {"stages": [{"name": "other", "type": "SFT", "sft": {}}]}),

@@ -84,8 +84,13 @@ class Make:
         return Condition(type=kind, status=status, **values)
 
     def status(self, *conditions: Condition, **fields: Any) -> Status:
-        fields = {"observed_generation": 1, "trainer_attempt": 1, "stage": "sft", **fields}
-        return Status(conditions=list(conditions), **fields)
+        defaults = {
+            "observed_generation": 1,
+            "trainer_attempt": 1,
+            "stage": "sft",
+            "start_time": "2027-01-15T08:00:00Z",
+        }
+        return Status(conditions=list(conditions), **{**defaults, **fields})
 
     def restarts(self, *recent: float) -> Restarts:
         return Restarts(counted=len(recent), recent=[int(time) for time in recent])

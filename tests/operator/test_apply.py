@@ -9,8 +9,8 @@ from sea_operator.apply import Actions
 from sea_operator.cache import Cache
 from sea_operator.coordinator_link import CoordinatorLink
 from sea_operator.errors import ConflictError, NotFoundError
-from sea_operator.gpu_reader import GpuReader
 from sea_operator.kube.client import JOB, POD
+from sea_operator.node_reader import NodeReader
 from sea_operator.observe import Sources
 from sea_operator.plan import Lifecycle, Plan, Removal
 from sea_operator.refusal_reader import RefusalReader
@@ -70,7 +70,7 @@ async def test_the_cache_knows_what_a_deletion_left(
         SecretReader(server, lambda: 0.0),
         link,
         RefusalReader(server, lambda: 0.0),
-        GpuReader(server, lambda: 0.0),
+        NodeReader(server, lambda: 0.0),
     )
     plan = Plan(Lifecycle(), removals=(Removal(POD, NAME, "uid-p"),))
     backoff = ActionBackoff(lambda: 0.0)

@@ -5,26 +5,20 @@ import itertools
 import pytest
 
 from sea_operator.claims import ASIDE_SECONDS, CLAIM_SECONDS, RIVAL_SECONDS, Claim, Claims
+from sea_testing.hand_clock import HandClock
 
 KEY = ("n", "j")
 
 
-class Clock:
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 def test_a_job_without_a_name_or_with_ours_is_ours() -> None:
-    claims = Claims("a/x", Clock())
+    claims = Claims("a/x", HandClock())
     assert claims.judge(KEY, None) is Claim.ACT
     claims.wrote(KEY)
     assert claims.judge(KEY, "a/x") is Claim.ACT
 
 
 def test_after_a_reinstallation_elsewhere_the_job_is_taken_over_after_a_pause() -> None:
-    clock = Clock()
+    clock = HandClock()
     claims = Claims("b/x", clock)
     assert claims.judge(KEY, "a/x") is Claim.ANNOUNCE
     claims.wrote(KEY)
@@ -35,7 +29,7 @@ def test_after_a_reinstallation_elsewhere_the_job_is_taken_over_after_a_pause() 
 
 
 def test_an_announcement_that_was_not_written_is_repeated() -> None:
-    claims = Claims("b/x", Clock())
+    claims = Claims("b/x", HandClock())
     for _ in range(3):
         assert claims.judge(KEY, "a/x") is Claim.ANNOUNCE
 
@@ -43,7 +37,7 @@ def test_an_announcement_that_was_not_written_is_repeated() -> None:
 @pytest.mark.parametrize("order", list(itertools.permutations(["a/x", "b/x"])))
 def test_of_two_that_live_the_lesser_name_acts_alone(order: tuple[str, str]) -> None:
     """`order`: who was there first. Passes take turns, as they come."""
-    clock = Clock()
+    clock = HandClock()
     operators = [Claims(name, clock) for name in order]
     stored: str | None = None
     acted: list[tuple[float, str]] = []
@@ -65,7 +59,7 @@ def test_of_two_that_live_the_lesser_name_acts_alone(order: tuple[str, str]) -> 
 
 
 def test_who_stood_aside_looks_again_later() -> None:
-    clock = Clock()
+    clock = HandClock()
     claims = Claims("b/x", clock)
     claims.judge(KEY, None)
     claims.wrote(KEY)
@@ -79,7 +73,7 @@ def test_who_stood_aside_looks_again_later() -> None:
 
 
 def test_who_goes_on_names_the_other_for_as_long_as_that_claims_the_job() -> None:
-    clock = Clock()
+    clock = HandClock()
     claims = Claims("a/x", clock)
     claims.judge(KEY, None)
     claims.wrote(KEY)

@@ -1,11 +1,14 @@
 """What the operator applies is read by the API server as it was meant, whatever a message holds."""
 
 import json
+from typing import Any
 
 import pytest
 import yaml
 
-from sea_operator.kube.client import apply_body
+from sea_operator.errors import UnavailableError
+from sea_operator.kube.client import NODE, KubeClient
+from sea_operator.kube.yaml_patch import apply_body
 
 
 @pytest.mark.parametrize(
@@ -26,3 +29,17 @@ def test_body_is_the_same_in_json_and_yaml(text: str) -> None:
 
 def test_half_a_pair_is_replaced() -> None:
     assert json.loads(apply_body({"message": "a\ud83cb"})) == {"message": "a\ufffdb"}
+
+
+class Unanswered:
+    """A connection whose server takes too long."""
+
+    def request(self, *_: Any, **__: Any) -> Any:
+        raise TimeoutError
+
+
+async def test_a_timeout_is_called_by_its_name() -> None:
+    """Its own text is empty."""
+    client = KubeClient(Unanswered())  # type: ignore[arg-type]
+    with pytest.raises(UnavailableError, match=r"GET /api/v1/nodes/n: TimeoutError$"):
+        await client.get(NODE, None, "n")

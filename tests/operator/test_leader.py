@@ -22,6 +22,7 @@ from sea_operator.leader import (
     sighting,
 )
 from sea_operator.settings import LeaseTimes
+from sea_testing.hand_clock import HandClock
 
 TIMES = LeaseTimes(duration=10.0, deadline=7.0, retry=0.001)
 
@@ -103,21 +104,13 @@ class Store:
             raise UnavailableError("down")
 
 
-class Time:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> Any:
-        return self.now
-
-
 def elector(store: Any, name: Any, time: Any) -> Any:
     return Elector(store, "n", name, monotonic=time, wall=time, random=lambda: 0.5, times=TIMES)
 
 
 @pytest.fixture
 def time() -> Any:
-    return Time()
+    return HandClock()
 
 
 @pytest.fixture

@@ -17,8 +17,8 @@ from sea_operator.errors import (
     RejectedError,
     UnavailableError,
 )
-from sea_operator.gpu_reader import GpuReader
 from sea_operator.kube.client import EVENT, JOB, POD, SECRET, SERVICE, STATEFUL_SET, Kind
+from sea_operator.node_reader import NodeReader
 from sea_operator.observe import Sources
 from sea_operator.policies.last_logs import LastLog
 from sea_operator.reconcile import Reconciler
@@ -130,7 +130,7 @@ class Operator:
             SecretReader(server, lambda: 0.0),
             link,
             RefusalReader(server, lambda: 0.0),
-            GpuReader(server, lambda: 0.0),
+            NodeReader(server, lambda: 0.0),
         )
         settings = Settings(identity="test")
         self.seconds = 0.0
@@ -166,11 +166,11 @@ class Operator:
             if not self.server.writes:
                 return
 
-    def start_pod(self) -> None:
+    def start_pod(self, role: str = "trainer") -> None:
         """News that only the status reports."""
-        template = self.server.objects[STATEFUL_SET.name, "j-trainer"]["spec"]["template"]
-        owner = {"uid": self.server.objects[STATEFUL_SET.name, "j-trainer"]["metadata"]["uid"]}
-        meta = {"name": "j-trainer-0", "namespace": "n", "creationTimestamp": BORN_AT}
+        of = self.server.objects[STATEFUL_SET.name, f"j-{role}"]
+        template, owner = of["spec"]["template"], {"uid": of["metadata"]["uid"]}
+        meta = {"name": f"j-{role}-0", "namespace": "n", "creationTimestamp": BORN_AT}
         owned: dict[str, Any] = {**meta, "ownerReferences": [{**owner, "controller": True}]}
         labels = template["metadata"]["labels"]
         status = {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}
@@ -278,30 +278,52 @@ async def test_a_status_that_conflicts_brings_the_job_without_its_watch(operator
     assert operator.keys == [KEY]
 
 
-async def test_a_pods_log_is_kept_before_it_goes(operator: Operator, make: Any) -> None:
+async def test_each_roles_last_log_is_kept_before_its_pods_go(
+    operator: Operator, make: Any
+) -> None:
     """With the coordinator, which goes too, goes the way to the object store."""
     operator.link.answer = Answer(make.state())
     await operator.quiet()
-    operator.start_pod()
+    for role in ("coordinator", "trainer", "rollout", "user"):
+        operator.start_pod(role)
     operator.link.answer = Answer(make.state("sft", "rl", "eval"))
     operator.server.writes.clear()
     for _ in range(3):
         await operator.reconcile(KEY)
-    read, scaled = "log j-trainer-0/trainer", "StatefulSet j-trainer"
-    assert operator.server.writes.count(read) == 1
-    assert operator.server.writes.index(read) < operator.server.writes.index(scaled)
+    kept = (
+        "coordinator-0/coordinator",
+        "trainer-0/trainer",
+        "rollout-0/engine",
+        "rollout-0/worker",
+        "user-0/engine",
+        "user-0/worker",
+    )
+    reads = [f"log j-{one}" for one in kept]
+    assert sorted(one for one in operator.server.writes if one.startswith("log")) == sorted(reads)
+    scaled = operator.server.writes.index("StatefulSet j-coordinator")
+    assert max(map(operator.server.writes.index, reads)) < scaled
     assert operator.trainers() == 0
-    assert operator.link.logs == {"logs/j-trainer-0/trainer.attempt-1.log": b"The end.\n"}
+    assert operator.link.logs == {f"logs/j-{one}.attempt-1.log": b"The end.\n" for one in kept}
 
 
-async def test_a_job_that_was_deleted_unheard_ends_at_its_next_status(operator: Operator) -> None:
-    """Its children stay if it was deleted with `--cascade=orphan`: no event comes of them."""
-    await operator.quiet()
+@pytest.mark.parametrize("rival", [None, "another/sea-operator"])
+async def test_a_job_that_was_deleted_unheard_ends_at_its_next_status(
+    operator: Operator, rival: str | None
+) -> None:
+    """Its children stay if it was deleted with `--cascade=orphan`: no event comes of them.
+
+    `rival`: another operator, in whose place this one would have announced itself.
+    """
+    if rival:
+        live = operator.server.objects[JOB.name, "j"]
+        theirs = operator.server.store(JOB, {**live, "status": {"operator": rival}})
+        operator.cache.put(JOB, theirs)
+    else:
+        await operator.quiet()
+        operator.start_pod()
     del operator.server.objects[JOB.name, "j"]
-    operator.start_pod()
-    with pytest.raises(NotFoundError):
-        await operator.reconcile(KEY)
     assert await operator.reconcile(KEY) is None
+    assert operator.cache.view(KEY) is None
 
 
 async def test_a_name_that_becomes_free_without_an_event_is_taken(operator: Operator) -> None:

@@ -19,6 +19,7 @@ from sea_operator.refusal_reader import (
     current,
     newest,
 )
+from sea_testing.hand_clock import HandClock
 
 JOB = ("n", "j")
 
@@ -40,15 +41,6 @@ class Server:
         return {"items": self.events}
 
 
-class Clock:
-    """Monotonic seconds."""
-
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 def event(message: str, second: int = 0, uid: str = "uid-1") -> dict[str, Any]:
     time = f"2027-01-15T08:00:{second:02}Z"
     meta = {"metadata": {"creationTimestamp": time}, "involvedObject": {"uid": uid}}
@@ -61,12 +53,12 @@ def server() -> Server:
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
+def clock() -> HandClock:
+    return HandClock()
 
 
 @pytest.fixture
-def reader(server: Server, clock: Clock) -> RefusalReader:
+def reader(server: Server, clock: HandClock) -> RefusalReader:
     return RefusalReader(server, clock)  # type: ignore[arg-type]
 
 
@@ -74,7 +66,7 @@ SHORT = {"j-rollout": ShortSet("n", "uid-1", 0.0)}
 
 
 async def test_a_set_is_asked_about_after_some_seconds_and_then_at_intervals(
-    reader: RefusalReader, server: Server, clock: Clock
+    reader: RefusalReader, server: Server, clock: HandClock
 ) -> None:
     server.events = [event("no")]
     assert await reader.words(JOB, SHORT) == {}
@@ -94,7 +86,7 @@ async def test_a_set_is_asked_about_after_some_seconds_and_then_at_intervals(
 
 
 async def test_a_set_that_has_its_pods_costs_nothing_and_leaves_nothing(
-    reader: RefusalReader, server: Server, clock: Clock
+    reader: RefusalReader, server: Server, clock: HandClock
 ) -> None:
     await reader.words(JOB, SHORT)
     clock.now += AFTER_SECONDS
@@ -106,7 +98,7 @@ async def test_a_set_that_has_its_pods_costs_nothing_and_leaves_nothing(
 
 
 async def test_all_jobs_of_a_namespace_share_one_list(
-    reader: RefusalReader, server: Server, clock: Clock
+    reader: RefusalReader, server: Server, clock: HandClock
 ) -> None:
     """A list per set costs the API server all Events of the namespace each time."""
     server.events = [event(f"no {i}", uid=f"uid-{i}") for i in range(100)]
@@ -127,7 +119,7 @@ async def test_all_jobs_of_a_namespace_share_one_list(
 
 
 async def test_a_list_that_takes_long_comes_rarely(
-    reader: RefusalReader, server: Server, clock: Clock
+    reader: RefusalReader, server: Server, clock: HandClock
 ) -> None:
     def take() -> None:
         clock.now += 4.0
@@ -145,7 +137,7 @@ async def test_a_list_that_takes_long_comes_rarely(
 
 
 async def test_a_pass_goes_on_without_the_right_to_list_events(
-    reader: RefusalReader, server: Server, clock: Clock
+    reader: RefusalReader, server: Server, clock: HandClock
 ) -> None:
     server.refuses = True
     await reader.words(JOB, SHORT)

@@ -8,9 +8,10 @@ import pytest
 from sea_api.v1alpha1.policy import Role
 from sea_api.v1alpha1.status import Roles, RoleStatus
 from sea_operator.coordinator_spec import coordinator_spec
-from sea_operator.lifecycle import _is_checked, replicas, resized
+from sea_operator.decide import decide
 from sea_operator.plan import Suspension
-from sea_operator.policies.stage_roles import sizes
+from sea_operator.policies.role_sizes import replicas, resized, sizes
+from sea_operator.sizing import is_checked
 
 FULL = {Role.COORDINATOR: 1, Role.TRAINER: 2, Role.ROLLOUT: 1, Role.USER: 1}
 
@@ -25,7 +26,7 @@ def ask(
     observed = observed or make.observed()
     spec = spec or observed.job.spec
     full = sizes(spec, 0)
-    checked = _is_checked(observed, spec, 0)
+    checked = is_checked(observed, spec, 0)
     return replicas(observed, spec, full, over=over, suspension=suspension, checked=checked)
 
 
@@ -121,3 +122,41 @@ def test_a_trainer_that_ran_with_another_size_is_resized(
 ) -> None:
     told = None if before is None else Roles(trainer=RoleStatus(desired=before, ready=1))
     assert resized(make.status(roles=told), {Role.TRAINER: now}) is expected
+
+
+LAYOUTS = [
+    {"replicas": 4},
+    {"parallelism": {"tensor": 2}},
+    {"gpusPerPod": 2},
+]
+
+
+@pytest.mark.parametrize("edit", LAYOUTS)
+@pytest.mark.parametrize("checked", [False, True])
+def test_an_attempt_that_works_outlives_an_unchecked_edit_of_its_layout(
+    make: Any, edit: Any, checked: bool
+) -> None:
+    """A layout that can't be loaded is refused before any pod is gone."""
+    before = make.job(status=make.status(roles=Roles(trainer=RoleStatus(desired=2, ready=2))))
+    live, pods = make.children(before), make.pods(before)
+    job = make.job(spec=make.spec(trainer=edit), status=before.status, generation=2)
+    state = make.state(prepared=checked, spec_digest=current(job) if checked else "older")
+    plan = decide(make.observed(job, children=live, pods=pods, state=state), make.context())
+    sets = [child for child in plan.applies if child["metadata"]["name"] == "j-trainer"]
+    assert bool([one for one in sets if one["kind"] == "StatefulSet"]) is checked
+    assert plan.lifecycle.replicas[Role.TRAINER] == (edit.get("replicas", 2) if checked else 2)
+    assert plan.lifecycle.attempt == (2 if checked and "replicas" in edit else 1)
+    assert not [one for one in plan.removals if "trainer" in one.name]
+    assert plan.send or checked, "the coordinator gets the edit, and looks at it"
+
+
+@pytest.mark.parametrize("edit", LAYOUTS)
+def test_an_attempt_that_failed_is_not_protected(make: Any, edit: Any) -> None:
+    """The edit may be what helps it."""
+    before = make.job(status=make.status(roles=Roles(trainer=RoleStatus(desired=2, ready=2))))
+    job = make.job(spec=make.spec(trainer=edit), status=before.status, generation=2)
+    state = make.state(prepared=False, trainer_failure=make.failure(cause="UserError"))
+    seen = make.observed(job, children=make.children(before), pods=make.pods(before), state=state)
+    plan = decide(seen, make.context())
+    assert "j-trainer" in [one["metadata"]["name"] for one in plan.applies]
+    assert plan.lifecycle.attempt == 2

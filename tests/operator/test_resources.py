@@ -390,3 +390,18 @@ def test_user_endpoint_and_judge_give_their_keys_to_the_rollout_worker_only(buil
 
 def test_the_coordinator_comes_first(make: Any) -> None:
     assert roles(make.spec())[0] is Role.COORDINATOR
+
+
+def test_objects_are_made_once_per_spec_whatever_the_status(make: Any) -> None:
+    """A job that starts has several passes within seconds, and only its status differs."""
+
+    def made(job: Any) -> Any:
+        return objects(job, job.spec, full_size(job.spec), IMAGES, token_digest("t"), {})
+
+    spec = make.spec()
+    first, later = make.job(spec=spec), make.job(spec=spec, status=make.status())
+    assert all(one is other for one, other in zip(made(first), made(later), strict=True))
+    renamed = make.job(spec=spec, name="k")
+    assert made(renamed)[0]["metadata"]["name"] == "k-coordinator"
+    edited = make.job(spec=make.spec(trainer={"replicas": 3}))
+    assert made(edited)[5]["spec"]["replicas"] == 3

@@ -7,6 +7,7 @@ import pytest
 
 from sea_operator.errors import NotFoundError
 from sea_operator.secret_reader import DOUBT_SECONDS, MAX_AGE_SECONDS, SecretReader, seen_of
+from sea_testing.hand_clock import HandClock
 
 KEYS = frozenset({"a", "b"})
 NO_HEADER = "holds whitespace or a character that no HTTP header can carry"
@@ -27,15 +28,6 @@ class Server:
         return self.secrets[name]
 
 
-class Clock:
-    """Monotonic seconds."""
-
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture
 def server(make: Any) -> Server:
     server = Server()
@@ -51,12 +43,12 @@ def auth(make: Any, token: str = "t", uid: str | None = None, **meta: Any) -> di
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
+def clock() -> HandClock:
+    return HandClock()
 
 
 @pytest.fixture
-def reader(server: Server, clock: Clock) -> SecretReader:
+def reader(server: Server, clock: HandClock) -> SecretReader:
     return SecretReader(server, clock)  # type: ignore[arg-type]
 
 
@@ -140,7 +132,7 @@ async def test_another_job_does_not_read_a_shared_secret_again(
 
 
 async def test_nothing_is_trusted_for_ever(
-    reader: SecretReader, server: Server, clock: Clock, make: Any
+    reader: SecretReader, server: Server, clock: HandClock, make: Any
 ) -> None:
     await token(reader, make)
     clock.now += MAX_AGE_SECONDS - 1
@@ -160,7 +152,7 @@ async def test_our_own_secret_needs_no_read(
 
 
 async def test_jobs_that_are_gone_leave_nothing_behind(
-    reader: SecretReader, clock: Clock, make: Any
+    reader: SecretReader, clock: HandClock, make: Any
 ) -> None:
     reader.note_spec(make.job(), frozenset({"s3"}))
     await token(reader, make)
@@ -215,7 +207,7 @@ async def test_an_unusable_value_is_read_again_until_it_is_corrected(
 
 
 async def test_a_job_with_a_problem_reads_its_secrets_every_few_seconds(
-    reader: SecretReader, server: Server, clock: Clock
+    reader: SecretReader, server: Server, clock: HandClock
 ) -> None:
     await keys(reader)
     reader.doubt("n", ["s3"])

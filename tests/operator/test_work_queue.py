@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from sea_operator.work_queue import (
+    CALM_SECONDS,
     MAX_EVENTS_IN_A_ROW,
     MAX_POLLS_PER_SECOND,
     POLL_BURST,
@@ -13,19 +14,12 @@ from sea_operator.work_queue import (
     Backoff,
     WorkQueue,
 )
-
-
-class Time:
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> Any:
-        return self.now
+from sea_testing.hand_clock import HandClock
 
 
 @pytest.fixture
 def time() -> Any:
-    return Time()
+    return HandClock(100.0)
 
 
 @pytest.fixture
@@ -40,6 +34,14 @@ async def ready(queue: Any) -> Any:
             return (await queue.get())[0]
     except TimeoutError:
         return None
+
+
+async def queue_head(queue: Any) -> bool:
+    """Whether a key is due; takes it."""
+    if not queue.has_work:
+        return False
+    await queue.get()
+    return True
 
 
 async def test_many_wishes_are_one_pass(queue: Any) -> None:
@@ -98,6 +100,35 @@ async def test_a_storm_of_events_waits_for_the_gap(queue: Any, time: Any) -> Non
     assert await ready(queue) == "a"
 
 
+async def test_a_storm_that_goes_on_brings_ever_fewer_passes(queue: Any, time: Any) -> None:
+    """An event each 10 ms for 6 s, then a calm: pods of a job that starts."""
+    begun, starts = time.now, []
+    for _ in range(600):
+        queue.add("a")
+        if await queue_head(queue):
+            starts.append(round(time.now - begun, 2))
+            queue.done("a", after=30)
+        time.now += 0.01
+    assert starts == [0.0, 0.1, 0.3, 0.7, 1.5, 2.5, 3.5, 4.5, 5.5]
+    time.now += CALM_SECONDS
+    assert await queue_head(queue)
+    queue.done("a", after=30)
+    time.now += CALM_SECONDS
+    queue.add("a")
+    assert await queue_head(queue), "the first event after a calm brings a pass at once"
+
+
+async def test_a_poll_does_not_put_an_event_off(queue: Any, time: Any) -> None:
+    queue.add("a")
+    await ready(queue)
+    queue.done("a", after=1)
+    time.now += 1
+    assert await queue.get() == ("a", False)
+    queue.done("a", after=1)
+    queue.add("a")
+    assert await ready(queue) == "a"
+
+
 async def test_errors_grow_and_success_forgives(queue: Any, time: Any) -> None:
     delays = []
     for _ in range(3):
@@ -134,7 +165,7 @@ async def test_a_gone_key_leaves_nothing_behind(queue: Any) -> None:
     queue.add("a")
     await ready(queue)
     queue.done("a", after=None)
-    assert (queue._due, queue._running, queue._started, queue._failures) == ({}, set(), {}, {})
+    assert (queue._due, queue._running, queue._storms, queue._failures) == ({}, set(), {}, {})
 
 
 @pytest.mark.parametrize(

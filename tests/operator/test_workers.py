@@ -11,6 +11,7 @@ from sea_operator import workers as workers_module
 from sea_operator.errors import BusyError, ConflictError, WorkersStuckError
 from sea_operator.work_queue import Backoff, WorkQueue
 from sea_operator.workers import BUSY_SECONDS, STUCK_SECONDS, Workers
+from sea_testing.hand_clock import HandClock
 
 
 class Gate:
@@ -174,18 +175,11 @@ async def test_a_pass_that_is_one_too_many_of_its_namespace_comes_later_without_
     assert [record for record in caplog.records if record.levelname == "ERROR"] == []
 
 
-class Clock:
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.mark.parametrize("opens", [True, False], ids=["passes-hang", "no-pass-begins"])
 async def test_workers_that_get_nowhere_end(opens: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """A leader whose passes hang, or whose watches never list, must not go on leading."""
     monkeypatch.setattr(workers_module, "LOOK_SECONDS", 0.0)
-    clock = Clock()
+    clock = HandClock()
     queue: WorkQueue[str] = WorkQueue(clock=clock, random=lambda: 0.5)
 
     async def reconcile(key: str) -> float | None:
@@ -208,7 +202,7 @@ async def test_workers_that_get_nowhere_end(opens: bool, monkeypatch: pytest.Mon
 
 
 async def test_an_idle_leader_and_a_standby_are_not_stuck() -> None:
-    clock = Clock()
+    clock = HandClock()
     queue: WorkQueue[str] = WorkQueue(clock=clock, random=lambda: 0.5)
 
     async def reconcile(key: str) -> float | None:

@@ -121,10 +121,14 @@ def _how(parser: argparse.ArgumentParser) -> None:
         "--concurrency", type=positive, default=8, help="episodes at a time (default 8)"
     )
     parser.add_argument(
-        "--max-turns",
-        type=positive,
-        default=limits.MAX_TURNS,
-        help="agent turns (default %(default)s)",
+        "--max-turns", type=positive, help=f"agent turns (default {limits.MAX_TURNS})"
+    )
+    parser.add_argument(
+        "--protocol",
+        choices=["sea", "tau2"],
+        default="sea",
+        help="tau2: end episodes by tau2-bench's rules (200 steps, 10 errors, nothing else) and "
+        "begin the agent's context with its greeting",
     )
     parser.add_argument(
         "--timeout",
@@ -262,6 +266,8 @@ def _request(given: argparse.Namespace) -> Request:
         _usage(given, str(error))
     if agent is None:
         _usage(given, "--endpoint and --model say which model to evaluate")
+    if given.protocol == "tau2" and given.max_turns:
+        _usage(given, "--protocol tau2 ends episodes by steps and errors: leave out --max-turns")
     if user is not None and given.user:
         _usage(given, "--user scripted and --user-endpoint exclude each other")
     return Request(
@@ -274,7 +280,8 @@ def _request(given: argparse.Namespace) -> Request:
         max_tasks=given.max_tasks,
         trials=given.trials,
         seed=given.seed,
-        max_turns=given.max_turns,
+        max_turns=given.max_turns or limits.MAX_TURNS,
+        tau2_protocol=given.protocol == "tau2",
         concurrency=given.concurrency,
         attempts=given.attempts,
         episode_timeout_s=given.episode_timeout,

@@ -24,6 +24,8 @@ def show(report: dict[str, Any], out: Path) -> None:
         low_high = [intervals.get(item["domain"], {}).get(name) for name in MEASURES]
         if any(low_high):
             say(f"{'  95%':<29}" + "".join(f"{_range(pair):>9}" for pair in low_high))
+    for note in report["notes"]:
+        say(note)
     for domain, kinds in report["failures"].items():
         if kinds:
             say(f"failures, {domain}: " + ", ".join(f"{n} {kind}" for kind, n in kinds.items()))

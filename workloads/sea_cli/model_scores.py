@@ -68,7 +68,7 @@ def by_trainer(folder: Path, dtype: str, rows: Rows) -> Scores:
     wanted = [np.ones(len(ids)) for ids in rows]
     found = []
     for number in range(len(rows)):
-        (batch,) = model.microbatches(model.plan(tokens, [number]), tokens, wanted)
+        (batch,) = model.microbatches(model.plan(tokens, [number], wanted), tokens, wanted)
         with torch.no_grad():
             scores, _ = model.forward(batch)
         # By the position that predicts a token; a row may be padded at its end.

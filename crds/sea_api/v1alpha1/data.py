@@ -31,6 +31,11 @@ class ToolFormat(StrEnum):
     QWEN3_XML = "Qwen3XML"
 
 
+class ThinkingHistory(StrEnum):
+    KEEP = "Keep"
+    STRIP = "Strip"
+
+
 class Model(ApiModel):
     """The base model."""
 
@@ -44,6 +49,7 @@ class Model(ApiModel):
             "precision": "weights and checkpoints are stored in it",
             "context_length": "engines, dialogues and episodes of the job were cut to it",
             "tool_format": "the policy was trained to write calls in it",
+            "thinking_history": "the policy was trained on such prompts",
         }.items()
     )
 
@@ -62,6 +68,11 @@ class Model(ApiModel):
     """How the model writes tool calls, the user model included. `Auto` reads it from the model's
     chat template; `Hermes` is JSON between `<tool_call>` tags, `Qwen25` the same as Qwen2.5
     writes it, `Qwen3XML` is `<function=...>` with `<parameter=...>`."""
+    thinking_history: ThinkingHistory = ThinkingHistory.KEEP
+    """What becomes of the agent's thoughts once the user speaks again, in SFT, RL, Evaluation and
+    the exported chat template alike. `Keep`: they stay, and an episode is one sample. `Strip`: the
+    next prompt leaves them out, as stock templates of thinking models do; each exchange (the turns
+    between two texts of the user) is then a sample of its own."""
 
 
 class Addressing(StrEnum):

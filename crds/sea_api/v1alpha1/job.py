@@ -4,7 +4,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from sea_api.v1alpha1 import names, stage_rules
+from sea_api.v1alpha1 import names, role_rules, stage_rules
 from sea_api.v1alpha1.base import ApiModel
 from sea_api.v1alpha1.data import Data, Model, Storage
 from sea_api.v1alpha1.domains import Domain
@@ -37,6 +37,7 @@ class Spec(ApiModel):
         stage_rules.USER_ENGINE,
         stage_rules.KNOWN_STARTS,
         stage_rules.TURN_LENGTH,
+        role_rules.RESIZE_NEEDS_RANGE,
         OPTIMIZER_PRECISION,
     )
     transitions: ClassVar[tuple[Transition, ...]] = (

@@ -7,6 +7,7 @@ from pydantic import Field
 
 from sea_api.v1alpha1.base import ApiModel
 from sea_api.v1alpha1.edits import NEXT_STEP, Edits, Effect
+from sea_api.v1alpha1.rules import Rule
 from sea_api.v1alpha1.types import Bool, Int
 
 
@@ -88,19 +89,29 @@ class Checkpoint(ApiModel):
     (default 64 GiB); training waits while a larger one is written."""
 
 
+RESIZES_TRAINER = Rule(
+    cel="self.action != 'Resize' || self.role == 'Trainer'",
+    message="only the trainer is resized after a failure: choose RestartPod or RestartRole; engines"
+    " follow rollout.elastic and userModel.elastic whatever takes their pods",
+    holds=lambda rule: rule.action is not Action.RESIZE or rule.role is Role.TRAINER,
+)
+
+
 class FailureRule(ApiModel):
     """What to do when `cause` strikes a pod of `role`."""
 
     edits: ClassVar[Edits] = NEXT_STEP
+
+    invariants: ClassVar[tuple[Rule, ...]] = (RESIZES_TRAINER,)
 
     role: Role
     """Role that the rule is about."""
     cause: Cause = Cause.ANY
     """Cause that the rule is about; `Any`, the default, matches every one except `UserError`."""
     action: Action
-    """What happens, from small to large: process, pod, role, trainer size, the whole job. `Resize`
-    restarts the process as long as the operator doesn't resize by itself. For the trainer all but
-    `FailJob` start a new attempt."""
+    """What happens, from small to large: process, pod, role, trainer size, the whole job. `Resize`,
+    for the trainer with `trainer.elastic`, restarts it in place and lets it go on at a smaller size
+    if its pods don't come back in time. For the trainer all but `FailJob` start a new attempt."""
     counts: Bool = True
     """Whether the restart counts against the budget, which is the default; evictions and lost nodes
     count only under a rule that names them."""
@@ -124,8 +135,9 @@ class FailurePolicy(ApiModel):
     edits: ClassVar[Edits] = NEXT_STEP
 
     rules: list[FailureRule] = Field(default=[], max_length=32)
-    """The first rule that matches wins. If none does, the trainer's processes restart and the
-    restart counts; pods of other roles are restarted by the kubelet and don't count."""
+    """The first rule that matches wins. If none does, the trainer's processes restart; when the
+    same cause strikes the same pod again within a day, the pod is replaced, and after that all
+    trainer pods; each counts. Pods of other roles are restarted by the kubelet and don't count."""
     budget: RestartBudget = RestartBudget()
     """Restarts that the job may use up."""
     ttl_seconds_after_finished: Int = Field(default=0, ge=0, le=604800)

@@ -64,21 +64,18 @@ def _is_multiple(number: str, ways: str) -> str:
 
 
 _WORLD = f"self.replicas * {_PROCESSES}"
+_ATTENTION = "self.parallelism.tensor * self.parallelism.pipeline * self.parallelism.context"
+_EXPERTS = f"self.parallelism.expert * {_EXPERT_TENSOR} * self.parallelism.pipeline"
 
 ATTENTION_WORLD = Rule(
-    cel=_is_multiple(
-        _WORLD,
-        "self.parallelism.tensor * self.parallelism.pipeline * self.parallelism.context",
-    ),
+    cel=_is_multiple(_WORLD, _ATTENTION),
     message="the trainer's world size, replicas * max(1, gpusPerPod), must be a multiple of"
     " parallelism.tensor * pipeline * context: change replicas, gpusPerPod or the layout",
     holds=lambda trainer: _world(trainer) % attention_ways(trainer.parallelism) == 0,
 )
 
 EXPERT_WORLD = Rule(
-    cel=_is_multiple(
-        _WORLD, f"self.parallelism.expert * {_EXPERT_TENSOR} * self.parallelism.pipeline"
-    ),
+    cel=_is_multiple(_WORLD, _EXPERTS),
     message="the trainer's world size, replicas * max(1, gpusPerPod), must be a multiple of"
     " parallelism.expert * expertTensor * pipeline: change replicas, gpusPerPod or the layout",
     holds=lambda trainer: _world(trainer) % expert_ways(trainer.parallelism) == 0,
@@ -88,6 +85,43 @@ ELASTIC_ORDER = Rule(
     cel="self.minReplicas <= self.maxReplicas",
     message="elastic.minReplicas must not exceed elastic.maxReplicas: swap or widen the range",
     holds=lambda elastic: elastic.min_replicas <= elastic.max_replicas,
+)
+
+
+def _admits(pods: str) -> str:
+    """CEL: whether the layout divides the processes of so many pods."""
+    world = f"{pods} * {_PROCESSES}"
+    return f"({_is_multiple(world, _ATTENTION)}) && ({_is_multiple(world, _EXPERTS)})"
+
+
+def _admits_range(trainer: Any) -> bool:
+    if trainer.elastic is None:
+        return True
+    processes = processes_per_pod(trainer.gpus_per_pod)
+    return all(
+        pods * processes % ways == 0
+        for pods in (trainer.elastic.min_replicas, trainer.elastic.max_replicas)
+        for ways in (attention_ways(trainer.parallelism), expert_ways(trainer.parallelism))
+    )
+
+
+ELASTIC_SIZES = Rule(
+    cel=f"!has(self.elastic) || (({_admits('self.elastic.minReplicas')})"
+    f" && ({_admits('self.elastic.maxReplicas')}))",
+    message="trainer.elastic.minReplicas and maxReplicas must be sizes that the layout admits:"
+    " each, times max(1, gpusPerPod), a multiple of parallelism.tensor * pipeline * context and of"
+    " expert * expertTensor * pipeline; change the range or the layout",
+    holds=_admits_range,
+)
+
+RESIZE_NEEDS_RANGE = Rule(
+    cel="has(self.trainer.elastic) || !self.failurePolicy.rules.exists(r, r.action == 'Resize')",
+    message="failurePolicy.rules has the action Resize, but the trainer has one size only: add"
+    " trainer.elastic, or choose another action",
+    holds=lambda spec: (
+        spec.trainer.elastic is not None
+        or all(rule.action != "Resize" for rule in spec.failure_policy.rules)
+    ),
 )
 
 WITHIN_ELASTIC = Rule(
@@ -133,10 +167,10 @@ EXTERNAL_ONLY = Rule(
 )
 
 VLLM_ONLY = Rule(
-    cel="self.engine == 'VLLM' || !has(self.source)",
-    message="userModel.source belongs to engine VLLM, and no other engine reads it: set engine to"
-    " VLLM, or remove source",
-    holds=lambda user: user.engine == "VLLM" or user.source is None,
+    cel="self.engine == 'VLLM' || !(has(self.source) || has(self.elastic))",
+    message="userModel.source and elastic belong to engine VLLM, and no other engine reads them:"
+    " set engine to VLLM, or remove them",
+    holds=lambda user: user.engine == "VLLM" or (user.source is None and user.elastic is None),
 )
 
 KEPT_CLASS = Transition(

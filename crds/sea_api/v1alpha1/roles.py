@@ -10,6 +10,7 @@ from sea_api.v1alpha1 import pod_rules, role_rules
 from sea_api.v1alpha1.addresses import BaseUrl, ModelSource
 from sea_api.v1alpha1.base import ApiModel
 from sea_api.v1alpha1.edits import IMMUTABLE, NEW_ATTEMPT, NEXT_STEP, Edits, Effect
+from sea_api.v1alpha1.elastic import Elastic, TrainerElastic
 from sea_api.v1alpha1.pods import ContainerResources, PodTemplate
 from sea_api.v1alpha1.rules import Rule, Transition
 from sea_api.v1alpha1.trainer_memory import OPTIMIZER_GPUS, OptimizerMemory, Recomputation
@@ -70,19 +71,6 @@ class RolloutParallelism(ApiModel):
     `tensor` says; all GPUs of the pod gives each GPU whole experts."""
 
 
-class Elastic(ApiModel):
-    """The range within which `replicas` must stay. Nothing resizes a role by itself yet."""
-
-    edits: ClassVar[Edits] = NEXT_STEP
-
-    invariants: ClassVar[tuple[Rule, ...]] = (role_rules.ELASTIC_ORDER,)
-
-    min_replicas: Replicas
-    """Smallest number of pods."""
-    max_replicas: Replicas
-    """Largest number of pods."""
-
-
 class Trainer(ApiModel):
     """The pods that train."""
 
@@ -93,6 +81,7 @@ class Trainer(ApiModel):
     invariants: ClassVar[tuple[Rule, ...]] = (
         role_rules.ATTENTION_WORLD,
         role_rules.EXPERT_WORLD,
+        role_rules.ELASTIC_SIZES,
         role_rules.WITHIN_ELASTIC,
         pod_rules.GPUS_AGREE,
         OPTIMIZER_GPUS,
@@ -116,8 +105,9 @@ class Trainer(ApiModel):
     memory, and `None` on a CPU."""
     optimizer: OptimizerMemory = OptimizerMemory()
     """Memory of the optimizer's states."""
-    elastic: Elastic | None = None
-    """Range of `replicas`; absent means any."""
+    elastic: TrainerElastic | None = None
+    """Sizes that the operator may choose by what the cluster can give, of those that the layout
+    admits; absent means that the trainer has `replicas` pods or waits."""
     template: PodTemplate = PodTemplate()
     """Image, environment and resources of the trainer pods."""
 
@@ -147,7 +137,8 @@ class Rollout(ApiModel):
     """Episodes that an engine plays at one time. Each holds its context in the engine's memory;
     what doesn't fit waits. Pods are replaced one by one."""
     elastic: Elastic | None = None
-    """Range of `replicas`; absent means any."""
+    """Sizes that the operator may choose by what the cluster can give; absent means that the role
+    has `replicas` pods. Leave it out where an autoscaler sets `replicas`."""
     template: PodTemplate = PodTemplate()
     """Image, environment and resources of the rollout pods. Pods are replaced one by one."""
     worker: ContainerResources = ContainerResources()
@@ -166,6 +157,7 @@ class UserModel(ApiModel):
         role_rules.EXTERNAL_URL,
         role_rules.EXTERNAL_ONLY,
         role_rules.VLLM_ONLY,
+        role_rules.WITHIN_ELASTIC,
         role_rules.ENGINE_TENSOR,
         role_rules.ENGINE_EXPERT,
         pod_rules.GPUS_AGREE,
@@ -196,6 +188,9 @@ class UserModel(ApiModel):
     """Sampling temperature of the user's turns; 0, the default, is greedy."""
     max_tokens: Int = Field(default=USER_MAX_TOKENS, ge=1, le=65536)
     """Longest turn of the user, in tokens."""
+    elastic: Elastic | None = None
+    """Sizes of the `VLLM` engine that the operator may choose by what the cluster can give; absent
+    means that it has `replicas` pods."""
     template: PodTemplate = PodTemplate()
     """Image, environment and resources of the `VLLM` pods. Pods are replaced one by one."""
     worker: ContainerResources = ContainerResources()

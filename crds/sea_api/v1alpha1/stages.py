@@ -172,9 +172,12 @@ class EpisodeLimits(ApiModel):
     max_tool_errors: Int | None = Field(default=None, ge=1, le=10000)
     """Tool calls of agent and user that end in an error before the episode ends; tau2-bench
     allows 10. Absent means any number."""
-    episode_timeout_seconds: Int | None = Field(default=None, ge=1, le=86400)
-    """Wall-clock time of one episode; one that takes longer has no verdict and runs again. Absent
-    means that only the requests have time-outs."""
+    greeting: Bool = False
+    """True begins the agent's context with a greeting of its own, as tau2-bench does; false, the
+    default, with the user's first text."""
+    episode_timeout_seconds: Int = Field(default=3600, ge=1, le=86400)
+    """Wall-clock seconds of one episode; one that takes longer has no verdict and runs again, with
+    another worker if its own doesn't give it back."""
 
 
 class RLStage(EpisodeLimits):
@@ -187,6 +190,12 @@ class RLStage(EpisodeLimits):
             message="rl.trajectoriesPerPrompt must be at least 2, since the advantage of a"
             " trajectory is relative to the others of its group",
             holds=lambda rl: rl.trajectories_per_prompt >= 2,
+        ),
+        Rule(
+            cel="!has(self.maxAge) || self.maxAge >= self.maxStaleness",
+            message="rl.maxAge must be at least maxStaleness: below it, groups would be dropped"
+            " that the staleness gate lets start; raise maxAge, or remove it",
+            holds=lambda rl: rl.max_age is None or rl.max_age >= rl.max_staleness,
         ),
         Rule(
             cel="self.warmupSteps < self.steps",
@@ -222,6 +231,10 @@ class RLStage(EpisodeLimits):
     max_staleness: Int = Field(default=2, ge=0, le=1000)
     """Versions that a batch may lag behind the trainer (eta of the staleness gate); 0 waits for
     every version."""
+    max_age: Int | None = Field(default=None, ge=0, le=100000)
+    """Versions that a trajectory's tokens may on average be older than the weights that train on
+    it; a group with an older one is dropped and replaced. `maxStaleness` bounds what may start,
+    this what long episodes become. Absent means 2 * `maxStaleness` + 2."""
     max_concurrent_groups: Int = Field(default=64, ge=1, le=65536)
     """Groups that may run at one time."""
     filter_constant_groups: Bool = True
@@ -272,6 +285,7 @@ class EvaluationStage(EpisodeLimits):
         "max_repeats",
         "max_messages",
         "max_tool_errors",
+        "greeting",
         "episode_timeout_seconds",
         "temperature",
     )

@@ -52,6 +52,40 @@ class Roles(ApiModel):
     """Coordinator pod."""
 
 
+class ElasticRole(ApiModel):
+    """Where an elastic role stands; the operator goes on from here after a restart."""
+
+    state: str = Field(max_length=32)
+    """`Full`: as many pods as the range allows. `Short`: pods are missing, and waited for.
+    `Reduced`: goes on with fewer. `Returning`: more run, and are watched for a while. `Growing`:
+    the trainer takes them in after a checkpoint. `Idle`: the stage doesn't need the role."""
+    size: Count
+    """Pods that the role works with; of the trainer, those that hold ranks."""
+    asked: Count
+    """Pods that its StatefulSet asks for: those beyond `size` show whether there is room."""
+    growing_to: Count | None = None
+    """Size that the trainer goes to while `Returning` or `Growing`."""
+    began_with: Count
+    """`replicas` that the size was last set from; an edit of it sets the size again."""
+    since: Timestamp
+    """When `state` or `asked` last changed."""
+    shrunk: list[Count] = Field(default=[], max_length=16)
+    """When the role became smaller within the last hour, in unix seconds, newest last."""
+    message: str = Field(default="", max_length=1024)
+    """What was done and why, and what is waited for."""
+
+
+class ElasticStatus(ApiModel):
+    """Sizes of the elastic roles."""
+
+    trainer: ElasticRole | None = None
+    """Of `spec.trainer.elastic`."""
+    rollout: ElasticRole | None = None
+    """Of `spec.rollout.elastic`."""
+    user: ElasticRole | None = None
+    """Of `spec.userModel.elastic`."""
+
+
 class WeightsStatus(ApiModel):
     """Weight versions of the policy."""
 
@@ -140,6 +174,19 @@ class Failure(ApiModel):
     """When it was noticed."""
 
 
+class PodFailure(ApiModel):
+    """A failure of the trainer within the last day."""
+
+    pod: str = Field(max_length=253)
+    """Pod that failed first."""
+    node: str | None = Field(default=None, max_length=253)
+    """Node that it was on; absent if that isn't known."""
+    cause: str = Field(max_length=64)
+    """Cause, as in `failurePolicy.rules`."""
+    time: Timestamp
+    """When it was noticed."""
+
+
 class SpecEdit(ApiModel):
     """The newest edit of the running job."""
 
@@ -214,6 +261,8 @@ class Status(ApiModel):
     """Newest committed checkpoint."""
     roles: Roles | None = None
     """Pods by role."""
+    elastic: ElasticStatus | None = None
+    """Sizes of the roles that have an elastic range; absent if none has."""
     rollout_selector: str | None = Field(default=None, max_length=512)
     """Label selector of the rollout pods, for the scale subresource."""
     throughput: Throughput | None = None
@@ -239,6 +288,9 @@ class Status(ApiModel):
     """Restarts since the job began."""
     last_failure: Failure | None = None
     """The newest failure."""
+    recent_failures: list[PodFailure] = Field(default=[], max_length=32)
+    """Failures of the trainer within the last day, newest last: what comes back is answered by
+    more than a restart, and a node with two of them is avoided."""
     images: dict[str, Image] | None = Field(default=None, max_length=16)
     """Image that each role's newest pod ran, with the digest that its node resolved."""
     run_url: str | None = Field(default=None, max_length=1280)

@@ -28,6 +28,11 @@ class CoordinatorSpec(OfAnyRelease):
     """Which of `spec.stages` runs now."""
     attempt: int
     """Trainer attempt; the coordinator never goes back to a smaller one."""
+    trainer_size: int | None = None
+    """Trainer pods that hold ranks; None means all of `spec.trainer.replicas`. Another size than
+    the running attempt's ends that attempt after a checkpoint; the next one takes it."""
+    trainer_pods: int | None = None
+    """Pods that the trainer's StatefulSet asks for; None means `spec.trainer.replicas`."""
     gpus: dict[str, NodeGpu] = {}
     """By role's label (`trainer`); roles whose nodes don't say, or differ, are left out."""
     drain: bool = False

@@ -95,6 +95,8 @@ class CoordinatorState(OfAnyRelease):
     may start; None from a coordinator that doesn't say."""
     trainer_failure: TrainerFailure | None = None
     """Newest failure of the current attempt, if any."""
+    resized_attempt: int = 0
+    """The attempt that has ended with a checkpoint because another trainer size was asked for."""
     drained: bool = False
     """True once a drain was requested, a checkpoint is committed and no trainer runs."""
     weights: WeightsStatus | None = None

@@ -6,9 +6,7 @@ raises `NotLeadingError` when this process may no longer act, so that a pass tha
 lease stops at its next write.
 """
 
-import contextlib
 import json
-import re
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +24,7 @@ from sea_operator.errors import (
     of_status,
 )
 from sea_operator.kube.connection import FIELD_MANAGER, Connection, Query
+from sea_operator.kube.yaml_patch import apply_body
 
 # Of a whole request. Longer than the lease's margin (`duration - deadline`): preconditions in the
 # body, not this number, keep a late write from doing harm.
@@ -37,10 +36,6 @@ MAX_LOG_BYTES = 2 << 20
 """Of one answer with a container's log."""
 APPLY = "application/apply-patch+yaml"
 MERGE = "application/merge-patch+json"
-# What YAML calls unprintable, and half a surrogate pair, which is no character at all.
-_ESCAPED = re.compile("[^\x20-\x7e\U00010000-\U0010ffff]")
-_HALF = re.compile("[\ud800-\udfff]")
-
 Object = dict[str, Any]
 Body = Object | bytes
 
@@ -162,7 +157,7 @@ class KubeClient:
                         raise of_status(status.get("code", 500))(f"watch {path}: {status}")
                     yield event["type"], event["object"]
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            raise UnavailableError(f"watch {path}: {error or type(error).__name__}") from error
+            raise UnavailableError(f"watch {path}: {_words(error)}") from error
 
     async def log(
         self, namespace: str, pod: str, container: str, *, previous: bool, lines: int
@@ -178,14 +173,7 @@ class KubeClient:
             # Counted from the first of these lines, not back from the last.
             ("limitBytes", str(MAX_LOG_BYTES)),
         ]
-        path = POD.path(namespace, pod, "log")
-        timeout = aiohttp.ClientTimeout(total=TIMEOUT_SECONDS)
-        try:
-            async with self._connection.request("GET", path, query, {}, timeout=timeout) as answer:
-                await _raise_for(answer, "GET", path)
-                return await answer.read()
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise UnavailableError(f"GET {path}: {error or type(error).__name__}") from error
+        return await self._answer("GET", POD.path(namespace, pod, "log"), query)
 
     async def create(self, kind: Kind, namespace: str | None, body: Object) -> Object:
         """Raises `ConflictError` if the name is taken."""
@@ -265,35 +253,33 @@ class KubeClient:
         content: str = "application/json",
     ) -> Object:
         """Any request, unguarded."""
+        text = await self._answer(method, path, query or [], body, content)
+        try:
+            return dict(orjson.loads(text))
+        except ValueError as error:  # cut off, or from a proxy in between
+            raise UnavailableError(f"{method} {path}: {error}") from error
+
+    async def _answer(
+        self,
+        method: str,
+        path: str,
+        query: Query,
+        body: Body | None = None,
+        content: str = "application/json",
+    ) -> bytes:
         data = orjson.dumps(body) if isinstance(body, dict) else body
         headers = {"Content-Type": content} if data is not None else {}
         timeout = aiohttp.ClientTimeout(total=TIMEOUT_SECONDS)
         try:
             async with self._connection.request(
-                method, path, query or [], headers, data=data, timeout=timeout
+                method, path, query, headers, data=data, timeout=timeout
             ) as answer:
                 await _raise_for(answer, method, path)
-                return dict(orjson.loads(await answer.read()))
+                return await answer.read()
         # A write that timed out may have taken effect all the same: a pass is safe to repeat.
-        # ValueError: a body that isn't JSON, cut off or from a proxy in between.
+        # ValueError: a token that no header can carry.
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            raise UnavailableError(f"{method} {path}: {error or type(error).__name__}") from error
-
-
-def apply_body(body: dict[str, Any]) -> bytes:
-    """Body of a server-side apply: JSON that is valid YAML too.
-
-    The API server reads an apply patch as YAML. It refuses the whole patch for a character beyond
-    U+FFFF that is written as a pair of escapes, as JSON allows: an emoji in an error message once
-    froze a job's status. Half a pair becomes U+FFFD.
-    """
-    with contextlib.suppress(TypeError):  # orjson refuses half a pair
-        fast = orjson.dumps(body)
-        # JSON leaves DEL as it is; YAML calls it unprintable and refuses the patch.
-        if fast.isascii() and b"\x7f" not in fast:
-            return fast
-    text = _HALF.sub("\ufffd", json.dumps(body, ensure_ascii=False))
-    return _ESCAPED.sub(lambda found: f"\\u{ord(found[0]):04x}", text).encode()
+            raise UnavailableError(f"{method} {path}: {_words(error)}") from error
 
 
 async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
@@ -317,6 +303,11 @@ async def _raise_for(answer: aiohttp.ClientResponse, method: str, path: str) -> 
         return
     said = _said(await answer.text(errors="replace"))
     raise of_status(answer.status)(f"{method} {path}: {answer.status} {answer.reason}: {said}")
+
+
+def _words(error: Exception) -> str:
+    """Of an error of the connection; a time-out has none."""
+    return str(error) or type(error).__name__
 
 
 def _said(body: str) -> str:

@@ -1,8 +1,8 @@
 """Failure policy: (role, cause) -> action, with a windowed restart budget.
 
-The job's own rules come first, then the operator's table. An action on the trainer starts a new
-attempt; other roles are restarted by the kubelet, and only a rule that asks for more makes the
-operator act, by deleting the pods whose status shows the failure.
+The job's own rules come first, then the operator's (`escalation.py`). An action on the trainer
+starts a new attempt; other roles are restarted by the kubelet, and only a rule that asks for more
+makes the operator act, by deleting the pods whose status shows the failure.
 """
 
 from collections.abc import Sequence
@@ -10,19 +10,10 @@ from dataclasses import dataclass
 
 from sea_api.v1alpha1.policy import Action, Cause, FailurePolicy, FailureRule, RestartBudget, Role
 from sea_operator.observed import Blocker, Observed, Pod
+from sea_operator.policies import escalation
 from sea_operator.policies.failures import DetectedFailure
 
 INFRASTRUCTURE = frozenset({Cause.EVICTION, Cause.NODE_LOSS})
-
-TABLE = tuple(
-    FailureRule(role=role, cause=Cause.ANY, action=Action.RESTART_PROCESS, counts=counts)
-    for role, counts in {
-        Role.TRAINER: True,
-        Role.ROLLOUT: False,
-        Role.USER: False,
-        Role.COORDINATOR: False,
-    }.items()
-)
 
 AGAIN = "An edit of the spec starts the job again; suspending or scaling it doesn't."
 
@@ -71,16 +62,6 @@ class Verdict:
         return bool(self.delete) or self.new_attempt or self.failed is not None
 
 
-def rule_for(policy: FailurePolicy, role: Role, cause: Cause) -> FailureRule:
-    """The first rule that matches, the job's before the operator's."""
-    # Never exhausted: TABLE has a row for every role with cause `Any`.
-    return next(
-        rule
-        for rule in (*policy.rules, *TABLE)
-        if rule.role is role and rule.cause in (cause, Cause.ANY)
-    )
-
-
 def stalls(policy: FailurePolicy, failure: DetectedFailure) -> bool:
     """True if only an edit of the spec can help: a mistake of the user that no rule names."""
     return failure.cause is Cause.USER_ERROR and not any(
@@ -103,7 +84,7 @@ def judge(
     if stalls(policy, failure):
         # The coordinator reports it as the job's problem; a restart would fail the same way.
         return Verdict(failure, new_attempt=failure.edited, recent=tuple(recent))
-    rule = rule_for(policy, failure.role, failure.cause)
+    rule = escalation.rule_for(policy, failure, observed.job.status.recent_failures)
     if rule.action is Action.FAIL_JOB:
         return Verdict(failure, recent=tuple(recent), failed=_forbidden(observed, failure))
     verdict = _act(observed, failure, rule.action, tuple(recent))
@@ -120,7 +101,8 @@ def judge(
 def _act(
     observed: Observed, failure: DetectedFailure, action: Action, recent: tuple[int, ...]
 ) -> Verdict:
-    """Resize isn't implemented yet: the process restarts instead."""
+    """`Resize` restarts in place first: whether the trainer goes on smaller is decided once its
+    pods have been missing for a while (`policies/elastic.py`)."""
     pods = observed.of_role(failure.role)
     delete: tuple[Pod, ...] = ()
     if action is Action.RESTART_POD:

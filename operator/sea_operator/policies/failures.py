@@ -61,17 +61,24 @@ def of_others(observed: Observed, now: float) -> tuple[DetectedFailure, ...]:
 def _blamed(failure: TrainerFailure, observed: Observed) -> Cause:
     """The infrastructure if it removed a trainer pod, else the coordinator's cause."""
     pods = observed.of_role(Role.TRAINER)
-    spec = observed.job.spec
     # Most specific first: a dead node's pods are also being deleted, which looks like an eviction.
     if any(_on_dead_node(pod, observed.dead_nodes) for pod in pods):
         return Cause.NODE_LOSS
     # StatefulSets recreate pods within seconds: one that is missing now was just removed.
-    missing = spec is not None and len(pods) < spec.trainer.replicas
+    missing = len(pods) < _trainer_size(observed)
     # A job whose pods are all new has replaced none of them.
     eldest = min((pod.created for pod in observed.pods), default=failure.time)
     if missing or any(_taken_away(pod, failure.time, eldest) for pod in pods):
         return Cause.EVICTION
     return failure.cause
+
+
+def _trainer_size(observed: Observed) -> int:
+    """Pods that the trainer should have, those that an elastic one has given up left out."""
+    elastic, spec = observed.job.status.elastic, observed.job.spec
+    if elastic is not None and elastic.trainer is not None:
+        return elastic.trainer.size
+    return spec.trainer.replicas if spec is not None else 0
 
 
 def _on_dead_node(pod: Pod, dead: frozenset[str]) -> bool:

@@ -50,16 +50,15 @@ def of_failed(observed: Observed, attempt: int) -> tuple[LastLog, ...]:
     somebody else deletes: the trainer's first."""
     pods = [pod for pod in observed.pods if _readable(observed, pod)]
     ended = [
-        LastLog(
-            pod=pod.name,
-            uid=pod.uid,
-            container=end.container,
-            attempt=attempt,
+        # A container that ended may be started again before its log is read, and then this is the
+        # new run's: it is read again as the previous one.
+        _log(
+            pod,
+            end.container,
+            attempt,
+            f"{end.finished} {end.previous}",
             failed=True,
             previous=end.previous,
-            # A container that ended may be started again before its log is read, and then this is
-            # the new run's: it is read again as the previous one.
-            end=f"{end.finished} {end.previous}",
         )
         for pod in pods
         for end in pod.terminations
@@ -98,15 +97,7 @@ def _of_trainer(observed: Observed, pods: Sequence[Pod], attempt: int) -> tuple[
     # The pod that failed first, then those that may have noticed it.
     ranks.sort(key=lambda pod: (pod.name != failure.pod, _ordinal(pod)))
     return tuple(
-        LastLog(
-            pod=pod.name,
-            uid=pod.uid,
-            container=container,
-            attempt=attempt,
-            failed=True,
-            previous=False,
-            end=f"attempt {attempt}",
-        )
+        _log(pod, container, attempt, f"attempt {attempt}", failed=True)
         for pod in ranks[:MAX_PODS]
         for container in CONTAINERS[Role.TRAINER]
     )
@@ -119,19 +110,23 @@ def _last(pods: Iterable[Pod], attempt: int) -> tuple[LastLog, ...]:
         if pod.role is not None:
             by_role[pod.role].append(pod)
     return tuple(
-        LastLog(
-            pod=pod.name,
-            uid=pod.uid,
-            container=container,
-            attempt=attempt,
-            failed=False,
-            previous=False,
-            end="last",
-        )
+        _log(pod, container, attempt, "last")
         for role, found in by_role.items()
         for pod in sorted(found, key=_ordinal)[:MAX_PODS]
         for container in CONTAINERS[role]
     )
+
+
+def _log(
+    pod: Pod,
+    container: str,
+    attempt: int,
+    end: str,
+    *,
+    failed: bool = False,
+    previous: bool = False,
+) -> LastLog:
+    return LastLog(pod.name, pod.uid, container, attempt, failed, previous, end)
 
 
 def _readable(observed: Observed, pod: Pod) -> bool:

@@ -173,8 +173,13 @@ def drain_seconds(spec: Spec, status: Status) -> float:
 
 
 def resumes(wanted: bool, status: Status) -> bool:
-    """Whether pods that were released come back: the trainer then begins a new attempt."""
-    return not wanted and (_memory(status) == "True" or _releases(status))
+    """Whether pods that were released come back: the trainer then begins a new attempt.
+
+    A job that was created suspended has had none: its first attempt is still to begin.
+    """
+    if wanted or status.start_time is None:
+        return False
+    return _memory(status) == "True" or _releases(status)
 
 
 def _memory(status: Status) -> str:

@@ -1,6 +1,7 @@
 """What must hold before a job's pods are created; otherwise a sentence for the user."""
 
-from collections.abc import Iterable
+import functools
+from collections.abc import Iterable, Mapping
 
 from sea_api.contract import (
     OPENAI_API_KEY,
@@ -12,7 +13,7 @@ from sea_api.contract import (
 from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.policy import Role
 from sea_api.v1alpha1.roles import UserEngine
-from sea_operator.observed import Blocker, Named, Observed, is_leaving, is_ours
+from sea_operator.observed import Blocker, Named, Observed, Same, is_leaving, is_ours
 from sea_operator.resources.build import FIELDS, template_of
 from sea_operator.resources.patch import secrets_of
 
@@ -77,8 +78,15 @@ def _secrets(observed: Observed, spec: Spec) -> Blocker | None:
     return None
 
 
-def needed_secrets(spec: Spec) -> dict[str, frozenset[str]]:
+def needed_secrets(spec: Spec) -> Mapping[str, frozenset[str]]:
     """Secrets that the spec names, and the keys that each must have."""
+    return _needed(Same(spec))
+
+
+# Asked for at each poll of each job, of which only the answer of the coordinator is news.
+@functools.lru_cache(maxsize=1024)
+def _needed(same: Same[Spec]) -> Mapping[str, frozenset[str]]:
+    spec = same.value
     found: dict[str, frozenset[str]] = {}
     for _, name, keys, _ in (*named_secrets(spec), *patched_secrets(spec)):
         if name:

@@ -14,6 +14,7 @@ from sea_api.contract import role_name
 from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.policy import Role
 from sea_operator.observed import Blocker, Object, Observed
+from sea_operator.policies import elastic
 from sea_operator.policies.drift import quantity
 from sea_operator.resources.build import FIELDS, full_size
 
@@ -76,7 +77,7 @@ def _of_container(container: Object, kind: str, resource: str) -> Decimal:
 
 def blocker(observed: Observed, spec: Spec) -> Blocker | None:
     """The first role whose pods are refused for good."""
-    for role, size in full_size(spec).items():
+    for role, size in elastic.least(spec, full_size(spec)).items():
         said = observed.refusals.get(role)
         if said is not None and is_final(said, size, partial(needed_by_job, observed)):
             return Blocker("PodsForbidden", _sentence(observed, role, said))

@@ -6,6 +6,7 @@ anyway), after a suspension, or at once while the coordinator reports a problem,
 can't go on has nothing to lose and a wrong key may be the reason.
 """
 
+import functools
 import hashlib
 from collections.abc import Mapping
 
@@ -13,7 +14,7 @@ from sea_api.contract import SECRETS_ANNOTATION, role_name
 from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.policy import Role
 from sea_api.wire.state import Severity
-from sea_operator.observed import Observed, Pod
+from sea_operator.observed import Observed, Pod, Same
 from sea_operator.policies.prerequisites import named_secrets, patched_secrets
 from sea_operator.resources.build import FIELDS, roles
 
@@ -71,6 +72,12 @@ def note(observed: Observed, spec: Spec, pods: tuple[Pod, ...]) -> str | None:
 
 def _secrets(spec: Spec) -> Mapping[Role, list[str]]:
     """Names of the Secrets that each role's pods are started with, sorted."""
+    return _by_role(Same(spec))
+
+
+@functools.lru_cache(maxsize=256)
+def _by_role(same: Same[Spec]) -> Mapping[Role, list[str]]:
+    spec = same.value
     needed = [(name, users) for _, name, _, users in named_secrets(spec) if name]
     needed += [(name, users) for _, name, _, users in patched_secrets(spec) if name]
     return {role: sorted({name for name, users in needed if role in users}) for role in roles(spec)}

@@ -126,7 +126,7 @@ def _settled(pair: _Pair, *, keeps: bool) -> Object:
     if keeps:
         # A set without pods needs no record: whatever starts it brings the new template.
         record = _record(pair.live) if _is_idle(pair) else mine
-        return _recorded(_kept(pair.wanted, pair.live), record)
+        return _recorded(kept(pair.wanted, pair.live), record)
     return _frozen(_recorded(pair.wanted, mine), pair.live)
 
 
@@ -135,7 +135,7 @@ def _is_idle(pair: _Pair) -> bool:
     return not any(sizes)
 
 
-def _kept(wanted: Object, live: Object) -> Object:
+def kept(wanted: Object, live: Object) -> Object:
     """The live spec with the wanted size and the digest of today's Secrets, which pods read."""
     # Its nulls are the server's way of writing an absent value, and mean "remove" in an apply.
     spec = _without_nulls(live["spec"])
@@ -155,8 +155,8 @@ def _frozen(wanted: Object, live: Object) -> Object:
     The job's own fields behind them are immutable, so only another revision can want others.
     """
     spec = {key: value for key, value in wanted["spec"].items() if key not in FROZEN}
-    kept = {key: _without_nulls(live["spec"][key]) for key in FROZEN if key in live["spec"]}
-    return {**wanted, "spec": {**spec, **kept}}
+    same = {key: _without_nulls(live["spec"][key]) for key in FROZEN if key in live["spec"]}
+    return {**wanted, "spec": {**spec, **same}}
 
 
 def _recorded(child: Object, record: str) -> Object:

@@ -6,9 +6,13 @@ adds what only the pod's deletion and its node can tell.
 
 from collections.abc import Mapping
 
-from sea_api.contract import ROLES
-from sea_operator.observed import Blocker, Observed, Pod, Termination
+from sea_api.contract import ROLES, role_name
+from sea_api.v1alpha1.job import Spec
+from sea_api.v1alpha1.pod_rules import GPU
+from sea_api.v1alpha1.policy import Role
+from sea_operator.observed import Blocker, GPUNode, Observed, Pod, Termination
 from sea_operator.policies.failure_policy import log_of
+from sea_operator.resources.build import FIELDS, gpus_of, template_of
 
 MAX_RESTARTS = 5
 """Of a container whose pod was never ready: about five minutes of a kubelet's back-off."""
@@ -30,13 +34,13 @@ def why(pod: Pod, node_troubles: Mapping[str, str], now: float) -> str:
     return trouble or pod.waiting
 
 
-def blocker(observed: Observed) -> Blocker | None:
+def never_ready(observed: Observed) -> Blocker | None:
     """The first pod that never was ready however often its container was restarted."""
     # The coordinator first: the others may fail for want of it.
     pods = (pod for role in ROLES for pod in observed.of_role(role))
     found = ((pod, end) for pod in pods for end in pod.terminations if _never_worked(pod, end))
     first = next(found, None)
-    return Blocker("NeverReady", _sentence(observed, *first)) if first else None
+    return Blocker("NeverReady", _restarted(observed, *first)) if first else None
 
 
 def _never_worked(pod: Pod, end: Termination) -> bool:
@@ -53,10 +57,47 @@ def _deletion(pod: Pod, due: float, trouble: str, now: float) -> str:
     return f"its deletion is more than {passed[-1]} s overdue{holders}{node}"
 
 
-def _sentence(observed: Observed, pod: Pod, end: Termination) -> str:
+def _restarted(observed: Observed, pod: Pod, end: Termination) -> str:
     return (
         f"Container {end.container} of pod {observed.job.namespace}/{pod.name} was restarted "
         f"{end.restarts} times and never became ready; it last ended with {end.words}."
         f"{log_of(observed, pod.name)} Correct what it fails on in the job, or the node it runs "
         "on; it is still tried again."
+    )
+
+
+def no_node(observed: Observed, spec: Spec, sizes: Mapping[Role, int]) -> Blocker | None:
+    """The first role that is about to start and whose pods could never all run for want of GPUs.
+
+    Only where no autoscaler adds nodes: where one does, a pod has to be there and wait before it
+    adds a node, and the scheduler's words are all that the job says then.
+
+    Args:
+        sizes: pods of each role in this stage.
+    """
+    if observed.gpu_nodes is None:
+        return None
+    for role, size in sizes.items():
+        gpus = gpus_of(spec, role)
+        if not gpus or not size or observed.replicas(role_name(observed.job.name, role)):
+            continue
+        nodes = [node for node in observed.gpu_nodes if _matches(spec, role, node)]
+        if sum(node.gpus // gpus for node in nodes) < size:
+            return Blocker("NoSuchNodes", _no_nodes(spec, role, size, nodes))
+    return None
+
+
+def _matches(spec: Spec, role: Role, node: GPUNode) -> bool:
+    wanted = {**spec.scheduling.node_selector, **template_of(spec, role).node_selector}
+    return wanted.items() <= node.labels.items()
+
+
+def _no_nodes(spec: Spec, role: Role, size: int, nodes: list[GPUNode]) -> str:
+    gpus, field = gpus_of(spec, role), f"spec.{FIELDS[role]}"
+    most = max((node.gpus for node in nodes), default=0)
+    total = sum(node.gpus for node in nodes)
+    return (
+        f"{field} asks for {size} pods with {gpus} {GPU} each, but the {len(nodes)} nodes that its "
+        f"nodeSelector allows have at most {most} each, {total} together: lower gpusPerPod or "
+        f"replicas of {field}, change nodeSelector, or add nodes."
     )

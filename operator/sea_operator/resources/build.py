@@ -4,8 +4,10 @@ Pure functions from the spec to Kubernetes objects; nothing is copied from the j
 """
 
 import base64
+import functools
 import hashlib
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from sea_api.contract import (
@@ -25,7 +27,7 @@ from sea_api.v1alpha1.job import GROUP, KIND, VERSION, Spec
 from sea_api.v1alpha1.pods import PodTemplate
 from sea_api.v1alpha1.policy import Role
 from sea_api.v1alpha1.roles import UserEngine
-from sea_operator.observed import Job
+from sea_operator.observed import Job, Same
 from sea_operator.resources.patch import PatchRefusedError
 from sea_operator.resources.roles import (
     coordinator_claims,
@@ -73,21 +75,54 @@ def objects(
 ) -> list[Object]:
     """Services first, so that names resolve once pods start.
 
+    They are shared by all passes with the same arguments: nobody may change them.
     `secret_digests`: of the Secrets that each role's pods are started with. Raises
     `PatchRefusedError`.
     """
-    services = [service(job, role) for role in replicas]
+    inputs = _Inputs(
+        job,
+        (job.namespace, job.name, job.uid),
+        Same(spec),
+        tuple(replicas.items()),
+        images,
+        token_digest,
+        tuple(secret_digests.items()),
+    )
+    return list(_made(inputs))
+
+
+@dataclass(frozen=True)
+class _Inputs:
+    """All that the objects of a job are made from."""
+
+    job: Job = field(compare=False)
+    """Of which nothing but `identity` is read: its status changes all the time."""
+    identity: tuple[str, str, str]
+    spec: Same[Spec]
+    replicas: tuple[tuple[Role, int], ...]
+    images: Images
+    token_digest: str
+    secret_digests: tuple[tuple[Role, str], ...]
+
+
+# A job that starts has several passes within seconds, and hundreds may start together.
+@functools.lru_cache(maxsize=256)
+def _made(inputs: _Inputs) -> tuple[Object, ...]:
+    job, spec, secrets = inputs.job, inputs.spec.value, dict(inputs.secret_digests)
+    services = [service(job, role) for role, _ in inputs.replicas]
     sets = [
         stateful_set(
             job,
             role,
             size,
-            _noting(_template(job, spec, role, images, token_digest), secret_digests.get(role)),
+            _noting(
+                _template(job, spec, role, inputs.images, inputs.token_digest), secrets.get(role)
+            ),
             coordinator_claims(spec) if role is Role.COORDINATOR else None,
         )
-        for role, size in replicas.items()
+        for role, size in inputs.replicas
     ]
-    return [*services, *sets]
+    return (*services, *sets)
 
 
 FIELDS = {

@@ -36,3 +36,13 @@ def test_trials_without_a_verdict_are_left_out() -> None:
     assert shop.pass_hat4 is None
     assert average.pass_hat4 is None
     assert scores.results("eval", {"shop": {"a": []}}) == []
+
+
+def test_a_measure_about_some_tasks_only_says_so() -> None:
+    """tau2-bench would leave out pass^3 and pass^4: one figure then is about other tasks."""
+    trials = {"shop": {"a": [True] * 4, "b": [True] * 2}, "retail": {"c": [True] * 4}}
+    assert list(scores.fewer_trials(trials)) == [
+        "shop: pass^3 of 1 of 2 tasks; the others have fewer trials with a verdict.",
+        "shop: pass^4 and pass@4 of 1 of 2 tasks; the others have fewer trials with a verdict.",
+    ]
+    assert not list(scores.fewer_trials({"shop": {"a": [True] * 4, "b": []}}))

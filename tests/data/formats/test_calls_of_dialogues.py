@@ -8,10 +8,11 @@ import pytest
 
 from sea_cli import main
 from sea_data.errors import RowError
-from sea_data.formats import repair
+from sea_data.formats import repair, sequences
 from sea_data.formats.dialogue import dialogue
 from sea_data.formats.inspection import Inspector
 from sea_data.formats.perspective import exchange
+from sea_data.formats.sequences import TokenCounts
 from sea_data.tiny_model import tokenizer
 from sea_env.tokens import tool_prompt
 from sea_env.tokens.renderer import Renderer
@@ -219,3 +220,29 @@ def test_the_command_says_what_it_did(tmp_path: Path, capsys: pytest.CaptureFixt
     assert "2 rows are still bad" in said
     good = [json.loads(line) for line in out.read_text().splitlines()[:3]]
     assert [dialogue(one).messages[-1]["content"] for one in good] == ["Done.", "Done.", ""]
+
+
+@pytest.mark.parametrize("tag", ["<|im_end|>", "<|endoftext|>", "</tool_call>"])
+def test_a_call_that_spells_the_end_of_a_call_is_refused(tag: str) -> None:
+    """In any format it would be read as two things; no template escapes it."""
+    with pytest.raises(RowError, match=r"tool_calls\[0\]: has .* ends a call in any format"):
+        dialogue(row(calls=[call("find_user", name=f"a{tag}b")]))
+
+
+@pytest.mark.parametrize("tag", ["</parameter>", "<parameter=x>", "</function>", "<function=f>"])
+def test_a_call_that_spells_xml_is_noted_and_refused_for_a_model_that_writes_xml(tag: str) -> None:
+    """It was trained, and the product's own reader refused what the model had learned."""
+    given = row(calls=[call("find_user", name=f"a{tag}b", zip="1")])
+    (note,) = Inspector().notes(given)
+    assert f"has {tag.partition('=')[0]}" in note
+    assert "in its name or arguments: a model that writes calls as XML" in note
+    found = dialogue(given)
+    made = tokenizer.train(["user\n"] * 3, 300)
+    json_style, xml_style = Style(), Style(CallFormat.QWEN3_XML)
+    assert list(sequences.encode([found], Renderer(made, json_style), 9999, TokenCounts()))
+    counts = TokenCounts()
+    with pytest.raises(RowError, match="could not be read back"):
+        list(sequences.encode([found], Renderer(made, xml_style), 9999, counts))
+    xml = Renderer(made, xml_style)
+    assert not list(sequences.encode([found], xml, 9999, counts, skip_bad=True))
+    assert counts.as_metrics()["data_dialogues_unreadable"] == 1

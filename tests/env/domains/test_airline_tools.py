@@ -274,3 +274,22 @@ def test_reading_completes_the_database(world: Environment) -> None:
 def test_broken_databases_are_refused(tables: dict[str, Any], reason: str) -> None:
     with pytest.raises(DatabaseError, match=reason):
         AIRLINE.parse(json.dumps(tables).encode(), "db.json")
+
+
+def test_null_is_any_airport_in_a_search(world: Environment) -> None:
+    """As tau2-bench answers it, although its schema wants a text."""
+    named = json.loads(
+        world.call(
+            "search_direct_flight", {"origin": "DEN", "destination": "JFK", "date": DAY}
+        ).content
+    )
+    assert named
+    for origin, destination in ((None, "JFK"), ("DEN", None), (None, None)):
+        given = {"origin": origin, "destination": destination, "date": DAY}
+        found = world.call("search_direct_flight", given)
+        assert not found.error
+        assert all(one in json.loads(found.content) for one in named)
+        assert not world.call("search_onestop_flight", given).error
+    wrong = world.call("search_direct_flight", {"origin": 5, "destination": None, "date": DAY})
+    assert "'origin' to be a string" in wrong.content
+    assert world.call("get_flight_status", {"flight_number": None, "date": DAY}).error

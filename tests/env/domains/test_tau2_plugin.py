@@ -42,7 +42,7 @@ def database(lamps: Domain) -> Database:
 def test_it_is_a_domain_like_the_built_in_ones(lamps: Domain) -> None:
     assert [(tool.name, tool.kind) for tool in lamps.tools] == [("switch", Kind.WRITE)]
     assert [(tool.name, tool.kind) for tool in lamps.user_tools] == [("look", Kind.READ)]
-    assert list(lamps.assertions) == ["assert_on"]
+    assert sorted(lamps.assertions) == ["assert_fuse", "assert_on"]
     prompt = lamps.system_prompt()
     assert "Switch lamps." in prompt
     assert '"name": "switch"' in prompt
@@ -62,6 +62,16 @@ def test_calls_of_both_sides_and_what_they_change(lamps: Domain, database: Datab
     missing = world.call("switch", {"lamp": "x", "on": True})
     assert (missing.content, missing.error) == ("Error: Lamp x not found", True)
     assert lamps.open(database).changes() == [], "episodes don't share what they change"
+
+
+def test_what_tau2_keeps_on_a_class_is_fresh_in_each_episode(
+    lamps: Domain, database: Database
+) -> None:
+    """telecom's `break_vpn` writes into such a record: later episodes began with a slow VPN."""
+    first = lamps.open(database)
+    first.setup("break_fuse", {}, "user")
+    assert not first.check("assert_fuse", {})
+    assert lamps.open(database).check("assert_fuse", {})
 
 
 def test_assertions_answer_or_raise(lamps: Domain, database: Database) -> None:

@@ -3,6 +3,8 @@
 import json
 import random
 from collections.abc import Sequence
+from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 
@@ -17,6 +19,7 @@ from sea_env.episodes.episode import Done, Effect, Episode, NeedGeneration, Need
 from sea_env.episodes.limits import Limits, Stop
 from sea_env.tasks.task import Task
 from sea_env.tokens.renderer import Renderer
+from sea_env.tokens.style import Style, Thinking
 from sea_env.users.scripted import ScriptedUser
 from sea_env.verify.verdict import verify
 
@@ -182,3 +185,43 @@ def test_a_million_character_argument_costs_only_the_call(renderer: Renderer) ->
     )
     assert effect == Done(Stop.CONTEXT_FULL)
     assert environment.changes() == []
+
+
+def test_a_text_of_the_user_begins_a_sample_where_thoughts_are_stripped(
+    renderer: Renderer,
+) -> None:
+    style = Style(thinking=Thinking.OWN, strips_thoughts=True)
+    stripping = Renderer(renderer._tokenizer, style)
+    conversation = Conversation(SHOP, SHOP.open(DATABASE), LIMITS)
+    limits = replace(LIMITS, context_length=1024)
+    episode = Episode(conversation, stripping, SHOP.system_prompt(), limits)
+    episode.start()
+    asked = []
+    for text in ("Where is it?", "And now?"):
+        effect = episode.on_user(text)
+        assert isinstance(effect, NeedGeneration)
+        asked.append(list(effect.prompt))
+        turn = {"role": "assistant", "content": f"To {text}", "thinking": f"Of {text}"}
+        write(episode, stripping.agent_turn(turn))
+    bounds = [0, *episode.starts, len(episode.tokens)]
+    samples = [episode.tokens[a:b] for a, b in pairwise(bounds)]
+    assert [one[: len(prompt)] for one, prompt in zip(samples, asked, strict=True)] == asked
+    assert "Of Where" in stripping.decode(samples[0])
+    assert "Of Where" not in stripping.decode(samples[1])
+    assert "To Where" in stripping.decode(samples[1])
+    trained = [t for t, on in zip(episode.tokens, episode.mask, strict=True) if on]
+    assert stripping.decode(trained).count("<think>") == 2, "both turns are trained once"
+
+
+def test_a_sample_that_does_not_fit_ends_the_episode_without_it(renderer: Renderer) -> None:
+    style = Style(thinking=Thinking.OWN, strips_thoughts=True)
+    stripping = Renderer(renderer._tokenizer, style)
+    conversation = Conversation(SHOP, SHOP.open(DATABASE), LIMITS)
+    prompt = len(stripping.opening(SHOP.system_prompt(), [{"role": "user", "content": "Hm?"}]))
+    limits = replace(LIMITS, context_length=prompt + 30)
+    episode = Episode(conversation, stripping, SHOP.system_prompt(), limits)
+    episode.start()
+    episode.on_user("Hm?")
+    write(episode, stripping.agent_turn({"role": "assistant", "content": "Go on."}))
+    assert episode.on_user("x" * 100) == Done(Stop.CONTEXT_FULL)
+    assert episode.starts == []

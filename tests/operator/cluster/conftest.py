@@ -16,7 +16,6 @@ from sea_devcluster.subnets import claim, release
 from sea_operator.cache import Cache
 from sea_operator.coordinator_link import CoordinatorLink
 from sea_operator.errors import KubeError
-from sea_operator.gpu_reader import GpuReader
 from sea_operator.kube.client import Kind, KubeClient
 from sea_operator.kube.connection import Connection
 from sea_operator.node_reader import NodeReader
@@ -72,9 +71,8 @@ async def recorder(client: KubeClient) -> AsyncIterator[Recorder]:
     await recorder.close()
 
 
-@pytest.fixture
-async def world(client: KubeClient, make: Any, octet: int) -> AsyncIterator[World]:
-    """A namespace of its own; everything in it goes at the end."""
+@contextlib.asynccontextmanager
+async def fresh_world(client: KubeClient, make: Any, octet: int) -> AsyncIterator[World]:
     name = f"t-{uuid.uuid4().hex[:8]}"
     body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
     await client.request("POST", NAMESPACE.path(None), [], body, "application/json")
@@ -84,6 +82,20 @@ async def world(client: KubeClient, make: Any, octet: int) -> AsyncIterator[Worl
         await coordinator.stop()
     with contextlib.suppress(KubeError):
         await client.request("DELETE", NAMESPACE.path(None, name))
+
+
+@pytest.fixture
+async def world(client: KubeClient, make: Any, octet: int) -> AsyncIterator[World]:
+    """A namespace of its own; everything in it goes at the end."""
+    async with fresh_world(client, make, octet) as made:
+        yield made
+
+
+@pytest.fixture
+async def second_world(client: KubeClient, make: Any, octet: int) -> AsyncIterator[World]:
+    """Another namespace."""
+    async with fresh_world(client, make, octet) as made:
+        yield made
 
 
 @pytest.fixture
@@ -110,9 +122,8 @@ async def reconcile(
             secrets = SecretReader(recorder, time.monotonic)
             # At once: each pass here is the first of its operator.
             refusals = RefusalReader(recorder, time.monotonic, after=0.0)
-            gpus = GpuReader(recorder, time.monotonic)
-            nodes = NodeReader(recorder, time.monotonic) if fixed_nodes else None
-            sources = Sources(recorder, cache, secrets, link, refusals, gpus, nodes)
+            nodes = NodeReader(recorder, time.monotonic, fixed=fixed_nodes)
+            sources = Sources(recorder, cache, secrets, link, refusals, nodes)
             return await Reconciler(sources, settings, clock)((world.namespace, name))
 
         yield one_pass

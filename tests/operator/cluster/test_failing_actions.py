@@ -7,37 +7,25 @@ import pytest
 
 from sea_operator.action_backoff import MAX_SECONDS
 from sea_operator.errors import KubeError, RejectedError, UnavailableError
-from sea_operator.kube.client import EVENT, POD, SECRET, STATEFUL_SET, Kind
+from sea_operator.kube.client import EVENT, POD, SECRET, STATEFUL_SET
 from sea_operator.secret_reader import MAX_AGE_SECONDS
+from sea_testing.admission import (
+    BINDING,
+    POLICY,
+    WEBHOOK,
+    drop,
+    judge_new_sets,
+    make,
+    selected,
+    try_new_set,
+)
 from sea_testing.operator_client import Recorder
 from sea_testing.operator_world import RunningOperator, World
 
 pytestmark = pytest.mark.cluster
 
-POLICIES = "admissionregistration.k8s.io/v1"
-POLICY = Kind(POLICIES, "ValidatingAdmissionPolicy", "validatingadmissionpolicies")
-BINDING = Kind(POLICIES, "ValidatingAdmissionPolicyBinding", "validatingadmissionpolicybindings")
-WEBHOOK = Kind(POLICIES, "ValidatingWebhookConfiguration", "validatingwebhookconfigurations")
 MERGE = "application/merge-patch+json"
 WORDS = "pods of this namespace are protected, ask the platform team"
-
-
-def selected(world: World) -> dict[str, Any]:
-    return {"matchLabels": {"kubernetes.io/metadata.name": world.namespace}}
-
-
-async def make(world: World, kind: Kind, spec: dict[str, Any]) -> None:
-    """An object of the whole cluster, named as the namespace."""
-    meta = {
-        "apiVersion": kind.api_version,
-        "kind": kind.name,
-        "metadata": {"name": world.namespace},
-    }
-    await world.client.request("POST", kind.path(None), [], {**meta, **spec})
-
-
-async def drop(world: World, kind: Kind) -> None:
-    await world.client.request("DELETE", kind.path(None, world.namespace))
 
 
 async def events(world: World, reason: str) -> list[str]:
@@ -134,23 +122,7 @@ async def shows_reward(operator: RunningOperator) -> bool:
 async def test_a_webhook_that_is_down_stops_only_what_it_judges(
     operator: RunningOperator, world: World, until: Any
 ) -> None:
-    hook = {
-        "name": "sets.example.com",
-        "clientConfig": {"url": "https://127.0.0.1:9/judge"},
-        "rules": [
-            {
-                "apiGroups": ["apps"],
-                "apiVersions": ["v1"],
-                "operations": ["CREATE"],
-                "resources": ["statefulsets"],
-            }
-        ],
-        "failurePolicy": "Fail",
-        "sideEffects": "None",
-        "admissionReviewVersions": ["v1"],
-        "namespaceSelector": selected(world),
-    }
-    await make(world, WEBHOOK, {"webhooks": [hook]})
+    await judge_new_sets(world, "https://127.0.0.1:9/judge")
     try:
         await until(functools.partial(hook_is_asked, world))
         await world.create_secret()
@@ -179,16 +151,8 @@ async def test_a_webhook_that_is_down_stops_only_what_it_judges(
 
 async def hook_is_asked(world: World) -> bool:
     """Whether the API server has heard of the webhook."""
-    labels = {"app": "probe"}
-    template = {
-        "metadata": {"labels": labels},
-        "spec": {"containers": [{"name": "c", "image": "i"}]},
-    }
-    spec = {"serviceName": "x", "selector": {"matchLabels": labels}, "template": template}
-    meta = {"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "probe"}}
-    path = STATEFUL_SET.path(world.namespace)
     try:
-        await world.client.request("POST", path, [("dryRun", "All")], {**meta, "spec": spec})
+        await try_new_set(world)
     except KubeError as error:
         return "failed calling webhook" in str(error)
     return False

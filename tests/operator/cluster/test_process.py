@@ -328,7 +328,7 @@ async def leads(operator: Any) -> Any:
 async def test_many_jobs_at_once_are_all_served(world: World, operators: Any, until: Any) -> None:
     await operators()
     await world.create_secret()
-    names = [f"m{i}" for i in range(30)]
+    names = [f"m{i}" for i in range(20)]
     await asyncio.gather(*(world.create_job(name) for name in names))
 
     async def all_have_tokens() -> Any:
@@ -341,12 +341,10 @@ async def test_many_jobs_at_once_are_all_served(world: World, operators: Any, un
 
 
 async def test_a_namespace_that_refuses_concerns_its_own_jobs_alone(
-    world: World, control_plane: ControlPlane, tmp_path: Path, make: Any, octet: int, until: Any
+    world: World, second_world: World, control_plane: ControlPlane, tmp_path: Path, until: Any
 ) -> None:
     """Neither when the operator starts, nor when a RoleBinding goes under it."""
-    other = World(world.client, f"{world.namespace}-b", make, octet)
-    body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": other.namespace}}
-    await world.client.request("POST", NAMESPACES.path(None), [], body)
+    other = second_world
     name = await narrow_account(world)
     await bind(world, name, world.namespace)
     file = await login(world, control_plane, name, tmp_path)

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from sea_api.v1alpha1.policy import Action, Cause, FailurePolicy, FailureRule, Role
-from sea_operator.policies.failure_policy import counts, judge, rule_for, sentence
+from sea_operator.policies.escalation import rule_for
+from sea_operator.policies.failure_policy import counts, judge, sentence
 from sea_operator.policies.failures import DetectedFailure
 
 
@@ -22,25 +23,31 @@ def failure(
 
 def verdict(make: Any, rules: Any = (), recent: Any = (), budget: Any = None, **seen: Any) -> Any:
     failure_policy = {"rules": list(rules), "budget": budget or {}}
-    job = make.job(spec=make.spec(failurePolicy=failure_policy), status=make.status())
+    elastic = {"replicas": 2, "elastic": {"minReplicas": 1, "maxReplicas": 2}}
+    spec = make.spec(failurePolicy=failure_policy, trainer=elastic)
+    job = make.job(spec=spec, status=make.status())
     return judge(make.observed(job), failure(make, **seen), recent, make.now)
 
 
 @pytest.mark.parametrize("role", list(Role))
 @pytest.mark.parametrize("cause", [cause for cause in Cause if cause is not Cause.ANY])
-def test_the_operators_table_has_an_answer_for_everything(role: Any, cause: Any) -> None:
-    assert rule_for(FailurePolicy(), role, cause).action is Action.RESTART_PROCESS
+def test_the_operator_has_an_answer_for_everything(make: Any, role: Any, cause: Any) -> None:
+    seen = failure(make, role, cause)
+    assert rule_for(FailurePolicy(), seen, []).action is Action.RESTART_PROCESS
 
 
-def test_the_first_matching_rule_of_the_job_wins() -> None:
+def test_the_first_matching_rule_of_the_job_wins(make: Any) -> None:
     ours = policy(
         {"role": "Trainer", "cause": "Hang", "action": "RestartPod"},
         {"role": "Trainer", "cause": "Any", "action": "RestartRole"},
         {"role": "Trainer", "cause": "Hang", "action": "FailJob"},
     )
-    assert rule_for(ours, Role.TRAINER, Cause.HANG).action is Action.RESTART_POD
-    assert rule_for(ours, Role.TRAINER, Cause.EVICTION).action is Action.RESTART_ROLE
-    assert rule_for(ours, Role.ROLLOUT, Cause.HANG).action is Action.RESTART_PROCESS
+    for role, cause, action in (
+        (Role.TRAINER, Cause.HANG, Action.RESTART_POD),
+        (Role.TRAINER, Cause.EVICTION, Action.RESTART_ROLE),
+        (Role.ROLLOUT, Cause.HANG, Action.RESTART_PROCESS),
+    ):
+        assert rule_for(ours, failure(make, role, cause), []).action is action
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ import pytest
 
 from sea_operator.decide import decide
 from sea_operator.observed import GPUNode
-from sea_operator.policies.missing_gpus import blocker
-from sea_operator.policies.stage_roles import sizes
+from sea_operator.policies.role_sizes import sizes
+from sea_operator.policies.waiting_pods import no_node
 
 H100, OLD = {"gpu": "h100"}, {"gpu": "old"}
 TWO_NODES = (GPUNode(H100, 8), GPUNode(OLD, 4))
@@ -21,7 +21,7 @@ ASKS: dict[str, dict[str, Any]] = {
 def found(make: Any, nodes: Any, spec: dict[str, Any], children: Any = None) -> str | None:
     job = make.job(spec=make.spec(**spec))
     observed = make.observed(job, children=children or {}, gpu_nodes=nodes)
-    said = blocker(observed, job.spec, sizes(job.spec, 0))
+    said = no_node(observed, job.spec, sizes(job.spec, 0))
     return said.message if said else None
 
 

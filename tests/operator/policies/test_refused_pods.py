@@ -86,6 +86,7 @@ def test_refused_pods_are_tried_again_every_few_seconds(make: Any) -> None:
     assert applied(refused, 1)["j-rollout"] == first["j-rollout"]
     later = applied(refused, REFUSED_SECONDS)
     assert later["j-rollout"]["annotations"] != first["j-rollout"]["annotations"]
+    assert applied({}) == {}, "what is shared by passes was not changed"
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 
 from sea_api.v1alpha1.policy import Role
 from sea_operator.decide import decide
-from sea_operator.policies.stage_roles import sizes
+from sea_operator.policies.role_sizes import sizes
 from sea_operator.report import between
 from sea_operator.status import compute
 

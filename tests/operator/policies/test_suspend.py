@@ -82,18 +82,21 @@ def test_an_unreachable_coordinator_is_waited_for(make: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wanted", "memory", "expected"),
+    ("wanted", "memory", "started", "expected"),
     [
-        (False, "True", True),
-        (True, "True", False),
-        (False, "Unknown", False),
-        (False, "False", False),
+        (False, "True", SINCE_TEXT, True),
+        # Created suspended, as by a queue: the first attempt is still to begin.
+        (False, "True", None, False),
+        (True, "True", SINCE_TEXT, False),
+        (False, "Unknown", SINCE_TEXT, False),
+        (False, "False", SINCE_TEXT, False),
     ],
 )
 def test_only_released_pods_resume_in_a_new_attempt(
-    make: Any, wanted: bool, memory: str, expected: bool
+    make: Any, wanted: bool, memory: str, started: str | None, expected: bool
 ) -> None:
-    assert resumes(wanted, make.status(make.condition("Suspended", memory))) is expected
+    status = make.status(make.condition("Suspended", memory), start_time=started)
+    assert resumes(wanted, status) is expected
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 from sea_api.v1alpha1.policy import Role
 from sea_operator.decide import decide
 from sea_operator.observed import Termination
-from sea_operator.policies.waiting_pods import MAX_RESTARTS, blocker, reasons
+from sea_operator.policies.waiting_pods import MAX_RESTARTS, never_ready, reasons
 from sea_operator.status import compute
 
 NODE = "its node node-1 isn't ready since 2027-01-15T08:00:00Z"
@@ -74,7 +74,7 @@ def test_an_engine_that_never_became_ready_stalls_the_job(
     make: Any, restarts: int, fields: Any, stalls: bool
 ) -> None:
     observed = make.observed(pods=(failing(make, restarts, **fields),))
-    assert (blocker(observed) is not None) is stalls
+    assert (never_ready(observed) is not None) is stalls
 
 
 def test_the_coordinator_that_engines_wait_for_is_named_first(make: Any) -> None:
@@ -82,7 +82,7 @@ def test_the_coordinator_that_engines_wait_for_is_named_first(make: Any) -> None
         failing(make, 9),
         failing(make, 9, role=Role.COORDINATOR, container="coordinator"),
     )
-    found = blocker(make.observed(pods=pods))
+    found = never_ready(make.observed(pods=pods))
     assert found is not None
     assert "pod n/j-coordinator-0" in found.message
 

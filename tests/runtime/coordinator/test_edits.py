@@ -67,11 +67,33 @@ def test_rank_0_is_given_the_spec_in_force_and_its_generation(core: Components) 
     assert kit.some(task.spec).stages[1].rl == job(steps=10).stages[1].rl
 
 
+def test_ranks_keep_the_layout_of_their_attempt_until_it_is_replaced(core: Components) -> None:
+    """What an edit needs new pods for is in force before they are there.
+
+    With the newest layout the old ranks would refuse it when they open their next stage, and the
+    job would stall for a right edit.
+    """
+    for rank in (0, 1):
+        core.heartbeats.heard(kit.beat(f"job-trainer-{rank}", "trainer", "a"))
+    before = kit.some(kit.some(core.training.task(1)).spec).trainer
+    change = {"replicas": 3, "parallelism": {"pipeline": 3}, "maxTokensPerMicrobatch": 512}
+    now = edited({"trainer": {**before.model_dump(by_alias=True), **change}})
+    core.job.adopt(kit.desired(now, stage=1, generation=2))
+    task = kit.some(core.training.task(1))
+    assert task.spec_generation == 2
+    found = kit.some(task.spec).trainer
+    assert (found.replicas, found.parallelism) == (before.replicas, before.parallelism)
+    assert found.max_tokens_per_microbatch == 512
+    # The attempt that the operator starts with the new pods.
+    core.job.adopt(kit.desired(now, stage=1, generation=2, attempt=2))
+    assert kit.some(kit.some(core.training.task(2)).spec).trainer == now.trainer
+
+
 def test_no_batch_comes_after_the_last_step_that_an_edit_leaves(core: Components) -> None:
     """Rank 0 is told at once, and looks at its task; before the last it waits."""
     assert core.training.batch("rl", 1, 1) is None
     with core.ledger.db.transaction():
-        core.ledger.db.run("INSERT INTO batches VALUES ('rl', 15, 0, 0.5, 0.0, 1.0)")
+        core.ledger.db.run("INSERT INTO batches VALUES ('rl', 15, 0, 0.5, 0.0, 1.0, 0)")
     assert core.training.batch("rl", 16, 1) is None
     core.job.adopt(kit.desired(job(steps=10), stage=1, generation=2))
     assert core.training.batch("rl", 16, 1) == b""

@@ -190,7 +190,79 @@ def test_an_attempt_that_loses_a_pod_commits_before_it_ends(core: Components) ->
     assert not beat(core, 1, "its successor").run, "the operator begins the next attempt"
     assert core.rendezvous.failure is not None
     core.job.adopt(kit.desired(kit.spec(), attempt=2))
-    assert not core.rendezvous.leaving
+    assert not core.rendezvous.ends_early
+
+
+def test_all_ranks_of_an_attempt_that_hangs_keep_their_stacks(core: Components) -> None:
+    for rank in (0, 1):
+        beat(core, rank)
+        beat(core, rank, attempt=1, state=PodState.READY)
+    assert beat(core, 0, attempt=1, state=PodState.READY).keep_stacks == 0
+    beat(core, 1, attempt=1, state=PodState.FAILED, cause=Cause.HANG, detail="silent")
+    found = beat(core, 0, attempt=1, state=PodState.READY)
+    assert (found.run, found.keep_stacks) == (False, 1)
+
+
+def test_a_pod_that_had_too_little_time_says_so(core: Components) -> None:
+    for rank in (0, 1):
+        beat(core, rank)
+        beat(core, rank, attempt=1, state=PodState.READY)
+    beat(core, 1, attempt=1, state=PodState.READY, leaving=True)
+    beat(core, 1, "its successor")
+    assert "Raise checkpoint.graceSeconds" in kit.some(core.rendezvous.failure).message
+
+
+def sized(core: Components, size: int, attempt: int) -> None:
+    core.job.adopt(kit.desired(kit.spec(), attempt=attempt, trainer_size=size))
+
+
+@pytest.mark.parametrize("alive", [0, 1])
+def test_a_smaller_world_takes_the_pods_that_call(core: Components, alive: int) -> None:
+    """The other's node is gone, whichever its number is."""
+    sized(core, 1, 2)
+    world = kit.some(beat(core, alive).world)
+    assert (world.attempt, world.pods) == (2, [f"job-trainer-{alive}"])
+    assert world.master_address == f"10.0.0.{alive}"
+
+
+def test_a_spare_pod_holds_no_rank_and_fails_nothing(core: Components) -> None:
+    sized(core, 1, 2)
+    beat(core, 0)
+    assert beat(core, 1).world is None
+    assert beat(core, 1, "another life").world is None
+    assert core.rendezvous.failure is None
+
+
+def test_an_attempt_that_makes_room_for_another_size_commits_and_ends(core: Components) -> None:
+    sized(core, 1, 2)
+    beat(core, 0)
+    beat(core, 0, attempt=2, state=PodState.READY)
+    assert kit.some(core.training.task(2)).kind == TaskKind.RL
+    sized(core, 2, 2)
+    assert beat(core, 0, attempt=2, state=PodState.READY).run, "until its checkpoint is committed"
+    assert kit.some(core.training.task(2)).kind == TaskKind.STOP
+    assert core.training.batch("rl", 1, 2) == b""
+    assert core.state.assemble().resized_attempt == 0
+    assert not beat(core, 0, attempt=0).run, "its processes don't run the same attempt again"
+    assert core.state.assemble().resized_attempt == 2
+    # An edit that comes now changes nothing of it.
+    core.job.adopt(kit.desired(kit.spec(), attempt=2, trainer_size=2, generation=3))
+    assert core.state.assemble().resized_attempt == 2
+    sized(core, 2, 3)
+    assert core.state.assemble().resized_attempt == 0
+    beat(core, 0)
+    assert len(kit.some(beat(core, 1).world).pods) == 2
+
+
+def test_a_failure_while_room_is_made_is_a_failure(core: Components) -> None:
+    sized(core, 1, 2)
+    beat(core, 0)
+    beat(core, 0, attempt=2, state=PodState.READY)
+    sized(core, 2, 2)
+    core.training.task(2)
+    beat(core, 0, attempt=2, state=PodState.FAILED, cause=Cause.PROCESS_EXIT, detail="boom")
+    assert core.state.assemble().resized_attempt == 0
+    assert kit.some(core.rendezvous.failure).message == "boom"
 
 
 @pytest.mark.parametrize("joined", [True, False])
@@ -204,7 +276,7 @@ def test_a_pod_that_has_nothing_to_commit_leaves_at_once(core: Components, joine
         stages.finish(core.ledger.db, "rl", 1.0)
     assert not beat(core, 1, attempt=1, state=state, leaving=True).run
     assert beat(core, 0, attempt=1, state=state).run
-    assert core.rendezvous.leaving == joined
+    assert core.rendezvous.ends_early == joined
 
 
 def test_a_silent_trainer_counts_as_running_at_first(core: Components, clock: kit.Clock) -> None:

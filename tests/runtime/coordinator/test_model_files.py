@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from sea_api.v1alpha1.data import ThinkingHistory
 from sea_api.v1alpha1.job import Spec
 from sea_runtime.coordinator import model_files, stage_plan
 from sea_runtime.coordinator.errors import PreconditionError
@@ -97,3 +98,12 @@ def test_an_engine_may_serve_what_the_trainer_cannot_train(store: MemoryStore) -
     assert body is not None
     store.put(f"{FOLDER}/config.json", body)
     check(store, EVALUATION)
+
+
+def test_thoughts_cannot_be_stripped_from_a_model_that_writes_none(store: MemoryStore) -> None:
+    given = spec(RL)
+    model = given.model.model_copy(update={"thinking_history": ThinkingHistory.STRIP})
+    wanted = given.model_copy(update={"model": model})
+    with pytest.raises(PreconditionError, match="writes no thoughts by its chat template"):
+        model_files.check(store, wanted, FOLDER, stage_plan.POLICY)  # type: ignore[arg-type]
+    model_files.check(store, wanted, FOLDER, stage_plan.USER)  # type: ignore[arg-type]

@@ -200,7 +200,7 @@ async def test_a_trainer_that_resumes_behind_the_ledger_takes_it_back(
         for step in (1, 2):
             url = f"/v1/stages/rl/snapshot?step={step}&attempt=1"
             with closing(Database(tmp_path / "ledger.sqlite")) as db, db.transaction():
-                db.run("INSERT INTO batches VALUES ('rl', ?, 0, 0.5, 0, 0)", step)
+                db.run("INSERT INTO batches VALUES ('rl', ?, 0, 0.5, 0, 0, 0)", step)
                 db.run(
                     "INSERT INTO groups (id, stage, kind, row_key, domain, samples, state, step) "
                     "VALUES (?, 'rl', 'Train', 'k', 'shop', 2, 'Assigned', ?)",

@@ -43,9 +43,13 @@ BASE = {
         ({"version": 50, "accepted": 200}, 0),
         ({"accepted": 40}, 0),
         ({"batch": 16, "max_concurrent": 1000}, 48),
+        ({"running": 12, "kept_share": 0.5}, 6),  # half of those that run will be dropped
+        ({"running": 12, "accepted": 6, "kept_share": 0.5}, 0),
+        ({"running": 12, "kept_share": 0.5, "max_concurrent": 14}, 2),
+        ({"running": 5, "accepted": 4, "kept_share": 0.9}, 3),
     ],
 )
-def test_capacity_follows_areals_formula(change: dict[str, int], expected: int) -> None:
+def test_capacity_follows_areals_formula(change: dict[str, Any], expected: int) -> None:
     """AReaL's formula, bounded by concurrency and by what the stage can still use."""
     assert capacity(**{**BASE, **change}) == expected
 
@@ -80,7 +84,7 @@ def test_versions_of_a_lost_future_do_not_widen_the_bound(tmp_path: Path) -> Non
     core = kit.coordinator(tmp_path, kit.desired(kit.spec(steps=9)), kit.Clock())
     db = core.ledger.db
     with db.transaction():
-        db.run("INSERT INTO batches VALUES ('rl', 1, 0, 0.5, 0.0, 1.0)")
+        db.run("INSERT INTO batches VALUES ('rl', 1, 0, 0.5, 0.0, 1.0, 0)")
         registry.add_anchor(db, kit.version(4, anchor=True), 1.0)
     assert core.weights.published_steps(core.job.desired.spec.stages[0]) == 1
 

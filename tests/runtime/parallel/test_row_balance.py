@@ -44,7 +44,8 @@ QWEN3_235B = {
 def test_the_most_work_goes_to_the_row_with_the_least(
     lengths: list[int], count: int, capacity: int, wanted: list[list[int]] | None
 ) -> None:
-    assert balance(lengths, SequenceWork(1.0, 1.0), count, capacity) == wanted
+    work = SequenceWork(1.0, 1.0)
+    assert balance(lengths, [*map(work, lengths)], count, capacity) == wanted
 
 
 @given(
@@ -56,7 +57,7 @@ def test_every_sequence_is_in_one_row_with_room(
     lengths: list[int], count: int, capacity: int
 ) -> None:
     work = SequenceWork(10.0, 0.1)
-    rows = balance(lengths, work, count, capacity)
+    rows = balance(lengths, [*map(work, lengths)], count, capacity)
     if rows is None:
         assert count < len(lengths)
         return
@@ -77,6 +78,11 @@ def test_the_work_of_the_reference_model_is_what_its_weights_say() -> None:
     assert attention / work(32_768) == pytest.approx(0.55, abs=0.05)
 
 
+def test_shared_tokens_are_no_work_but_are_attended_to() -> None:
+    assert SequenceWork(10.0, 0.0)(30, shared=20) == 100.0
+    assert SequenceWork(0.0, 1.0)(30, shared=20) == 30**2 - 20**2
+
+
 def test_balanced_by_work_ranks_wait_less_than_balanced_by_tokens() -> None:
     """2,000 trajectories of up to 32k tokens, 48 rows of at most 32k tokens per microbatch."""
     random = np.random.default_rng(0)
@@ -87,7 +93,7 @@ def test_balanced_by_work_ranks_wait_less_than_balanced_by_tokens() -> None:
         count, rows = 0, None
         while rows is None:
             count += 48
-            rows = balance(lengths, by, count, 32_768)
+            rows = balance(lengths, [*map(by, lengths)], count, 32_768)
         done = [sum(work(lengths[i]) for i in row) for row in rows]
         return idle_fraction([done[i : i + 48] for i in range(0, count, 48)])
 

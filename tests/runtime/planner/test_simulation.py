@@ -90,6 +90,20 @@ def test_dropped_groups_are_replaced() -> None:
     assert kept.step_seconds == pytest.approx(20.0, rel=0.15)
 
 
+def test_dropped_groups_cost_less_where_running_ones_count_by_what_is_kept() -> None:
+    """At the end of a batch nobody waits for the replacement of one that was dropped."""
+
+    def draw(random: Random) -> tuple[Turn, ...]:
+        return (Turn(random.choice((20, 40, 300)), 0.0),)
+
+    def seconds(share: float) -> float:
+        one = simulation.Simulation(pipeline(draw=draw, kept_share=0.5, max_groups=64), seed=1)
+        one._kept_share = lambda: share  # type: ignore[method-assign]
+        return one.run(40).step_seconds
+
+    assert seconds(0.5) < 0.9 * seconds(1.0)
+
+
 def test_engines_that_share_their_gpus_stand_still_while_they_train() -> None:
     found = simulate(pipeline(max_staleness=0, shared=True), 20)
     assert found.step_seconds == pytest.approx(15.0, rel=0.01)
@@ -126,6 +140,7 @@ def test_the_gate_is_the_coordinators() -> None:
 
     one = simulation.Simulation(pipeline(max_staleness=1, max_groups=9))
     one._all = 5
+    one._outcomes.extend([True, False] * 16)
     for running in range(0, 12, 3):
         for accepted in range(0, 24, 4):
             for version in range(3):
@@ -138,5 +153,6 @@ def test_the_gate_is_the_coordinators() -> None:
                     staleness=1,
                     batch=4,
                     steps=5,
+                    kept_share=0.5,
                 )
                 assert one._capacity(version) == expected

@@ -10,12 +10,14 @@ from sea_runtime.rollout.engine_client import Generation, MalformedGenerationErr
 from sea_runtime.rollout.episode_runner import acceptable
 
 
-def body(tokens: int, logprobs: int, spans: list[tuple[str, int, int]]) -> bytes:
+def body(
+    tokens: int, logprobs: int, spans: list[tuple[str, int, int]], value: float = -0.5
+) -> bytes:
     choice: dict[str, Any] = {
         "index": 0,
         "finish_reason": "stop",
         "token_ids": list(range(tokens)),
-        "logprobs": {"content": [{"token": "x", "logprob": -0.5}] * logprobs},
+        "logprobs": {"content": [{"token": "x", "logprob": value}] * logprobs},
         "weight_versions": [{"version": v, "start": a, "end": b} for v, a, b in spans],
     }
     return json.dumps({"request_id": "r", "choices": [choice]}).encode()
@@ -35,6 +37,8 @@ def test_spans_become_one_version_per_token() -> None:
         (body(3, 2, [("1", 0, 3)]), "2 log-probabilities for 3 tokens"),
         (body(3, 3, [("1", 0, 2)]), "cover 2 of 3"),
         (body(3, 3, [("1", 0, 1), ("2", 2, 3)]), "gap at 2"),
+        (body(3, 3, [("1", 0, 3)], value=0.3), "0.3 is no log-probability"),
+        (body(3, 3, [("1", 0, 3)], value=-9999.0), "-9999 is no log-probability"),
     ],
 )
 def test_what_cannot_be_trained_on_is_refused(answer: bytes, words: str) -> None:

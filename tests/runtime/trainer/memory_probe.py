@@ -21,13 +21,15 @@ from sea_api.v1alpha1.trainer_memory import OptimizerMemory, Recomputation
 from sea_runtime.parallel import hf_config, parallel_layout
 from sea_runtime.trainer import (
     grouped_linear,
+    megatron_config,
     megatron_workarounds,
     model,
     pipeline,
     process_groups,
+    shared_prefixes,
 )
 from sea_runtime.trainer.optimizer import Optimizer
-from sea_runtime.trainer.packing import MicrobatchTensors
+from sea_runtime.trainer.packed_row import MicrobatchTensors
 
 STEPS = 3
 MOE = {
@@ -54,6 +56,7 @@ def train(
     recompute: Recomputation = Recomputation.NONE,
     memory: OptimizerMemory = OptimizerMemory(),  # noqa: B008  frozen
     dtype: torch.dtype = torch.float32,
+    prompt: int = 0,
 ) -> list[Any]:
     shape = hf_config.parse(json.dumps(config))
     place = parallel_layout.plan(TrainerParallelism(), shape, 1).place(0)
@@ -65,18 +68,23 @@ def train(
         parameter.data.copy_(torch.nn.init.normal_(values, std=0.1, generator=generator))
     optimizer = Optimizer(built, 1e-2, memory)
     tokens = [np.arange(20), np.arange(20, 32)]
-    every = [np.ones(len(one)) for one in tokens]
+    if prompt:
+        tokens = [np.concatenate([np.arange(prompt), one]) for one in tokens]
+    every = [(np.arange(len(one)) >= prompt).astype(float) for one in tokens]
     losses: list[float] = []
     norms = []
 
     def objective(_: MicrobatchTensors, logp_t: torch.Tensor, __: torch.Tensor) -> torch.Tensor:
         loss = -logp_t.sum() / 32
-        losses.append(float(loss.detach()))
+        losses[-1] += float(loss.detach())
         return loss
 
     for _ in range(STEPS):
         optimizer.zero()
-        pipeline.train(built, built.plan(tokens, [0, 1]), tokens, every, objective, lambda: None)
+        losses.append(0.0)
+        pipeline.train(
+            built, built.plan(tokens, [0, 1], every), tokens, every, objective, lambda: None
+        )
         norms.append(optimizer.step(1e-2))
     total = sum(float(one.detach().abs().double().sum()) for one in built.gpt.parameters())
     return [losses, norms, total]
@@ -84,7 +92,7 @@ def train(
 
 def sequential(config: dict[str, Any]) -> list[Any]:
     """With Megatron's experts, one after another."""
-    with mock.patch.object(model, "GroupedExperts", SequentialMLP):
+    with mock.patch.object(megatron_config, "GroupedExperts", SequentialMLP):
         return train(config)
 
 
@@ -103,6 +111,13 @@ def counting_views(run: Callable[[], list[Any]]) -> list[Any]:
         return [*run(), views]
 
 
+def unshared() -> list[Any]:
+    """Every sequence computes its prompt."""
+    with mock.patch.object(shared_prefixes, "MIN_SHARED", 1000):
+        return train(MOE, prompt=PROMPT)
+
+
+PROMPT = 17
 OFFLOAD = OptimizerMemory(offload=True)
 CASES: dict[str, Callable[[], list[Any]]] = {
     "moe": lambda: counting_views(lambda: train(MOE)),
@@ -111,6 +126,8 @@ CASES: dict[str, Callable[[], list[Any]]] = {
     "moe Full": lambda: train(MOE, Recomputation.FULL),
     "moe bf16": lambda: train(MOE, dtype=torch.bfloat16),
     "moe bf16 offload": lambda: train(MOE, memory=OFFLOAD, dtype=torch.bfloat16),
+    "moe, a shared prompt": lambda: train(MOE, prompt=PROMPT),
+    "moe, a prompt in each": unshared,
     "dense": lambda: train(DENSE),
     "dense Selective": lambda: train(DENSE, Recomputation.SELECTIVE),
     "dense Full": lambda: train(DENSE, Recomputation.FULL),

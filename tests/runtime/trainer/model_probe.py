@@ -121,7 +121,8 @@ def load(folder: Path) -> models.Model:
 
 def logprobs(built: models.Model, tokens: torch.Tensor) -> torch.Tensor:
     rows = [tokens.numpy()]
-    (batch,) = built.microbatches(built.plan(rows, [0]), rows, [np.ones(len(tokens))])
+    wanted = [np.ones(len(tokens))]
+    (batch,) = built.microbatches(built.plan(rows, [0], wanted), rows, wanted)
     return built.forward(batch)[0, :-1]
 
 

@@ -1,11 +1,15 @@
 """Attention over a packed row: each sequence is isolated and equals the formula."""
 
 import itertools
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
+
+from sea_runtime.trainer import attention_kernels
+from sea_runtime.trainer.row_spans import RowSpans, Span
 
 # Megatron takes seconds to import, so it is imported where it runs.
 pytestmark = pytest.mark.component
@@ -31,10 +35,10 @@ def attention() -> Any:
 
 
 def attend(qkv: Row, bounds: list[int]) -> Tensor:
-    from megatron.core.packed_seq_params import PackedSeqParams
+    from sea_runtime.trainer.attention import RowParams
 
-    starts = torch.tensor(bounds, dtype=torch.int32)
-    packed = PackedSeqParams("thd", cu_seqlens_q=starts, cu_seqlens_kv=starts)
+    spans = [Span(a, b, a) for a, b in itertools.pairwise(bounds)]
+    packed = RowParams(spans=RowSpans(spans, torch.device("cpu")))
     out: Tensor = attention()(*qkv, None, packed_seq_params=packed)
     return out
 
@@ -75,21 +79,37 @@ def test_no_gradient_leaves_a_sequence() -> None:
         assert not one.grad[6:].any()
 
 
-def largest_allocation(tokens: int) -> int:
+def whole(*qkv: Tensor) -> Tensor:
+    return attend((qkv[0], qkv[1], qkv[2]), [0, len(qkv[0])])
+
+
+def largest_allocation(tokens: int, run: Callable[..., Tensor]) -> int:
     """Bytes of the largest allocation of any operation, forward and backward."""
     from torch.profiler import ProfilerActivity, profile
 
     tensors = row(tokens)
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
-        attend(tensors, [0, tokens]).sum().backward()
+        run(*tensors).sum().backward()
     return max(event.self_cpu_memory_usage for event in seen.events())
 
 
 def test_memory_is_linear_in_the_length() -> None:
     """Three times the tokens must not take nine times the memory."""
-    from torch.nn.attention import SDPBackend, sdpa_kernel
-
     short, long = 1024, 3072
-    assert largest_allocation(long) < 5 * largest_allocation(short)
-    with sdpa_kernel(SDPBackend.MATH):
-        assert largest_allocation(long) > 5 * largest_allocation(short)  # the test can fail
+    assert largest_allocation(long, whole) < 5 * largest_allocation(short, whole)
+    assert largest_allocation(long, formula) > 5 * largest_allocation(short, formula)
+
+
+def test_context_ranks_attend_to_what_the_whole_row_does() -> None:
+    """Both chunks of a rank to all earlier tokens of their sequence."""
+    from sea_runtime.trainer import packed_row
+    from sea_runtime.trainer.attention import context_spans
+
+    bounds, ways = [0, 8, 12, 24], 2
+    q, k, v = row(24)
+    wanted = attend((q, k, v), bounds)
+    for rank in range(ways):
+        own = torch.from_numpy(packed_row.part(bounds, ways, rank))
+        spans = RowSpans(context_spans(bounds, ways, rank), torch.device("cpu"))
+        got = attention_kernels.packed(q[own], k, v, spans, None)
+        torch.testing.assert_close(got.flatten(1), wanted[own])

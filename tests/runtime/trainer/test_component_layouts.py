@@ -19,14 +19,12 @@ from sea_testing.waiting import HANG_S
 pytestmark = pytest.mark.component
 TOLERANCE = 1e-5
 CASES = [
-    "moe: tensor 2, expert 2",
+    "moe: tensor 2, pipeline 2, expert 2",
     "moe: pipeline 4",
     "moe: context 2",
-    "moe: tensor 2",
-    "moe: tensor 2, pipeline 2, expert 2",
     "dense, tied: tensor 2, pipeline 2",
 ]
-RESHARDED = ["all -> pipeline 4", "pipeline 4 -> tensor 4", "context 2 -> all"]
+RESHARDED = ["all -> pipeline 2", "all -> context 2", "context 2 -> all"]
 TRAPS = [
     "norms that aren't marked as sequence parallel",
     "weights that aren't marked as tensor parallel",

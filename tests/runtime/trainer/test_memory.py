@@ -49,5 +49,12 @@ def test_recomputed_activations_give_the_same(
     assert found[f"{kind} {recompute}"] == found[kind][:3]
 
 
+def test_a_shared_prompt_gives_the_same(found: dict[str, list[Any]]) -> None:
+    """Losses and parameters over three steps, as if every sequence computed it."""
+    shared, whole = found["moe, a shared prompt"], found["moe, a prompt in each"]
+    for ours, theirs in zip(shared, whole, strict=True):
+        assert ours == pytest.approx(theirs, rel=2e-6)
+
+
 def test_offloaded_optimizer_states_give_the_same(found: dict[str, list[Any]]) -> None:
     assert found["moe bf16 offload"] == found["moe bf16"]

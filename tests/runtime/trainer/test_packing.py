@@ -8,8 +8,11 @@ from hypothesis import strategies as st
 
 from sea_runtime.parallel.parallel_layout import ParallelLayout
 from sea_runtime.parallel.row_balance import SequenceWork
-from sea_runtime.trainer import packing
-from sea_runtime.trainer.packing import Grid, PackedRow
+from sea_runtime.trainer import packed_row, packing
+from sea_runtime.trainer.packed_row import PackedRow
+from sea_runtime.trainer.packing import Grid
+from sea_runtime.trainer.row_spans import Span
+from sea_runtime.trainer.shared_prefixes import Rows
 
 GRIDS = [
     Grid(1),
@@ -22,7 +25,7 @@ GRIDS = [
 WORK = SequenceWork(1000.0, 1.0)
 
 
-def every(tokens: packing.Rows) -> packing.Rows:
+def every(tokens: Rows) -> Rows:
     """All log-probabilities are read."""
     return [np.ones(len(one)) for one in tokens]
 
@@ -67,14 +70,15 @@ def test_bounds_split_a_row_into_its_sequences(
         for replica in range(grid.rows):
             row = PackedRow.of(part, replica, lengths, grid)
             assert (row.bounds[0], row.bounds[-1]) == (0, part.lengths[replica])
-            assert [index for index, _, _ in row.spans()] == [
+            assert [one.index for one, _ in row.placed()] == [
                 i for i in part.rows[replica] if lengths[i]
             ]
-            tokens = row.tokens(values)
-            for index, start, size in row.spans():
+            tokens, positions = row.tokens(values), row.positions()
+            for one, start in row.placed():
                 assert start in row.bounds
                 assert start % grid.sequence_multiple == 0
-                assert (tokens[start : start + size] == index + 1).all()
+                assert (tokens[start : start + one.tokens] == one.index + 1).all()
+                assert positions[start] == 0
             assert np.count_nonzero(tokens) == sum(lengths[i] for i in part.rows[replica])
 
 
@@ -105,7 +109,7 @@ def test_fewer_sequences_than_replicas_leave_rows_of_padding() -> None:
     layout = ParallelLayout(4, 1, 1, 1, 1, 1, (1,))
     tokens = [np.arange(9)]
     for rank in range(1, 4):
-        (batch,) = packing.iter_microbatches(
+        (batch,) = packed_row.iter_microbatches(
             [part],
             Grid(4, row_multiple=2),
             layout.place(rank),
@@ -123,12 +127,12 @@ def test_context_ranks_share_a_sequence_however_short_it_is(length: int, context
     layout = one_layout(context, context)
     grid = Grid(1, layout.sequence_multiple, layout.row_multiple)
     tokens = [np.arange(length) + 10, np.arange(5) + 100]
-    plan = packing.plan_chosen(tokens, [0, 1], grid, 1000, work=WORK)
+    plan = packing.plan_chosen(tokens, [0, 1], every(tokens), grid, 1000, work=WORK)
     labels: list[int] = []
     found = [np.zeros(len(one)) for one in tokens]
     for rank in range(context):
         place, device = layout.place(rank), torch.device("cpu")
-        (batch,) = packing.iter_microbatches(plan, grid, place, tokens, every(tokens), device)
+        (batch,) = packed_row.iter_microbatches(plan, grid, place, tokens, every(tokens), device)
         assert len(batch.tokens_t) * context == plan[0].lengths[0]
         labels += [x for x in batch.labels_t.tolist() if x >= 0]
         values = batch.per_token(tokens, np.float32, fill=0.0)
@@ -143,23 +147,23 @@ def test_context_ranks_share_a_sequence_however_short_it_is(length: int, context
 def test_padding_of_a_shop_batch_is_small(count: int, most: float) -> None:
     lengths = [int(x) for x in np.random.default_rng(0).integers(60, 140, count)]
     plan = packing.plan(lengths, Grid(2), 3072, WORK)
-    assert packing.padding_fraction(plan, sum(lengths)) <= most
+    assert packing.row_fractions(plan, sum(lengths))["padding_fraction"] <= most
 
 
 def test_a_sequence_that_is_chosen_twice_is_trained_twice() -> None:
     """A batch may be larger than the data."""
     tokens = [np.arange(length) for length in (3, 5, 7)]
-    plan = packing.plan_chosen(tokens, [2, 0, 2], Grid(1), capacity=100, work=WORK)
+    plan = packing.plan_chosen(tokens, [2, 0, 2], every(tokens), Grid(1), capacity=100, work=WORK)
     assert sorted(i for part in plan for row in part.rows for i in row) == [0, 2, 2]
 
 
 def test_values_are_laid_out_by_the_position_that_predicts_their_token() -> None:
     tokens = [np.arange(3), np.arange(5), np.arange(2)]
     grid, layout = Grid(2), ParallelLayout(2, 1, 1, 1, 1, 1, (1,))
-    plan = packing.plan_chosen(tokens, [0, 1, 2], grid, capacity=5, work=WORK)
+    plan = packing.plan_chosen(tokens, [0, 1, 2], every(tokens), grid, capacity=5, work=WORK)
     for rank in (0, 1):
         place, device = layout.place(rank), torch.device("cpu")
-        (one,) = packing.iter_microbatches(plan, grid, place, tokens, every(tokens), device)
+        (one,) = packed_row.iter_microbatches(plan, grid, place, tokens, every(tokens), device)
         own = plan[0].rows[rank]
         assert one.tokens_t.tolist() == [t for i in own for t in range(len(tokens[i]))]
         assert one.labels_t.tolist() == [t for i in own for t in (*range(1, len(tokens[i])), -1)]
@@ -176,13 +180,50 @@ def test_a_token_whose_log_probability_nobody_reads_has_no_label() -> None:
     tokens = [np.arange(4) + 10, np.arange(3) + 20]
     wanted = {0: np.array([1, 0, 1, 0]), 1: np.array([0, 0.5, 0])}
     grid, layout = Grid(1), ParallelLayout(1, 1, 1, 1, 1, 1, (1,))
-    plan = packing.plan_chosen(tokens, [0, 1], grid, 100, WORK)
-    (one,) = packing.iter_microbatches(
+    plan = packing.plan_chosen(tokens, [0, 1], wanted, grid, 100, WORK)
+    (one,) = packed_row.iter_microbatches(
         plan, grid, layout.place(0), tokens, wanted, torch.device("cpu")
     )
-    assert one.labels_t.tolist() == [-1, 12, -1, -1, 21, -1, -1]
-    # What goes with the tokens stays: the loss weighs them, the head doesn't compute them.
-    assert one.per_token(tokens, np.int64).tolist() == [11, 12, 13, 0, 21, 22, 0]
+    # What comes after the last label isn't in the row: no loss needs it.
+    assert one.labels_t.tolist() == [-1, 12, -1, 21, -1]
+    # What goes with the other tokens stays: the loss weighs them, the head doesn't compute them.
+    assert one.per_token(tokens, np.int64).tolist() == [11, 12, 0, 21, 0]
+    assert {i: v.tolist() for i, v in one.split(one.labels_t.numpy()).items()} == {
+        0: [0, -1, 12, 0],
+        1: [0, 21, 0],
+    }
+
+
+def test_a_shared_prompt_is_in_the_row_once() -> None:
+    prompt = np.arange(20)
+    tokens = [np.concatenate([prompt, [50, 51]]), np.concatenate([prompt, [60, 61, 62]])]
+    wanted = [(np.arange(len(one)) >= 20).astype(float) for one in tokens]
+    grid, layout = Grid(1, row_multiple=4), ParallelLayout(1, 1, 1, 1, 1, 1, (1,))
+    (one,) = packing.plan_chosen(tokens, [0, 1], wanted, grid, 100, WORK)
+    (batch,) = packed_row.iter_microbatches(
+        [one], grid, layout.place(0), tokens, wanted, torch.device("cpu")
+    )
+    own = [19, 60, 61, 62]
+    assert batch.tokens_t.tolist() == [*prompt, 50, 51, *own, 0, 0]
+    assert batch.labels_t.tolist() == [-1] * 19 + [50, 51, -1] + [60, 61, 62, -1] + [-1, -1]
+    assert batch.row.positions().tolist() == [*range(22), *range(19, 23), 0, 1]
+    assert batch.row.spans() == [Span(0, 22, 0), Span(22, 26, 22, 0, 19), Span(26, 28, 26)]
+    logp = batch.split(batch.labels_t.numpy())
+    assert logp[1].tolist() == [0] * 20 + [60, 61, 62]
+    numbers = batch.per_sequence([1.0, 2.0]).tolist()
+    assert numbers == [1.0] * 22 + [2.0] * 4 + [0.0] * 2
+    fractions = packing.row_fractions([one], 45)
+    assert fractions["padding_fraction"] == pytest.approx(2 / 28)
+    assert fractions["skipped_fraction"] == pytest.approx(19 / 45)
+
+
+def test_bundles_are_small_enough_to_be_balanced_over_replicas() -> None:
+    tokens = [np.concatenate([np.arange(20), [100 + i]]) for i in range(16)]
+    wanted = [(np.arange(21) == 20).astype(float) for _ in tokens]
+    (one,) = packing.plan_chosen(tokens, range(16), wanted, Grid(4), 1000, WORK)
+    assert [len(row) for row in one.rows] == [4, 4, 4, 4]
+    (one,) = packing.plan_chosen(tokens, range(16), wanted, Grid(1), 1000, WORK)
+    assert one.lengths == (21 + 15 * 2,)
 
 
 def test_rows_have_similar_work_rather_than_similar_length() -> None:

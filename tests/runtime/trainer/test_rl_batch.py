@@ -94,3 +94,33 @@ def test_a_trajectory_that_cannot_be_decoded_ends_in_a_sentence() -> None:
             unpack(damaged)
     with pytest.raises(UndecodableError, match="not a batch"):
         Batch.decode(b"nonsense")
+
+
+def test_the_exchanges_of_a_trajectory_weigh_what_the_whole_would() -> None:
+    """With stripped thoughts a trajectory is several samples: same advantage, same weights."""
+    tokens, mask = [5, 6, 7, 5, 8, 9, 3], [0, 1, 1, 0, 0, 1, 1]
+    numbers = [0.0, -1.0, -2.0, 0.0, 0.0, -3.0, -4.0], [-1, 3, 3, -1, -1, 4, 4]
+    whole = Trajectory.pack(tokens, mask, *numbers)
+    cut = Trajectory.pack(tokens, mask, *numbers, starts=[3])
+    for normalization in AdvantageNormalization:
+        shaping = Shaping(normalization)
+        one = unpack(Batch("rl", 1, [encoded(whole, SPOKE)], 0, 0.5), shaping)
+        two = unpack(Batch("rl", 1, [encoded(cut, SPOKE)], 0, 0.5), shaping)
+        assert [list(part) for part in two.tokens] == [[5, 6, 7], [5, 8, 9, 3], [5, 6, 7, 8]]
+        assert (two.group_of, two.metrics(5)["trajectories"]) == ([0, 0, 0], 2.0)
+        assert two.advantages == [one.advantages[0], one.advantages[0], one.advantages[1]]
+        weights = [coefficients(found, found.trained([0])) for found in (one, two)]
+        np.testing.assert_allclose(np.concatenate(weights[1]), np.concatenate(weights[0]))
+        shared = "generated_tokens", "staleness", "tokens"
+        assert [two.metrics(5)[key] for key in shared] == [one.metrics(5)[key] for key in shared]
+
+
+def encoded(*members: Trajectory) -> Group:
+    return Group("g0", [1.0, 0.0], [one.encode() for one in members])
+
+
+@pytest.mark.parametrize("starts", [[0], [4], [2, 2], [3, 1], [-1]])
+def test_samples_that_do_not_follow_each_other_are_refused(starts: list[int]) -> None:
+    wrong = Trajectory(SPOKE.tokens, SPOKE.mask, SPOKE.logprobs, SPOKE.versions, starts)
+    with pytest.raises(UndecodableError, match="one after the other within its 4 tokens"):
+        Trajectory.decode(wrong.encode())

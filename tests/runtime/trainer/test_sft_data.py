@@ -1,15 +1,18 @@
 """From dialogue files to what every rank trains on, and counts of what was dropped."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from sea_data.formats import sequences
+from sea_data.formats.dialogue import Dialogue
 from sea_data.formats.perspective import agent_side
 from sea_data.tiny_model import tokenizer
 from sea_env.tokens.renderer import Renderer
+from sea_env.tokens.style import Style, Thinking
 from sea_runtime.trainer import sft_data
 from sea_runtime.trainer.errors import TrainingDataError
 from sea_runtime.trainer.sft_data import planned
@@ -92,3 +95,28 @@ def test_errors_name_their_place(tmp_path: Path, renderer: Renderer) -> None:
         planned(None, [missing], tmp_path, skip_bad=True),
     ):
         pass
+
+
+def test_stripped_thoughts_make_each_exchange_a_sample(renderer: Renderer) -> None:
+    """Each is what the agent was asked when it wrote the answers: without the thoughts before."""
+    style = Style(thinking=Thinking.OWN, strips_thoughts=True)
+    stripping = Renderer(renderer._tokenizer, style)
+    messages = [
+        {"role": "user", "content": "U1"},
+        {"role": "assistant", "content": "A1", "thinking": "T1"},
+        {"role": "user", "content": "U2"},
+        {"role": "assistant", "content": "A2", "thinking": "T2"},
+    ]
+    counts = sequences.TokenCounts()
+    whole = Dialogue("d", tuple(messages), {})
+    data = sft_data.encode([whole], stripping, 1000, counts)
+    found = sft_data.unpack(data)
+    assert trained(found, stripping) == [
+        f"<think>\nT{n}\n</think>\n\nA{n}<|im_end|>" for n in (1, 2)
+    ]
+    first, second = (stripping.decode(list(tokens)) for tokens in found.tokens)
+    assert "T1" not in second
+    assert second.startswith(first.replace("<think>\nT1\n</think>\n\n", ""))
+    assert (counts.dialogues, counts.without_answer) == (1, 0)
+    data = sft_data.encode([replace(whole, trained=frozenset({3}))], stripping, 1000, counts)
+    assert len(sft_data.unpack(data)) == 1, "an answer that another row trains makes no sample"

@@ -38,7 +38,10 @@ RUNNING = State(started=True, running=1)
 FAILED = failed(Cause.PROCESS_EXIT, "x")
 FAILED_WARM = State(started=True, failure=FAILED.failure)
 STALLED = failed(Cause.USER_ERROR, "No access.")
-SILENCE = f"No training process has reported for {HANG_SECONDS + 1:.0f} s."
+SILENCE = (
+    f"No training process of this pod has made progress for {HANG_SECONDS + 1:.0f} s; the limit by "
+    f"its own steps is {HANG_SECONDS:.0f} s."
+)
 
 TABLE: list[tuple[str, State, Observed, State, list[Action]]] = [
     ("processes are started to import", State(), Observed(None), WARM, [Start()]),
@@ -185,3 +188,27 @@ def test_ranks_follow_the_order_of_pods() -> None:
     ranks = supervision.assignments(world(3, processes=2), "b", 60.0)
     assert [(one.rank, one.local_rank, one.world_size) for one in ranks] == [(2, 0, 4), (3, 1, 4)]
     assert {one.attempt for one in ranks} == {3}
+
+
+@pytest.mark.parametrize(
+    ("longest", "signs", "limit"),
+    [
+        (2.0, 5, 900.0),  # not enough known yet
+        (2.0, 100, 300.0),  # never below a collective's time-out
+        (45.0, 100, 450.0),
+        (200.0, 100, 2000.0),  # steps that are slow by themselves
+    ],
+)
+def test_a_hang_is_measured_by_the_steps_of_the_job(
+    longest: float, signs: int, limit: float
+) -> None:
+    assert supervision.hang_seconds(longest, signs, 300.0) == limit
+
+    def silent(seconds: float) -> Observed:
+        return Observed(world(1), [None], silence=seconds, hang_seconds=limit)
+
+    assert decide(RUNNING, silent(limit))[1] == []
+    after, actions = decide(RUNNING, silent(limit + 1))
+    assert actions == [Kill()]
+    assert after.failure is not None
+    assert after.failure.cause is Cause.HANG

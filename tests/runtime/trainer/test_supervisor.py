@@ -39,7 +39,14 @@ class StandIn:
         self.exit_code: int | None = None
         self.last_line = ""
         self.last_heard = time.monotonic()
+        self.longest_silence, self.signs = 0.0, 0
         self.killed = False
+        self.asked_for_stacks = 0
+
+    async def stacks(self) -> str:
+        assert not self.killed
+        self.asked_for_stacks += 1
+        return "Thread 1: in all_reduce"
 
     async def assign(self, assignment: RankAssignment) -> None:
         self.joined = assignment.attempt
@@ -53,7 +60,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[StandIn]:
     """The processes that the supervisor has started."""
     found: list[StandIn] = []
 
-    async def start(_: object) -> StandIn:
+    async def start(_: object, stacks: Path) -> StandIn:
         found.append(StandIn())
         return found[-1]
 
@@ -96,6 +103,32 @@ async def test_a_process_is_killed_only_once_its_failure_is_known(
     assert not killed[0]
     failure = next(one for one in coordinator.heartbeats if one.state is PodState.FAILED)
     assert (failure.attempt, failure.cause, failure.detail) == (1, Cause.USER_ERROR, "No access.")
+
+
+async def test_stacks_are_kept_before_a_failed_process_is_killed(
+    coordinator: FakeCoordinator, running: StandIn
+) -> None:
+    running.reported = ReportedFailure(Cause.HANG, "No progress.")
+    await until("the end of the process", lambda: running.killed)
+    assert running.asked_for_stacks == 1
+    text = coordinator.logs[f"/v1/logs/{POD}/stacks"]
+    assert b"all_reduce" in text
+
+
+async def test_stacks_of_ranks_that_wait_for_one_that_hangs_are_kept_too(
+    coordinator: FakeCoordinator, running: StandIn
+) -> None:
+    coordinator.reply = HeartbeatReply(keep_stacks=1)
+    await until("the end of the process", lambda: running.killed)
+    assert b"all_reduce" in coordinator.logs[f"/v1/logs/{POD}/stacks"]
+
+
+async def test_a_withdrawn_attempt_costs_no_look_at_stacks(
+    coordinator: FakeCoordinator, running: StandIn
+) -> None:
+    coordinator.reply = HeartbeatReply()
+    await until("the end of the process", lambda: running.killed)
+    assert running.asked_for_stacks == 0
 
 
 async def test_a_mistake_of_the_user_is_not_restarted_before_the_next_attempt(

@@ -11,7 +11,13 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from sea_api.v1alpha1.roles import TrainerParallelism
-from sea_runtime.parallel import export_files, hf_config, parallel_layout, weight_map
+from sea_runtime.parallel import (
+    export_files,
+    hf_config,
+    parallel_layout,
+    publications,
+    weight_map,
+)
 from sea_runtime.parallel.hf_config import ModelError, ModelShape
 from sea_runtime.parallel.parallel_layout import LayoutError, ParallelLayout
 
@@ -116,7 +122,7 @@ def test_loading_and_publishing_are_the_identity(case: tuple[ModelShape, Paralle
             assert filled[name] == parameter.size or name in weight_map.VOCABULARY
         ranks.append(held)
     published: dict[str, np.ndarray] = {}
-    for one in weight_map.publications(shape, layout):
+    for one in publications.of_layout(shape, layout):
         assert one.publisher in one.holders
         for name in one.tensors:
             assert name not in published
@@ -148,7 +154,7 @@ def test_all_ranks_publish_each_tensor_of_a_large_model_once(
 ) -> None:
     shape = hf_config.parse(json.dumps(QWEN3_235B | {"num_hidden_layers": 12}))
     layout = parallel_layout.plan(requested, shape, world)
-    names = weight_map.published_names(shape, layout)
+    names = publications.names_by_rank(shape, layout)
     assert sorted(n for some in names.values() for n in some) == sorted(
         weight_map.tensor_shapes(shape)
     )
@@ -157,7 +163,7 @@ def test_all_ranks_publish_each_tensor_of_a_large_model_once(
 
 def test_the_reference_model_is_published_evenly() -> None:
     shape = hf_config.parse(json.dumps(QWEN3_235B))
-    names = weight_map.published_names(shape, parallel_layout.plan(REFERENCE, shape, 48))
+    names = publications.names_by_rank(shape, parallel_layout.plan(REFERENCE, shape, 48))
     shapes = weight_map.tensor_shapes(shape)
     nbytes = [2 * sum(prod(shapes[n]) for n in some) for some in names.values()]
     assert len(nbytes) == 48

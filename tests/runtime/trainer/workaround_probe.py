@@ -33,7 +33,7 @@ from sea_runtime.trainer.checkpoint.state import Writer
 from sea_runtime.trainer.device import device_names
 from sea_runtime.trainer.megatron_workarounds import adam_step_tensor, cuda_names
 from sea_runtime.trainer.optimizer import Optimizer
-from sea_runtime.trainer.packing import MicrobatchTensors
+from sea_runtime.trainer.packed_row import MicrobatchTensors
 
 SHAPE = {
     "architectures": ["Qwen3MoeForCausalLM"],
@@ -89,7 +89,7 @@ def step(built: model.Model, optimizer: Optimizer) -> float:
         losses.append(float(-logp_t.detach().sum()))
         return -logp_t.sum() / 30
 
-    pipeline.train(built, built.plan(tokens, [0, 1]), tokens, every, objective, lambda: None)
+    pipeline.train(built, built.plan(tokens, [0, 1], every), tokens, every, objective, lambda: None)
     optimizer.step(1e-2)
     return sum(losses)
 

@@ -47,6 +47,8 @@ class FakeCoordinator:
         """With their blocks."""
         self._layouts: dict[str, ShardLayout] = {}
         self.heartbeats: list[Heartbeat] = []
+        self.logs: dict[str, bytes] = {}
+        """By path."""
         self.reply = HeartbeatReply()
         self.before_heartbeat: Callable[[Heartbeat], Awaitable[None]] | None = None
         """Awaited before a heartbeat is taken."""
@@ -83,6 +85,7 @@ class FakeCoordinator:
                 ),
                 web.post("/v1/stages/{stage}/done", self._finish),
                 web.post("/v1/stages/{stage}/snapshot", self._snapshot),
+                web.put("/v1/logs/{pod}/{name}", self._keep_log),
                 web.post("/v1/weights/{stream}", self._publish),
                 web.put("/v1/layouts/{digest}", self._layout),
             ]
@@ -113,6 +116,10 @@ class FakeCoordinator:
     async def _layout(self, request: web.Request) -> web.Response:
         layout = ShardLayout.model_validate_json(await request.read())
         self._layouts[request.match_info["digest"]] = layout
+        return web.json_response({})
+
+    async def _keep_log(self, request: web.Request) -> web.Response:
+        self.logs[request.path] = await request.read()
         return web.json_response({})
 
     async def _heartbeat(self, request: web.Request) -> web.Response:

@@ -73,8 +73,16 @@ class Desk(Kit):
     def assert_on(self, lamp):
         return self.db.lamps[lamp]
 
+class Fuse(Strict):
+    whole: bool = True
+
 class Guest(Kit):
     types = {"look": ToolType.READ}
+    fuse: Fuse = Fuse()
+    def break_fuse(self):
+        self.fuse.whole = False  # of the class, as telecom's break_vpn
+    def assert_fuse(self):
+        return self.fuse.whole
     def look(self):
         return "light" if self.db.seen["light"] else "dark"
 

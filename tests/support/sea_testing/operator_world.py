@@ -18,9 +18,9 @@ from sea_api.v1alpha1.job import GROUP, KIND, VERSION
 from sea_operator.cache import Cache, View
 from sea_operator.coordinator_link import CoordinatorLink
 from sea_operator.errors import ConflictError, NotFoundError
-from sea_operator.gpu_reader import GpuReader
 from sea_operator.kube.client import JOB, POD, SECRET, SERVICE, STATEFUL_SET, Kind, KubeClient
 from sea_operator.kube.reflector import Reflector
+from sea_operator.node_reader import NodeReader
 from sea_operator.observe import Sources
 from sea_operator.reconcile import Reconciler
 from sea_operator.refusal_reader import RefusalReader
@@ -212,8 +212,8 @@ class RunningOperator:
         self.cache = Cache(lambda key: None)
         self.reflectors = reflectors(world.client, world.namespace, self.cache)
         secrets, refusals = SecretReader(recorder, self._now), RefusalReader(recorder, self._now)
-        gpus = GpuReader(recorder, self._now)
-        sources = Sources(recorder, self.cache, secrets, link, refusals, gpus)
+        nodes = NodeReader(recorder, self._now)
+        sources = Sources(recorder, self.cache, secrets, link, refusals, nodes)
         settings = settings or Settings(identity="test")
         self.reconcile = Reconciler(sources, settings, clock, monotonic=self._now)
 

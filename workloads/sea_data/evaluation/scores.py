@@ -4,7 +4,7 @@ The coordinator writes it for a stage, `sea evaluate` for a run from the command
 operator's status table is `results` of it.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from sea_api.v1alpha1.status import EvaluationResult
@@ -37,7 +37,25 @@ def report(
         "failures": failures.count(records),
         "withoutVerdict": sum(record.reward is None for record in records),
         "neverAsked": sum(record.never_asked for record in records),
+        "notes": [*fewer_trials(trials)],
     }
+
+
+def fewer_trials(domains: ByDomain) -> Iterator[str]:
+    """A sentence per measure that says nothing about some of its domain's tasks.
+
+    tau2-bench instead leaves out each k that one task lacks trials for, so that its pass^k are all
+    about the same tasks.
+    """
+    for domain, tasks in _judged(domains).items():
+        for k in range(2, 5):
+            enough = sum(len(trials) >= k for trials in tasks)
+            if 0 < enough < len(tasks):
+                also = " and pass@4" if k == 4 else ""
+                yield (
+                    f"{domain}: pass^{k}{also} of {enough} of {len(tasks)} tasks; the others have "
+                    "fewer trials with a verdict."
+                )
 
 
 def trials_by_domain(records: Iterable[EpisodeRecord]) -> dict[str, dict[str, list[bool]]]:

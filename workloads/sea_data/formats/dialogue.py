@@ -12,10 +12,11 @@ from sea_data.errors import RowError
 from sea_data.formats import row_fields
 from sea_data.formats.row_fields import typed_field
 from sea_env.tokens import arguments as call_arguments
-from sea_env.tokens import tool_prompt
+from sea_env.tokens import markup, tool_prompt
 from sea_env.tokens.arguments import ArgumentsError
 from sea_env.tokens.markup import TAGS, THINK, THINK_END
 from sea_env.tokens.messages import Message, calls_of
+from sea_env.tokens.style import BRIEF
 
 _ROLES = ("assistant", "system", "tool", "user")
 _THOUGHTS = ("thinking", "reasoning", "reasoning_content")
@@ -188,9 +189,15 @@ def _call(value: Any, field: str) -> dict[str, Any]:
     if not isinstance(inner, dict) or not isinstance(inner.get("name"), str):
         raise RowError(field, "must be an object with a name")
     try:
-        return {"name": inner["name"], "arguments": call_arguments.read(inner.get("arguments"))}
+        call = {"name": inner["name"], "arguments": call_arguments.read(inner.get("arguments"))}
     except ArgumentsError as error:
         raise RowError(f"{field}.arguments", str(error)) from error
+    tag = markup.spelled_in_call(call, BRIEF)
+    if tag:
+        raise RowError(
+            field, f"has {tag} in its name or arguments, which ends a call in any format"
+        )
+    return call
 
 
 def dialogue_row(

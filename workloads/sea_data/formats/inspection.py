@@ -19,8 +19,10 @@ from sea_env.episodes.conversation import open_environment
 from sea_env.errors import EnvError
 from sea_env.tasks.task import Task
 from sea_env.tokens import arguments as call_arguments
+from sea_env.tokens import markup
 from sea_env.tokens.messages import calls_of
-from sea_env.verify.checks import assertion_holds
+from sea_env.tokens.style import CallFormat, Style
+from sea_env.verify.checks import assertion_holds, side_of
 from sea_env.verify.verdict import UnverifiableTaskError, check_verifiable
 
 
@@ -33,10 +35,11 @@ def replay(domain: Domain, task: Task, database: Database) -> dict[str, Any]:
     environment = open_environment(domain, database, task)
     calls = []
     for action in task.criteria.actions:
-        result = environment.call(action.name, action.arguments, action.requestor)
+        requestor = side_of(domain, action)
+        result = environment.call(action.name, action.arguments, requestor)
         calls.append(
             {
-                "requestor": action.requestor,
+                "requestor": requestor,
                 "name": action.name,
                 "arguments": dict(action.arguments),
                 "content": result.content,
@@ -54,6 +57,7 @@ def replay(domain: Domain, task: Task, database: Database) -> dict[str, Any]:
     }
 
 
+_XML = Style(CallFormat.QWEN3_XML)
 _MAX_SHOWN = 200
 """Characters of a tool's answer in a note."""
 _MAX_DATABASES = 16
@@ -105,6 +109,12 @@ def _calls(found: Dialogue) -> list[str]:
             where = f"{place}.tool_calls[{number}]: {call['name']}"
             if tools and call["name"] not in tools:
                 notes.append(f"{where} is no tool of the row's own prompt")
+            tag = markup.spelled_in_call(call, _XML)
+            if tag:
+                notes.append(
+                    f"{where} has {tag} in its name or arguments: a model that writes calls as XML "
+                    "(Qwen3-Coder, Qwen3.5 and later) can't be trained on the row"
+                )
             notes += [
                 f"{where} {problem}"
                 for problem in call_arguments.problems(call["arguments"], tools.get(call["name"]))

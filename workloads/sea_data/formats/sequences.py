@@ -7,12 +7,16 @@ The trainer trains on what `encode` yields and packs whole sequences into rows w
 import bisect
 import heapq
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sea_data.errors import RowError
 from sea_data.formats.dialogue import Dialogue
+from sea_env.tokens import markup
+from sea_env.tokens.messages import calls_of
 from sea_env.tokens.renderer import Renderer
 
 
@@ -32,6 +36,8 @@ class TokenCounts:
     """Dialogues that are trained on."""
     without_answer: int = 0
     """Dialogues without an answer that fits, or without an answer."""
+    unreadable: list[RowError] = field(default_factory=list)
+    """Dialogues left out because of a call that the model's format can't hold."""
 
     def as_metrics(self) -> dict[str, float]:
         """As metrics of a stage's progress."""
@@ -42,6 +48,7 @@ class TokenCounts:
             "data_over_length_tokens": float(self.over_length),
             "data_over_length_answer_tokens": float(self.over_length_answers),
             "data_dialogues_without_answer": float(self.without_answer),
+            "data_dialogues_unreadable": float(len(self.unreadable)),
         }
 
 
@@ -54,25 +61,80 @@ class Encoded:
 
 
 def encode(
-    dialogues: Iterable[Dialogue], renderer: Renderer, context: int, counts: TokenCounts
+    dialogues: Iterable[Dialogue],
+    renderer: Renderer,
+    context: int,
+    counts: TokenCounts,
+    *,
+    skip_bad: bool = False,
 ) -> Iterator[Encoded]:
     """Renders one side's dialogues; each ends after its last answer that fits into `context`.
 
-    Half an answer is never trained: it would teach the model to stop in the middle.
+    Half an answer is never trained: it would teach the model to stop in the middle. A renderer that
+    strips thoughts gives one item per exchange. Raises RowError for a call that the model's own
+    format can't hold; with `skip_bad` its dialogue is counted and left out.
     """
     for one in dialogues:
-        ids, mask = renderer.dialogue(one.messages, trained=one.trained)
-        end = last_answer_within(mask, context)
-        counts.over_length += len(ids) - end if len(ids) > context else 0
-        counts.over_length_answers += sum(mask[end:])
-        if not end:
-            counts.without_answer += 1
+        try:
+            _refuse_spelled(one, renderer)
+        except RowError as error:
+            if not skip_bad:
+                raise
+            counts.unreadable.append(error)
             continue
-        trained = sum(mask[:end])
-        counts.dialogues += 1
-        counts.answer += trained
-        counts.context += end - trained
-        yield Encoded(np.asarray(ids[:end], "<i4"), np.asarray(mask[:end], "u1"))
+        parts = exchanges(one) if renderer.style.strips_thoughts else [one]
+        fitting = [found for part in parts if (found := _encoded(part, renderer, context, counts))]
+        counts.dialogues += bool(fitting)
+        counts.without_answer += not fitting
+        yield from fitting
+
+
+def _refuse_spelled(one: Dialogue, renderer: Renderer) -> None:
+    """A call that is trained must be one that the agent's own reader reads back."""
+    for index, message in enumerate(one.messages):
+        for number, call in enumerate(calls_of(message) if message["role"] == "assistant" else ()):
+            tag = markup.spelled_in_call(call, renderer.style)
+            if tag:
+                raise RowError(
+                    f"dialogue {one.id}, messages[{index}].tool_calls[{number}]",
+                    f"has {tag} in its name or arguments, which ends a call as the model "
+                    f"({renderer.style.calls}) writes it: it could not be read back",
+                )
+
+
+def exchanges(given: Dialogue) -> list[Dialogue]:
+    """One dialogue per exchange (the turns between two texts of the user) that has an answer.
+
+    Each begins with all that was said before, and trains the answers of its own exchange: what the
+    agent was asked when it wrote them, if a prompt leaves out the thoughts before.
+    """
+    asked = [i for i, message in enumerate(given.messages) if message["role"] == "user"]
+    found = []
+    for start, end in pairwise([0, *asked[1:], len(given.messages)]):
+        trained = frozenset(
+            index
+            for index in range(start, end)
+            if given.messages[index]["role"] == "assistant"
+            and (given.trained is None or index in given.trained)
+        )
+        if trained:
+            found.append(replace(given, messages=given.messages[:end], trained=trained))
+    return found
+
+
+def _encoded(
+    one: Dialogue, renderer: Renderer, context: int, counts: TokenCounts
+) -> Encoded | None:
+    ids, mask = renderer.dialogue(one.messages, trained=one.trained)
+    end = last_answer_within(mask, context)
+    counts.over_length += len(ids) - end if len(ids) > context else 0
+    counts.over_length_answers += sum(mask[end:])
+    if not end:
+        return None
+    trained = sum(mask[:end])
+    counts.answer += trained
+    counts.context += end - trained
+    return Encoded(np.asarray(ids[:end], "<i4"), np.asarray(mask[:end], "u1"))
 
 
 def last_answer_within(mask: list[int], context: int) -> int:

@@ -36,6 +36,8 @@ class Tool:
     """JSON schema of the arguments: properties, required, type object."""
     run: Callable[..., Any]
     """`run(state, **arguments)`; raises ToolError for what the caller did wrong."""
+    nullable: frozenset[str] = frozenset()
+    """Arguments that take null although the schema doesn't say so, as in tau2-bench."""
 
     @cached_property
     def checks(self) -> Mapping[str, Check]:

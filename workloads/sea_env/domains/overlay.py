@@ -111,8 +111,13 @@ class Overlay:
 def _copied(value: Any) -> Any:
     """A copy of a JSON value. `copy.deepcopy` tracks cycles and takes more than twice as long."""
     if isinstance(value, dict):
-        return {key: _copied(part) for key, part in value.items()}
-    return [_copied(part) for part in value] if isinstance(value, list) else value
+        return {
+            key: _copied(part) if isinstance(part, dict | list) else part
+            for key, part in value.items()
+        }
+    if isinstance(value, list):
+        return [_copied(part) if isinstance(part, dict | list) else part for part in value]
+    return value
 
 
 def differences(path: str, old: Any, new: Any) -> Iterator[Change]:

@@ -12,10 +12,13 @@ through this file once and gave all published results; a complete installation (
 dozen packages) was not tried. The test has a small package with the same interface.
 """
 
+import copy
 import importlib
 import inspect
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NoReturn
+
+from pydantic import BaseModel
 
 from sea_env.domains.base import Kind, Tool, ToolError, ToolResult, UnknownAssertionError
 from sea_env.domains.database import Database, parse_tables, parse_user_tables
@@ -79,6 +82,12 @@ class Tau2Domain:
         self.assertions: Collection[str] = frozenset(
             name for name in self.functions if name.startswith("assert_")
         )
+        self._defaults = {
+            type(kit): copy.deepcopy(_class_records(kit))
+            for kit in (sample.tools, sample.user_tools)
+            if kit is not None
+        }
+        """Records that tau2's tool kits keep on their class, as they are before any episode."""
 
     def system_prompt(self, policy: str | None = None) -> str:
         """The given policy, or tau2-bench's own, and the tools."""
@@ -98,6 +107,15 @@ class Tau2Domain:
         return Tau2Environment(database, self._environment(database))
 
     def _environment(self, database: Database) -> Any:
+        found = self._constructed(database)
+        for kit in (found.tools, found.user_tools):
+            # telecom's `break_vpn` writes into the class: every later episode of the process would
+            # begin with a slow VPN.
+            for name, record in self._defaults.get(type(kit), {}).items():
+                setattr(kit, name, copy.deepcopy(record))
+        return found
+
+    def _constructed(self, database: Database) -> Any:
         bases = {"db": type(self._sample.tools.db).model_validate(database.agent)}
         kit = self._sample.user_tools
         if kit is not None and database.user is database.agent:
@@ -198,6 +216,15 @@ def _functions(kit: Any) -> frozenset[str]:
     found = {name for name, _ in inspect.getmembers(type(kit), inspect.isfunction)}
     machinery = vars(type(kit).__mro__[-2])
     return frozenset(name for name in found.difference(machinery) if not name.startswith("_"))
+
+
+def _class_records(kit: Any) -> dict[str, Any]:
+    return {
+        name: value
+        for one in reversed(type(kit).__mro__)
+        for name, value in vars(one).items()
+        if isinstance(value, BaseModel)
+    }
 
 
 def _dump(kit: Any) -> dict[str, Any]:

@@ -7,7 +7,7 @@ default.
 """
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from pydantic import create_model
@@ -17,12 +17,16 @@ from sea_env.domains.base import Kind, Tool, ToolError
 _PROSE = frozenset({"title", "description"})
 
 
-def tool(kind: Kind) -> Callable[[Callable[..., Any]], Tool]:
-    """Decorator; the first parameter is the state, all others are the tool's arguments."""
+def tool(kind: Kind, nullable: Iterable[str] = ()) -> Callable[[Callable[..., Any]], Tool]:
+    """Decorator; the first parameter is the state, all others are the tool's arguments.
+
+    `nullable`: those that take null although their annotation, and so the schema, has none.
+    """
 
     def make(function: Callable[..., Any]) -> Tool:
         description = (inspect.getdoc(function) or "").split("\n\n")[0].replace("\n", " ")
-        return Tool(function.__name__, kind, description, parameters(function), function)
+        schema = parameters(function)
+        return Tool(function.__name__, kind, description, schema, function, frozenset(nullable))
 
     return make
 
@@ -49,7 +53,7 @@ def check_arguments(tool: Tool, arguments: Mapping[str, Any]) -> Mapping[str, An
         check = checks.get(name)
         if check is None:
             raise ToolError(f"{tool.name} has no argument {name!r}")
-        if not check.fits(value):
+        if not check.fits(value) and not (value is None and name in tool.nullable):
             raise ToolError(f"{tool.name} wants {name!r} to be {check.words}")
         if check.whole is not None:
             converted[name] = check.whole(value)

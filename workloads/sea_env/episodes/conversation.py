@@ -17,6 +17,7 @@ from sea_env.episodes.limits import Limits, LoopDetector, Stop
 from sea_env.tasks.task import Task
 from sea_env.tokens.messages import AgentTurn, Message, ToolCall, calls_of
 from sea_env.users.base import Reply, Signal, signal_in, spoken
+from sea_env.users.prompt import GREETING
 
 _STOPS = {
     Signal.STOP: Stop.USER_STOP,
@@ -63,6 +64,10 @@ class Conversation:
         """`history`: the messages the episode begins with (`initial_state.messages`)."""
         self.environment = environment
         self.messages: list[dict[str, Any]] = [dict(message) for message in history]
+        # A history has its own beginning (tau2-bench's `Orchestrator.initialize`).
+        self._greets = limits.greeting and not history
+        if self._greets:
+            self.messages.append({"role": "assistant", "content": GREETING})
         self.turns = 0
         self._limits = limits
         self._tools = domain.tools
@@ -71,7 +76,7 @@ class Conversation:
         self._user_calls = 0
         self._loop = LoopDetector(limits.max_repeats)
         self._tool_errors = 0
-        self._steps = len(self.messages)
+        self._steps = 0
 
     @property
     def parameters(self) -> dict[str, Mapping[str, Any]]:
@@ -80,14 +85,17 @@ class Conversation:
 
     def start(self) -> Next:
         """Who speaks first: the user, unless a history decides otherwise."""
-        if not self.messages:
+        if not self.messages or self._greets:
             return UserNext(())
         last = self.messages[-1]
         if last["role"] == "user":
             return self._heard(str(last["content"]))
         if last["role"] == "tool" and not _is_users_own(last):
             return AgentNext(results=_trailing_results(self.messages))
-        return UserNext(spoken(self.messages))
+        return self._user_next()
+
+    def _user_next(self) -> UserNext:
+        return UserNext(spoken(self.messages[1:] if self._greets else self.messages))
 
     def user(self, reply: Reply) -> Next:
         """Adds the user's text, or makes its calls; a signal in a text ends the dialogue."""
@@ -106,7 +114,9 @@ class Conversation:
 
     def _heard(self, text: str) -> Next:
         signal = signal_in(text)
-        return self._agent(AgentNext(user_text=text)) if signal is None else Over(_STOPS[signal])
+        if signal is None:
+            return self._agent(AgentNext(user_text=text))
+        return self._limited(Over(_STOPS[signal]))
 
     def _act(self, turn: AgentTurn) -> Next:
         """Makes the user's own calls; results go back to the user, unseen by the agent."""
@@ -125,7 +135,7 @@ class Conversation:
         self._user_calls += 1
         if self._user_calls > self._limits.max_user_calls:
             return Over(Stop.USER_STUCK)
-        return self._limited(UserNext(spoken(self.messages)))
+        return self._limited(self._user_next())
 
     def agent(self, turn: AgentTurn) -> Next:
         """Adds the agent's turn: its calls are made, its text goes to the user."""
@@ -136,7 +146,7 @@ class Conversation:
         if turn.error:
             return self._bad(turn)
         if not turn.tool_calls:
-            return self._limited(UserNext(spoken(self.messages)))
+            return self._limited(self._user_next())
         results = [self._call(call) for call in turn.tool_calls]
         # The results are in the transcript even if the loop ends the dialogue.
         following = self._answer(results)

@@ -5,7 +5,9 @@
     NeedGeneration(prompt, n)  -> generate at most n tokens, then episode.on_agent(ids, ...)
     Done(stop)                 -> verify, pack `episode.tokens, mask, logprobs, versions`
 
-The prompt is always the exact tokens so far; nothing is decoded and encoded again.
+The prompt is always the exact tokens so far; nothing is decoded and encoded again. With a renderer
+that strips thoughts, the user's next text begins another sample instead: its prompt is the dialogue
+as the model's own template shows it, without the thoughts before.
 """
 
 from collections.abc import Sequence
@@ -37,7 +39,7 @@ class NeedUser:
 class NeedGeneration:
     """Generate at most `max_tokens` after `prompt`, stopping at `<|im_end|>` (kept in the ids).
 
-    `prompt` is the episode's own list: read it, don't keep or change it.
+    `prompt` may be the episode's own list: read it, don't keep or change it.
     """
 
     prompt: list[int]
@@ -55,7 +57,8 @@ Effect = NeedUser | NeedGeneration | Done
 
 
 class Episode:
-    """Tokens, mask, log-probabilities and versions of one episode, all of the same length T."""
+    """Tokens, mask, log-probabilities and versions of one episode, all of the same length T: its
+    samples end to end."""
 
     def __init__(
         self, conversation: Conversation, renderer: Renderer, system_prompt: str, limits: Limits
@@ -65,6 +68,8 @@ class Episode:
         self.mask: list[int] = []
         self.logprobs: list[float] = []
         self.versions: list[int] = []
+        self.starts: list[int] = []
+        """Where the second and later samples begin; none unless thoughts are stripped."""
         self.generated = 0
         self._room_was_short = False
         self._renderer = renderer
@@ -112,18 +117,33 @@ class Episode:
             return Done(following.stop)
         if isinstance(following, UserNext):
             return NeedUser(following.heard)
-        ids = self._ids(following)
+        begins = self._begins_a_sample(following)
+        ids = self._ids(following, begins)
+        start = len(self.tokens) if begins else self._sample
         # At least one token of room: the prompt itself would exceed the context otherwise.
-        room = self._limits.context_length - len(self.tokens) - len(ids)
+        room = self._limits.context_length - (len(self.tokens) - start) - len(ids)
         if room < 1:
             return Done(Stop.CONTEXT_FULL)
+        if start > self._sample:
+            self.starts.append(start)
         # Not generated: mask 0, and neither a log-probability nor a version (-1).
         self._extend(ids, 0, [0.0] * len(ids), [-1] * len(ids))
         self._room_was_short = room < self._limits.max_tokens_per_turn
-        return NeedGeneration(self.tokens, min(room, self._limits.max_tokens_per_turn))
+        prompt = self.tokens[start:] if start else self.tokens
+        return NeedGeneration(prompt, min(room, self._limits.max_tokens_per_turn))
 
-    def _ids(self, following: AgentNext) -> list[int]:
-        if not self.tokens:
+    @property
+    def _sample(self) -> int:
+        """Where the sample that grows begins."""
+        return self.starts[-1] if self.starts else 0
+
+    def _begins_a_sample(self, following: AgentNext) -> bool:
+        # Results of tools belong to the exchange: its thoughts are still shown.
+        strips = self._renderer.style.strips_thoughts and not following.results
+        return strips or not self.tokens
+
+    def _ids(self, following: AgentNext, begins: bool) -> list[int]:
+        if begins:
             said = agent_view(self.conversation.messages)
             return self._renderer.opening(self._system_prompt, said)
         if following.results:

@@ -66,11 +66,33 @@ class Limits:
     the episode; 0: none do."""
     max_messages: int | None = None
     """Messages of user, agent and tools together, the results of one turn's calls counting once
-    (tau2-bench's steps); None: any number."""
+    (tau2-bench's steps), without those of a task's history; the last of them ends the episode, also
+    if it is the user's farewell. None: any number."""
     max_tool_errors: int | None = None
     """Calls of agent and user that end in an error; the last of them ends the episode."""
     max_user_calls: int = 30
     """A user's turns with calls of its own between two texts; one more ends the episode."""
+    greeting: bool = False
+    """The agent's context begins with a greeting of its own, as in tau2-bench; the user's never
+    does: a user model that needs an opening gets it from its own prompt."""
+
+
+_NEVER = 1 << 30
+
+
+def tau2_protocol(max_tokens_per_turn: int, context_length: int) -> Limits:
+    """The rules of tau2-bench's orchestrator and their defaults (`tau2/config.py`): 200 steps, 10
+    errors, a greeting; neither turns nor repeats nor a user's own calls end a dialogue."""
+    return Limits(
+        max_turns=_NEVER,
+        max_tokens_per_turn=max_tokens_per_turn,
+        context_length=context_length,
+        max_repeats=0,
+        max_messages=200,
+        max_tool_errors=10,
+        max_user_calls=_NEVER,
+        greeting=True,
+    )
 
 
 class LoopDetector:

@@ -4,13 +4,15 @@
 and text are kept apart, so that text that looks like a tag never becomes one.
 
 Earlier turns keep their thinking, unlike in Qwen3's own template, which drops it from history as
-soon as the user speaks again: so every prompt begins with the exact tokens of the one before.
+soon as the user speaks again: so every prompt begins with the exact tokens of the one before. A
+style that `strips_thoughts` follows the template instead.
 """
 
+import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from sea_env.tokens.call_formats import write_call
+from sea_env.tokens.call_formats import XML_TAGS, write_call
 from sea_env.tokens.messages import Message, calls_of
 from sea_env.tokens.style import BRIEF, CallFormat, Style, Thinking
 
@@ -35,6 +37,8 @@ SPECIAL_TOKENS = (
 )
 """The tiny model's."""
 TAGS = (*SPECIAL_TOKENS, THINK, THINK_END)
+ENDS_A_CALL = (IM_END, END_OF_TEXT, TOOL_CALL_END)
+"""What a reader of any format looks for within a call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +93,17 @@ def written_by_assistant(message: Message, style: Style = BRIEF) -> Iterator[Seg
     yield Segment(IM_END, tag=True, author="assistant")
 
 
+def spelled_in_call(call: Message, style: Style) -> str:
+    """A tag that a call's name or arguments spell and that would end the call when it is read.
+
+    Empty if there is none. No format escapes it: JSON leaves `<` as it is, XML has bare values, and
+    the families' templates write both so.
+    """
+    text = json.dumps([call["name"], call.get("arguments") or {}], ensure_ascii=False)
+    tags = ENDS_A_CALL + (XML_TAGS if style.calls is CallFormat.QWEN3_XML else ())
+    return next((tag for tag in tags if tag in text), "")
+
+
 def _thinking(message: Message, style: Style) -> Iterator[Segment]:
     """The block before the answer; a thinking model writes an empty one if it has no thought."""
     if style.thinking not in _WRITES_THOUGHTS:
@@ -132,13 +147,21 @@ def turns(
 ) -> Iterator[tuple[int, Iterator[Segment]]]:
     """(index of its last message, segments) of every turn; results of one turn come together."""
     pending: list[str] = []
+    asked = last_question(messages) if style.strips_thoughts else -1
+    own, earlier = style, replace(style, thinking=Thinking.NONE)
     for index, message in enumerate(messages):
+        style = own if index > asked else earlier
         if message["role"] == "tool":
             pending.append(str(message.get("content") or ""))
             if index + 1 < len(messages) and messages[index + 1]["role"] == "tool":
                 continue
         yield index, _turn(message, pending, style)
         pending = []
+
+
+def last_question(messages: Sequence[Message]) -> int:
+    """Index of the user's last text; -1 if there is none. Results of tools are none."""
+    return max((i for i, one in enumerate(messages) if one["role"] == "user"), default=-1)
 
 
 def dialogue(messages: Sequence[Message], style: Style = BRIEF) -> Iterator[Segment]:

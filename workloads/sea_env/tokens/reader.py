@@ -10,6 +10,7 @@ from enum import Enum, auto
 from sea_env.tokens.call_formats import XML_TAGS, MalformedError, Parameters, read_call
 from sea_env.tokens.markup import (
     END_OF_TEXT,
+    ENDS_A_CALL,
     IM_END,
     TAGS,
     THINK,
@@ -31,7 +32,7 @@ class _State(Enum):
 _WATCHED = {
     _State.THINKING: (IM_END, END_OF_TEXT, THINK_END),
     _State.SPEAKING: TAGS,
-    _State.CALLING: (IM_END, END_OF_TEXT, TOOL_CALL_END),
+    _State.CALLING: ENDS_A_CALL,
 }
 _CALL = re.compile(f"{re.escape(TOOL_CALL)}(.*?){re.escape(TOOL_CALL_END)}", re.DOTALL)
 _PATTERNS = {

@@ -1,11 +1,13 @@
 """Token-in, token-out: the only place that turns messages into ids and ids into turns.
 
 The prompt of turn n+1 is the exact ids of turn n's prompt, the ids that the agent generated, and
-the ids of one appended method below; history is never decoded and encoded again.
+the ids of one appended method below; history is never decoded and encoded again. The one exception
+is a style that `strips_thoughts`: after each text of the user, `opening` writes the dialogue again.
 """
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from itertools import chain
 from pathlib import Path
@@ -17,7 +19,7 @@ from sea_env.tokens.chat_template import ChatTemplate
 from sea_env.tokens.markup import Segment
 from sea_env.tokens.messages import AgentTurn, Message
 from sea_env.tokens.model_folder import UnsuitableTokenizerError
-from sea_env.tokens.style import BRIEF, CallFormat, Style
+from sea_env.tokens.style import BRIEF, CallFormat, Style, Thinking
 
 _TOOL_TAGS = re.compile(f"({re.escape(markup.TOOL_CALL)}|{re.escape(markup.TOOL_CALL_END)})")
 _CACHED_TEXTS = 8192
@@ -44,15 +46,23 @@ class Renderer:
         self._prompt = lru_cache(_CACHED_PROMPTS)(self._system_text)
 
     @classmethod
-    def load(cls, path: Path, calls: CallFormat | None = None) -> "Renderer":
+    def load(
+        cls, path: Path, calls: CallFormat | None = None, *, strips_thoughts: bool = False
+    ) -> "Renderer":
         """Reads an HF folder: tokenizer.json, and its chat template for the style.
 
-        `calls` overrides the format of tool calls that the template shows. Raises
-        UnsuitableTokenizerError.
+        `calls` overrides the format of tool calls that the template shows; `strips_thoughts` is the
+        job's `thinkingHistory: Strip`. Raises UnsuitableTokenizerError, also for a model without
+        thoughts that could be stripped.
         """
         tokenizer = model_folder.tokenizer(Path(path))
         style, template = model_folder.style(Path(path), tokenizer, calls)
-        return cls(tokenizer, style, template)
+        if strips_thoughts and style.thinking is Thinking.NONE:
+            raise UnsuitableTokenizerError(
+                f"spec.model.thinkingHistory is Strip, and the model in {path} writes no thoughts "
+                "by its chat template: leave thinkingHistory out (in a new job)."
+            )
+        return cls(tokenizer, replace(style, strips_thoughts=strips_thoughts), template)
 
     @property
     def end_id(self) -> int:

@@ -63,6 +63,9 @@ class Style:
     values: XmlValues = XmlValues.JSON
     trims: bool = False
     """Texts of users, tools and the assistant lose white space at both ends."""
+    strips_thoughts: bool = False
+    """Thoughts before the user's last text aren't shown again; the job chooses it
+    (`model.thinkingHistory`), no template does."""
 
 
 BRIEF = Style(brief=True)

@@ -12,7 +12,8 @@ from sea_env.users.base import Signal
 _BRIEF_DOMAINS = frozenset({"shop"})
 
 GREETING = "Hi! How can I help you today?"
-"""What the agent is assumed to have said before a user model that needs an opening speaks."""
+"""What the agent is assumed to have said before a user model that needs an opening speaks; with
+`greeting` the agent reads it too. The words are tau2-bench's (`DEFAULT_FIRST_AGENT_MESSAGE`)."""
 
 _GUIDELINES = f"""\
 You are a customer who talks to a customer service agent. Play your part as the scenario says.

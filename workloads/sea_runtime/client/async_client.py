@@ -78,6 +78,9 @@ class AsyncCoordinatorClient:
     async def heartbeat(self, beat: Heartbeat) -> HeartbeatReply:
         return await self._send(calls.heartbeat(beat))
 
+    async def keep_log(self, pod: str, name: str, attempt: int, text: bytes) -> None:
+        await self._send(calls.keep_log(pod, name, attempt, text))
+
     async def model(self, stream: str) -> ModelReply | None:
         """None until the base model is prepared."""
         return await self._send(calls.model(stream))

@@ -161,6 +161,12 @@ def heartbeat(beat: Heartbeat) -> Call[HeartbeatReply]:
     return _ask("/v1/heartbeat", beat, HeartbeatReply)
 
 
+def keep_log(pod: str, name: str, attempt: int, text: bytes) -> Call[None]:
+    """Stores what a pod has to say of an attempt that failed."""
+    query = {"attempt": str(attempt), "failed": "true"}
+    return Call("PUT", f"/v1/logs/{pod}/{name}", _nothing, query, text, "text/plain")
+
+
 def model(stream: str) -> Call[ModelReply | None]:
     return Call(
         "GET",

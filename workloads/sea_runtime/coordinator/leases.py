@@ -46,7 +46,8 @@ class Sampling:
     max_repeats: int
     max_messages: int | None = None
     max_tool_errors: int | None = None
-    timeout_s: float | None = None
+    greeting: bool = False
+    timeout_s: float = 3600.0
 
 
 def user_settings(spec: Spec) -> UserSettings:
@@ -127,6 +128,7 @@ def message(row: sqlite3.Row, sampling: Sampling) -> Lease:
         max_repeats=sampling.max_repeats,
         max_messages=sampling.max_messages,
         max_tool_errors=sampling.max_tool_errors,
+        greeting=sampling.greeting,
         timeout_s=sampling.timeout_s,
     )
 
@@ -231,12 +233,24 @@ def expire(db: Database, gone: Callable[[Worker], str | None], now: float) -> in
         )
 
 
+def expire_overdue(db: Database, deadline: float, now: float) -> int:
+    """Takes back leases that are older than `deadline` seconds; returns how many."""
+    reason = f"No result within {deadline:.0f} s of the lease, though its worker lives."
+    with db.transaction():
+        old = episodes.leased_before(db, now - deadline)
+        return sum(_fail(db, row["lease_id"], reason, now) for row in old)
+
+
 def _take_back(db: Database, worker: Worker, reason: str, now: float) -> int:
-    expired = 0
-    for row in episodes.leased_to(db, worker):
-        current = episodes.by_lease(db, row["lease_id"])
-        # Giving up on one episode cancels its siblings in the same pass.
-        if current is not None and current["state"] == EpisodeState.LEASED:
-            episodes.fail(db, current, reason, now, reported=False)
-            expired += 1
-    return expired
+    held = episodes.leased_to(db, worker)
+    return sum(_fail(db, row["lease_id"], reason, now) for row in held)
+
+
+def _fail(db: Database, lease_id: str, reason: str, now: float) -> bool:
+    """Whether the episode was still leased."""
+    current = episodes.by_lease(db, lease_id)
+    # Giving up on one episode cancels its siblings in the same pass.
+    if current is None or current["state"] != EpisodeState.LEASED:
+        return False
+    episodes.fail(db, current, reason, now, reported=False)
+    return True

@@ -41,7 +41,7 @@ def check(store: ObjectStore, spec: Spec, folder: str, stream: str) -> None:
     try:
         config = store.get(urls.join(folder, "config.json"))
         _weights(store, config if is_trained(spec, stream) else None, folder)
-        _tokenizer(store, spec, config, folder)
+        _tokenizer(store, spec, config, folder, stage_plan.strips_thoughts(spec, stream))
     except (WeightFileError, ModelConfigError, TokenizerFileError) as error:
         raise PreconditionError("ModelUnusable", f"{error} (The model is {source}.)") from error
     log.info("the files of %s can be loaded", source)
@@ -60,7 +60,9 @@ def _weights(store: ObjectStore, config: bytes | None, folder: str) -> None:
         raise WeightFileError(f"{sentence[0].upper()}{sentence[1:]}.")
 
 
-def _tokenizer(store: ObjectStore, spec: Spec, config: bytes, folder: str) -> None:
+def _tokenizer(
+    store: ObjectStore, spec: Spec, config: bytes, folder: str, strips_thoughts: bool
+) -> None:
     try:
         body = store.get(urls.join(folder, TOKENIZER))
     except ObjectNotFoundError as error:
@@ -81,6 +83,7 @@ def _tokenizer(store: ObjectStore, spec: Spec, config: bytes, folder: str) -> No
             except ObjectNotFoundError:
                 continue
         try:
-            Renderer.load(path, call_format(spec.model.tool_format.value))
+            calls = call_format(spec.model.tool_format.value)
+            Renderer.load(path, calls, strips_thoughts=strips_thoughts)
         except UnsuitableTokenizerError as error:
             raise TokenizerFileError(str(error).replace(place, folder)) from error

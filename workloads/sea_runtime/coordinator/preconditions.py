@@ -152,6 +152,7 @@ class Preconditions:
             if known.stage_index < len(spec.stages)
             else "",
             tool_format=spec.model.tool_format.value,
+            strips_thoughts=stage_plan.strips_thoughts(spec, stream),
         )
 
     async def look(self) -> None:

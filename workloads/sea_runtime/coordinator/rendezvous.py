@@ -12,7 +12,10 @@ from collections.abc import Callable, Sequence
 from pydantic import BaseModel
 
 from sea_api.contract import pod_name
+from sea_api.v1alpha1.edits import Effect
+from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.policy import Cause, Role
+from sea_api.v1alpha1.roles import Trainer
 from sea_api.wire.coordinator_spec import CoordinatorSpec
 from sea_api.wire.state import Problem, TrainerFailure
 from sea_runtime.coordinator import stage_plan
@@ -32,6 +35,8 @@ class WorldRecord(BaseModel):
     """What the ledger keeps of an attempt."""
 
     world: TrainerWorld
+    trainer: Trainer
+    """The spec's block that the world was formed for."""
     incarnations: dict[str, str]
     joined: bool = False
     """Whether a member has reported that its processes joined."""
@@ -44,17 +49,26 @@ class WorldRecord(BaseModel):
 
 
 def trainer_pods(desired: CoordinatorSpec) -> list[str]:
-    """Names in rank order: rank 0 runs in ordinal 0."""
-    replicas = range(desired.spec.trainer.replicas)
-    return [pod_name(desired.job, Role.TRAINER, ordinal) for ordinal in replicas]
+    """Names of all pods that may hold ranks, in rank order."""
+    pods = desired.trainer_pods or desired.spec.trainer.replicas
+    return [pod_name(desired.job, Role.TRAINER, ordinal) for ordinal in range(pods)]
+
+
+def trainer_size(desired: CoordinatorSpec) -> int:
+    """How many of them do."""
+    return desired.trainer_size or desired.spec.trainer.replicas
 
 
 def form(desired: CoordinatorSpec, alive: Sequence[Heartbeat]) -> WorldRecord | None:
-    """The world of the current attempt, None until all its pods have called. Pure."""
-    by_pod = {beat.pod: beat for beat in alive}
-    names = trainer_pods(desired)
-    # All or nothing: a world of fewer ranks would hang in its first collective.
-    if any(name not in by_pod for name in names):
+    """The world of the current attempt, None until enough of its pods have called. Pure.
+
+    Where more pods run than hold ranks, the first ones do; the others are spares, whose processes
+    wait warm.
+    """
+    by_pod = {beat.pod: beat for beat in alive if not beat.leaving}
+    names = [name for name in trainer_pods(desired) if name in by_pod][: trainer_size(desired)]
+    # All or nothing: a world of fewer ranks than the layout takes couldn't be laid out.
+    if len(names) < trainer_size(desired):
         return None
     world = TrainerWorld(
         attempt=desired.attempt,
@@ -64,7 +78,25 @@ def form(desired: CoordinatorSpec, alive: Sequence[Heartbeat]) -> WorldRecord | 
         # Another port per attempt: processes of the one before may not have closed theirs yet.
         master_port=FIRST_PORT + desired.attempt % 100,
     )
-    return WorldRecord(world=world, incarnations={name: by_pod[name].incarnation for name in names})
+    return WorldRecord(
+        world=world,
+        trainer=desired.spec.trainer,
+        incarnations={name: by_pod[name].incarnation for name in names},
+    )
+
+
+def of_world(spec: Spec, record: WorldRecord | None) -> Spec:
+    """The spec as the processes of a world read it. Pure.
+
+    A block with another layout is in force before its pods are replaced. The ranks that still run
+    may open their next stage in between: theirs is the layout that their world was formed for, and
+    of the new block only what holds from the next step.
+    """
+    if record is None:
+        return spec
+    later = [n for n in Trainer.model_fields if Trainer.edits.of(n) is Effect.NEXT_STEP]
+    newest = {name: getattr(spec.trainer, name) for name in later}
+    return spec.model_copy(update={"trainer": record.trainer.model_copy(update=newest)})
 
 
 def replaced(record: WorldRecord, beat: Heartbeat) -> bool:
@@ -95,6 +127,24 @@ def update(record: WorldRecord, beat: Heartbeat) -> WorldRecord:
     )
 
 
+def resizes(desired: CoordinatorSpec, record: WorldRecord) -> bool:
+    """Whether a running world is to make room for one of another size. Pure."""
+    # Only where the operator chooses sizes: an edit of `replicas` begins an attempt by itself, and
+    # for a moment the coordinator may hear of it before.
+    return desired.trainer_size is not None and desired.trainer_size != len(record.world.pods)
+
+
+def _too_short(record: WorldRecord) -> str:
+    """What to say of an attempt that a pod left before its last checkpoint; empty otherwise."""
+    if not record.leaving or record.stopped:
+        return ""
+    return (
+        " It was being deleted, and its grace period ended before the last checkpoint was"
+        " committed: training goes on from the one before. Raise checkpoint.graceSeconds, as far as"
+        " what takes pods away allows."
+    )
+
+
 class Rendezvous:
     """The trainer's side of membership: its world, its failures, its end while draining."""
 
@@ -114,7 +164,9 @@ class Rendezvous:
             db.delete_text(FAILURE)
             db.delete_text(WORLD)
         record = db.document(WORLD, WorldRecord)
-        if record is not None and not now.drain and (record.stop_served or record.stopped):
+        # An attempt that ended for another size stays ended: its processes don't run it again.
+        over = record is not None and (now.drain or (record.stopped and resizes(now, record)))
+        if record is not None and not over and (record.stop_served or record.stopped):
             cleared = record.model_copy(update={"stop_served": False, "stopped": False})
             db.put_document(WORLD, cleared)
 
@@ -165,7 +217,7 @@ class Rendezvous:
                 beat.pod,
                 Cause.PROCESS_EXIT,
                 f"Pod {beat.pod} was started again while attempt {attempt} ran; its training "
-                "processes are gone.",
+                f"processes are gone.{_too_short(record)}",
             )
             return HeartbeatReply()
         # A failure of an earlier attempt is reported until the pod hears of the new one.
@@ -173,10 +225,22 @@ class Rendezvous:
             self.fail(beat.pod, beat.cause or Cause.PROCESS_EXIT, beat.detail)
         # Before `run`: `stopped` may follow from this very heartbeat.
         record = self._updated(record, beat)
-        run = self.failure is None and not (self._job.desired.drain and record.stopped)
+        ends = self._job.desired.drain or self._resizes(record)
+        run = self.failure is None and not (ends and record.stopped)
         # Nothing is lost with a pod that has nothing to commit.
         run = run and not (beat.leaving and not (record.joined and self._trains()))
-        return HeartbeatReply(run=run, world=record.world if run else None)
+        return HeartbeatReply(
+            run=run, world=record.world if run else None, keep_stacks=self._hanging()
+        )
+
+    def _hanging(self) -> int:
+        """The attempt, if it hangs: what all of its ranks wait for is worth knowing."""
+        found = self.failure
+        return found.attempt if found is not None and found.cause is Cause.HANG else 0
+
+    def of_attempt(self, spec: Spec) -> Spec:
+        """The spec as the processes of the current attempt read it."""
+        return of_world(spec, self._world())
 
     def stop_served(self) -> None:
         """Notes that rank 0 was asked to commit and stop."""
@@ -186,10 +250,22 @@ class Rendezvous:
             self._ledger.db.put_document(WORLD, stopped)
 
     @property
-    def leaving(self) -> bool:
-        """Whether a pod of the attempt is on its way out, and rank 0 commits a last checkpoint."""
+    def ends_early(self) -> bool:
+        """Whether rank 0 is to commit a last checkpoint: a pod of the attempt is on its way out, or
+        another size is asked for."""
         record = self._world()
-        return record is not None and record.leaving
+        return record is not None and (record.leaving or self._resizes(record))
+
+    @property
+    def resized_attempt(self) -> int:
+        """The attempt, if it has ended with its checkpoint for another size; 0 otherwise."""
+        record = self._world()
+        if record is None or self.failure is not None or self._job.desired.drain:
+            return 0
+        return self._job.attempt if record.stopped and self._resizes(record) else 0
+
+    def _resizes(self, record: WorldRecord) -> bool:
+        return resizes(self._job.desired, record)
 
     @property
     def drained(self) -> bool:

@@ -102,7 +102,7 @@ def with_spec(record: RunRecord, desired: CoordinatorSpec, time: str) -> RunReco
             AttemptEntry(
                 attempt=desired.attempt,
                 time=time,
-                trainer_pods=desired.spec.trainer.replicas,
+                trainer_pods=desired.trainer_size or desired.spec.trainer.replicas,
                 stage=stages[min(desired.stage_index, len(stages) - 1)].name,
             ),
         ]

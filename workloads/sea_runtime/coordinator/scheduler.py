@@ -10,6 +10,7 @@ neither explodes (areal-project/AReaL issue 1388) nor starves after a recovery.
 
 import logging
 from collections.abc import Callable
+from math import floor
 
 from sea_api.v1alpha1.stages import Stage, StageType
 from sea_env.tasks import order
@@ -28,6 +29,9 @@ from sea_runtime.wire.rollouts import EpisodeKind, EpisodeResult, LeaseRequest, 
 
 log = logging.getLogger(__name__)
 
+OVERDUE_SECONDS = 60.0
+"""After an episode's time-out: its worker ends it by itself before."""
+OVERDUE_EVERY_SECONDS = 30.0
 ROLLOUT_STAGES = (StageType.RL, StageType.EVALUATION)
 
 
@@ -48,7 +52,8 @@ class Scheduler:
     ) -> None:
         self._job, self._ledger, self._membership = job, ledger, membership
         self._weights, self._preconditions, self._notifiers = weights, preconditions, notifiers
-        self._wall = wall
+        self._wall, self._clock = wall, clock
+        self._looked_at = clock()
         self._generated = Rate(clock)
 
     @property
@@ -111,11 +116,29 @@ class Scheduler:
         return released
 
     def expire(self) -> None:
-        """Takes back the leases of workers that are gone."""
-        expired = leases.expire(self._ledger.db, self._membership.gone, self._wall())
+        """Takes back the leases of workers that are gone, and of episodes that are overdue."""
+        db, now = self._ledger.db, self._wall()
+        expired = leases.expire(db, self._membership.gone, now)
         if expired:
             log.warning("%d leases of workers that are gone are issued again", expired)
+        overdue = self._expire_overdue(now)
+        if expired or overdue:
             self._notifiers.leases.notify()
+
+    def _expire_overdue(self, now: float) -> int:
+        """Episodes whose worker lives and should have given them back long ago."""
+        stage = self._job.running_stage if self._job.known else None
+        if stage is None or stage.type not in ROLLOUT_STAGES:
+            return 0
+        # A look at all leases: not at every tick.
+        if self._clock() - self._looked_at < OVERDUE_EVERY_SECONDS:
+            return 0
+        self._looked_at = self._clock()
+        deadline = self._sampling(stage).timeout_s + OVERDUE_SECONDS
+        overdue = leases.expire_overdue(self._ledger.db, deadline, now)
+        if overdue:
+            log.warning("%d episodes are overdue by more than a minute and run again", overdue)
+        return overdue
 
     def _served(self, request: LeaseRequest) -> int:
         """Version of the worker's engine, counted from the one that the stage began with."""
@@ -148,7 +171,16 @@ class Scheduler:
             version=self._weights.published_steps(stage),
             staleness=block.max_staleness,
             batch=block.prompts_per_step,
+            kept_share=self._kept_share(stage),
         )
+
+    def _kept_share(self, stage: Stage) -> float:
+        """What a running group counts for."""
+        # With staleness 0 a batch has no room for one more group than it needs: it would be trained
+        # on a version too late.
+        if not stage_plan.rl_block(stage).max_staleness:
+            return 1.0
+        return groups.kept_share(self._ledger.db, stage.name)
 
     def _accepted(self, stage: Stage, batch: int) -> int:
         """Groups of fixed batches, and those that wait for one.
@@ -172,6 +204,7 @@ class Scheduler:
             staleness=block.max_staleness,
             batch=block.prompts_per_step,
             steps=block.steps,
+            kept_share=self._kept_share(stage),
         )
 
     def _refill(self, stage: Stage, served: int) -> bool:
@@ -222,6 +255,7 @@ class Scheduler:
             max_repeats=block.max_repeats,
             max_messages=block.max_messages,
             max_tool_errors=block.max_tool_errors,
+            greeting=block.greeting,
             timeout_s=block.episode_timeout_seconds,
         )
 
@@ -235,6 +269,7 @@ def capacity(
     staleness: int,
     batch: int,
     steps: int,
+    kept_share: float = 1.0,
 ) -> int:
     """Groups that may be issued now, at least 0.
 
@@ -247,21 +282,32 @@ def capacity(
         staleness: eta, versions that a batch may lag behind.
         batch: groups in one batch.
         steps: batches of the whole stage; no group is issued that no batch can use.
+        kept_share: of the groups that finish; a running one counts for as much. Where the gate is
+            the limit, a stage that drops half of its groups would otherwise wait for replacements
+            of the dropped ones at the end of every batch.
     """
     by_concurrency = max_concurrent - running
     # `+ 1` is the batch that the trainer works toward now: with staleness 0
     # exactly that one fills up.
     batches = min(staleness + version + 1, steps)
     # Negative if a user lowered a bound while more groups than it allows were running.
-    return max(0, min(by_concurrency, batches * batch - (accepted + running)))
+    return max(0, min(by_concurrency, floor(batches * batch - accepted - running * kept_share)))
 
 
 def may_generate(
-    *, accepted: int, running: int, served: int, version: int, staleness: int, batch: int
+    *,
+    accepted: int,
+    running: int,
+    served: int,
+    version: int,
+    staleness: int,
+    batch: int,
+    kept_share: float = 1.0,
 ) -> bool:
     """Whether an engine that serves `served` (counted as `version` is) may take episodes.
 
     `capacity` counts from the newest version. What an engine that lags behind it generates is older
     by as much, so the newest groups may be too many for it already; once it has caught up, never.
     """
-    return served >= version or accepted + running <= (staleness + served + 1) * batch
+    expected = accepted + running * kept_share
+    return served >= version or expected <= (staleness + served + 1) * batch

@@ -13,6 +13,7 @@ checkpoint still agrees with the trainer.
 import math
 from collections.abc import Collection, Container, Iterator, Mapping, Sequence
 
+from sea_api.v1alpha1.data import ThinkingHistory
 from sea_api.v1alpha1.domains import file_name
 from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.roles import UserEngine
@@ -41,6 +42,12 @@ def stream_of(stage: Stage) -> str:
 
 def trains(stage: Stage) -> bool:
     return stage.type in TASK_KINDS
+
+
+def strips_thoughts(spec: Spec, stream: str) -> bool:
+    """True if the stream's model sees prompts without its earlier thoughts; the user model keeps
+    its own."""
+    return stream == POLICY and spec.model.thinking_history is ThinkingHistory.STRIP
 
 
 def training_stage(desired: CoordinatorSpec) -> Stage | None:
@@ -141,6 +148,11 @@ def needs_user_engine(spec: Spec) -> bool:
 
 def model_source(spec: Spec, stream: str) -> str:
     return (spec.user_model.source if stream == USER else None) or spec.model.source
+
+
+def max_age(block: RLStage) -> int:
+    """Versions that a trajectory may be old when it is trained on."""
+    return 2 * block.max_staleness + 2 if block.max_age is None else block.max_age
 
 
 def group_filter(spec: Spec, stage: str) -> GroupFilter:

@@ -66,6 +66,7 @@ class StateReport:
             problem=self._problems.first,
             prepared=self._job.stage is None or self._preconditions.are_met(self._job.stage),
             trainer_failure=self._rendezvous.failure,
+            resized_attempt=self._rendezvous.resized_attempt,
             drained=self._drain.complete,
             weights=self._weights.status(),
             checkpoint=_checkpoint(db),

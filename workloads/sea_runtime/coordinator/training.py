@@ -70,8 +70,8 @@ class Training:
 
     @property
     def stopping(self) -> bool:
-        """Whether rank 0 is to commit and end: a drain, or a pod of the attempt that leaves."""
-        return self._job.desired.drain or self._rendezvous.leaving
+        """Whether rank 0 is to commit and end: a drain, another size, a pod that leaves."""
+        return self._job.desired.drain or self._rendezvous.ends_early
 
     def task(self, attempt: int) -> TrainerTask | None:
         """What rank 0 should do; None while there is nothing."""
@@ -94,7 +94,7 @@ class Training:
             initial_model=stage_plan.initial_model(spec, index, desired.run_url, base),
             run_url=desired.run_url,
             first_version=self._job.first_version(),
-            spec=stage_plan.for_trainer(desired, index),
+            spec=self._rendezvous.of_attempt(stage_plan.for_trainer(desired, index)),
             spec_generation=desired.spec_generation,
             ledger_epoch=self._ledger.db.text(EPOCH) or "",
         )
@@ -138,7 +138,12 @@ class Training:
             return b""
         version = self._job.first_version() + step - 1
         size, saved = block.prompts_per_step, block.saved_rollouts
-        if not batches.assign(db, name, step, size, version, self._wall(), saved=saved):
+        now = self._wall()
+        if expired := batches.expire(db, name, version, stage_plan.max_age(block), now):
+            log.warning("%d groups of '%s' were too old for step %d", expired, name, step)
+            # Each leaves room at the gate for another one.
+            self._notifiers.leases.notify()
+        if not batches.assign(db, name, step, size, version, now, saved=saved):
             return None
         # A fixed batch may raise `published_steps`, and with it the gate.
         self._notifiers.leases.notify()

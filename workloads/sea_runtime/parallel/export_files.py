@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
-from sea_runtime.parallel import weight_map
+from sea_runtime.parallel import publications, weight_map
 from sea_runtime.parallel.hf_config import ModelShape
 from sea_runtime.parallel.parallel_layout import ParallelLayout
 
@@ -36,7 +36,7 @@ def shards(
     """
     found: dict[int, list[dict[str, int]]] = {}
     shapes = weight_map.tensor_shapes(shape)
-    for one in weight_map.publications(shape, layout):
+    for one in publications.of_layout(shape, layout):
         sizes = {name: itemsize * prod(shapes[name]) for name in one.tensors}
         files = found.setdefault(one.publisher, [{}])
         if files[-1] and sum((files[-1] | sizes).values()) > limit:

@@ -35,28 +35,34 @@ class SequenceWork:
             float(shape.layers * (projections + mlp)), float(shape.layers * attention)
         )
 
-    def __call__(self, tokens: int) -> float:
-        return self.per_token * tokens + self.per_token_squared * tokens * tokens
+    def __call__(self, tokens: int, shared: int = 0) -> float:
+        """Of a sequence whose first `shared` tokens are computed with another one."""
+        computed = tokens - shared
+        # Each computed token attends to all before it, the shared ones too.
+        pairs = tokens * tokens - shared * shared
+        return self.per_token * computed + self.per_token_squared * pairs
 
 
 def balance(
-    lengths: Sequence[int], work: SequenceWork, count: int, capacity: int
+    lengths: Sequence[int], work: Sequence[float], count: int, capacity: int
 ) -> list[list[int]] | None:
-    """Distributes sequences over `count` rows of similar work; indices per row, most work first.
+    """Distributes items over `count` rows of similar work; indices per row, most work first.
 
-    The sequence with the most work left goes to the row with the least that has room for its tokens
+    The item with the most work left goes to the row with the least that has room for its tokens
     (Graham's LPT rule, with a bound).
 
     Args:
-        capacity: most tokens of a row; a longer sequence has a row of its own.
+        lengths: tokens of each item: a sequence, or several that stay together.
+        work: of each item.
+        capacity: most tokens of a row; a longer item has a row of its own.
 
     Returns:
-        None if there is no room for a sequence: try with more rows.
+        None if there is no room for an item: try with more rows.
     """
     rows: list[list[int]] = [[] for _ in range(count)]
     # (work, tokens, row): the least work first.
     heap = [(0.0, 0, number) for number in range(count)]
-    for index in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
+    for index in sorted(range(len(lengths)), key=lambda i: (-work[i], -lengths[i], i)):
         full = []
         while heap and heap[0][1] and heap[0][1] + lengths[index] > capacity:
             full.append(heapq.heappop(heap))
@@ -64,7 +70,7 @@ def balance(
             return None
         done, tokens, number = heapq.heappop(heap)
         rows[number].append(index)
-        heapq.heappush(heap, (done + work(lengths[index]), tokens + lengths[index], number))
+        heapq.heappush(heap, (done + work[index], tokens + lengths[index], number))
         for one in full:
             heapq.heappush(heap, one)
     sums = {number: done for done, _, number in heap}

@@ -1,6 +1,6 @@
 """Bytes that a layer keeps for its backward pass, by what is recomputed. Pure.
 
-Counted from the modules that run (`trainer/model.py`, `experts.py`, `attention_kernels.py`,
+Counted from the modules that run (`trainer/gpt.py`, `experts.py`, `attention_kernels.py`,
 Megatron-core's local layers): an operation keeps its inputs if its gradient needs them. Per token
 of a row, in elements of the model's dtype, before anything is divided over ranks.
 
@@ -30,8 +30,7 @@ class Kernels:
     activation: int
     """Widths of an MLP or expert that are kept between its two products."""
     separate: int
-    """1 if norms keep what they normalized next to their input, and attention a second copy of its
-    output; 0 if both are single kernels."""
+    """1 if norms keep what they normalized next to their input; 0 if they are single kernels."""
 
 
 GPU = Kernels(activation=3, separate=0)
@@ -45,8 +44,8 @@ def _attention(shape: ModelShape, kernels: Kernels) -> float:
     # Input and output of the norm; q, k and v as they are projected; cosines and sines; q and k
     # rotated, and the output, which the projection after it keeps too.
     kept = 2 * shape.hidden + (queries + 2 * keys) + 4 * shape.head_dim + (queries + keys) + queries
-    # Normalized: the layer's input, q and k, these once more with their weights; the output.
-    return kept + kernels.separate * (shape.hidden + 2 * (queries + keys) + queries)
+    # Normalized: the layer's input, q and k, these once more with their weights.
+    return kept + kernels.separate * (shape.hidden + 2 * (queries + keys))
 
 
 def _mlp_input(shape: ModelShape, kernels: Kernels) -> float:

@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import count
+from math import floor
 from random import Random
 from typing import Any
 
@@ -193,6 +194,8 @@ class Simulation:
         self._admitted: deque[_Group] = deque()
         self._running = 0
         """Groups."""
+        self._outcomes: deque[bool] = deque(maxlen=64)
+        """Whether the newest groups were kept."""
         self._accepted = 0
         self._version = 0
         self._training = False
@@ -234,8 +237,15 @@ class Simulation:
         one = self.pipeline
         version = min(self._version, served)
         batches = min(one.max_staleness + version + 1, self._all)
-        admitted = batches * one.batch_groups - (self._accepted + self._running)
+        running = self._running * (self._kept_share() if one.max_staleness else 1.0)
+        admitted = floor(batches * one.batch_groups - self._accepted - running)
         return max(0, min(one.max_groups - self._running, admitted))
+
+    def _kept_share(self) -> float:
+        """As `coordinator/ledger/groups.py`: `kept_share`."""
+        if len(self._outcomes) < 16:
+            return 1.0
+        return max(0.25, sum(self._outcomes) / len(self._outcomes))
 
     def _fill(self, number: int) -> None:
         """Gives an engine episodes as long as it has room and the gate is open."""
@@ -309,7 +319,8 @@ class Simulation:
         if group.left:
             return
         self._running -= 1
-        if self.random.random() < self.pipeline.kept_share:
+        self._outcomes.append(self.random.random() < self.pipeline.kept_share)
+        if self._outcomes[-1]:
             self._accepted += 1
             self._admitted.append(group)
             self._train()

@@ -15,6 +15,9 @@ import msgspec
 from sea_runtime.errors import RuntimeFailure
 from sea_runtime.wire.weights import PrefetchStatus, ShardLayout, WeightVersion, WorkerCopy
 
+MIN_LOGPROB, MAX_LOGPROB = -1000.0, 1e-3
+"""Of a token that was drawn, rounding included."""
+
 
 class MalformedGenerationError(ValueError):
     """The engine's answer lacks tokens, log-probabilities or weight versions."""
@@ -92,6 +95,10 @@ def parse_generation(body: bytes) -> Generation:
         raise MalformedGenerationError(
             f"{len(logprobs)} log-probabilities for {len(choice.token_ids)} tokens."
         )
+    # vLLM writes -9999 for minus infinity, which no sampled token has.
+    odd = next((p for p in logprobs if not MIN_LOGPROB < p <= MAX_LOGPROB), None)
+    if odd is not None:
+        raise MalformedGenerationError(f"{odd:g} is no log-probability of a token that was drawn.")
     versions = versions_of(choice.weight_versions or [], len(choice.token_ids))
     return Generation(choice.token_ids, logprobs, versions, choice.finish_reason or "")
 

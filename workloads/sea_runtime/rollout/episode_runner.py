@@ -175,7 +175,7 @@ class EpisodeRunner:
             _log.exception("Episode %s failed.", lease.lease_id)
             return self._unjudged(lease, f"The episode failed: {error!r}", started)
         trajectory = Trajectory.pack(
-            episode.tokens, episode.mask, episode.logprobs, episode.versions
+            episode.tokens, episode.mask, episode.logprobs, episode.versions, episode.starts
         )
         return EpisodeResult(
             lease_id=lease.lease_id,
@@ -207,6 +207,7 @@ class EpisodeRunner:
             max_repeats=lease.max_repeats,
             max_messages=lease.max_messages,
             max_tool_errors=lease.max_tool_errors,
+            greeting=lease.greeting,
         )
         conversation = open_conversation(domain, data.database, task, limits)
         return Episode(conversation, self._renderer, data.system_prompt, limits)

@@ -97,7 +97,10 @@ class Worker:
         target = self._settings.data_dir / f"tokenizer-{stream}"
         # The store blocks, and heartbeats must go on meanwhile.
         await asyncio.to_thread(folders.download_tokenizer, store, reply.url, target)
-        return Renderer.load(target, call_format(reply.tool_format)), reply.context_length
+        renderer = Renderer.load(
+            target, call_format(reply.tool_format), strips_thoughts=reply.strips_thoughts
+        )
+        return renderer, reply.context_length
 
     async def _model(self, stream: str) -> ModelReply:
         while True:

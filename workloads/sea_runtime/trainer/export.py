@@ -13,9 +13,10 @@ from typing import Any
 
 from safetensors.torch import save_file
 
+from sea_api.v1alpha1.data import ThinkingHistory
 from sea_data import urls
 from sea_data.models import exported
-from sea_env.tokens.kept_thoughts import UnkeptThoughtsError, keep_in_folder
+from sea_env.tokens.exported_template import UnknownTemplateRuleError, change_in_folder
 from sea_runtime.parallel.export_files import ExportShard, index, shard_name, shards
 from sea_runtime.store.folders import upload_folder
 from sea_runtime.trainer import background
@@ -50,7 +51,7 @@ def export(
         _write(context, model, files, turn, folder, url)
     if context.leads:
         (folder / INDEX).write_text(json.dumps(index(files), indent=1))
-        copy_others(initial, folder, dtype)
+        copy_others(initial, folder, dtype, strips_thoughts=_strips_thoughts(task))
     # All ranks, also those without files: see `background.rank_barrier`.
     background.rank_barrier(context, "export", lambda: upload_folder(context.store, folder, url))
     if context.leads:
@@ -95,16 +96,23 @@ def _write(
     background.rank_barrier(context, "export", work if own else None)
 
 
-def copy_others(initial: Path, folder: Path, dtype: Any) -> None:
+def _strips_thoughts(task: TrainerTask) -> bool:
+    """The user model keeps its thoughts whatever the policy does."""
+    assert task.spec is not None, "only a task that trains is exported"
+    history = task.spec.model.thinking_history
+    return task.stream == "policy" and history is ThinkingHistory.STRIP
+
+
+def copy_others(initial: Path, folder: Path, dtype: Any, *, strips_thoughts: bool = False) -> None:
     """Copies tokenizer and generation settings as they are; adapts config.json, and the template
-    of a model that thinks: it keeps the thoughts of all turns, as the job's episodes do."""
+    of a model that thinks: it shows the thoughts that the job's own prompts show."""
     for file in initial.iterdir():
         if file.is_file() and exported.is_copied(file.name):
             shutil.copy(file, folder / file.name)
     try:
-        if keep_in_folder(folder):
-            log.info("the exported chat template keeps the thoughts of all turns, as episodes do")
-    except UnkeptThoughtsError as error:
+        if change_in_folder(folder, strips_thoughts=strips_thoughts):
+            log.info("the exported chat template shows thoughts as the job's episodes do")
+    except UnknownTemplateRuleError as error:
         log.warning(
             "%s Served with it, the model gets other prompts than in this job: its own Evaluation "
             "counts.",

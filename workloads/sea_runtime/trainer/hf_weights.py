@@ -18,9 +18,10 @@ from megatron.core import parallel_state
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from sea_runtime.parallel import hf_config, weight_map
+from sea_runtime.parallel import hf_config, publications, weight_map
 from sea_runtime.parallel.hf_config import ModelError
-from sea_runtime.parallel.weight_map import Block, Publication
+from sea_runtime.parallel.publications import Publication
+from sea_runtime.parallel.weight_map import Block
 from sea_runtime.store.folders import download_folder
 from sea_runtime.trainer import background
 from sea_runtime.trainer.context import RankContext
@@ -155,7 +156,7 @@ def load(model: Model, folder: Path) -> None:
 def published_shapes(model: Model) -> dict[str, tuple[int, ...]]:
     """Names and shapes of what this rank publishes, in the order of `iter_published`."""
     shapes = weight_map.tensor_shapes(model.shape)
-    names = weight_map.published_names(model.shape, model.layout).get(model.place.rank, [])
+    names = publications.names_by_rank(model.shape, model.layout).get(model.place.rank, [])
     return {name: shapes[name] for name in names}
 
 
@@ -174,7 +175,7 @@ def iter_published(
     parameters = _parameters(model)
     rank, shapes = model.place.rank, weight_map.tensor_shapes(model.shape)
     blocks: dict[int, dict[str, list[Block]]] = {}
-    for one in weight_map.publications(model.shape, model.layout):
+    for one in publications.of_layout(model.shape, model.layout):
         if rank not in one.holders or (names is not None and one.tensors[0] not in names):
             continue
         # A collective of the holders: all of them come here, in the order of `publications`.

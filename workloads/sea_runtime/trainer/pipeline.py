@@ -15,7 +15,9 @@ from megatron.core.pipeline_parallel import get_forward_backward_func
 from torch import Tensor
 
 from sea_runtime.trainer.model import Model
-from sea_runtime.trainer.packing import Microbatch, MicrobatchTensors, PerToken, Rows
+from sea_runtime.trainer.packed_row import MicrobatchTensors
+from sea_runtime.trainer.packing import Microbatch
+from sea_runtime.trainer.shared_prefixes import PerToken, Rows
 
 Objective = Callable[[MicrobatchTensors, Tensor, Tensor], Tensor]
 """Of a microbatch, its log-probabilities [T] and its entropies [T], which have no gradient: the

@@ -6,6 +6,7 @@ imports. Then it asks for tasks and runs their stages until it is asked to stop.
 `ExitCode`.
 """
 
+import faulthandler
 import logging
 import os
 import sys
@@ -21,6 +22,8 @@ from sea_runtime.trainer.context import PodSettings, RankContext
 from sea_runtime.trainer.errors import FencedError, cause_of
 from sea_runtime.trainer.process_protocol import (
     DEFAULT_TIMEOUT_SECONDS,
+    STACKS_FILE,
+    STACKS_SIGNAL,
     ExitCode,
     RankAssignment,
     ReportedFailure,
@@ -138,10 +141,19 @@ def fail(error: Exception, status: StatusPipe, timeout_s: float) -> ExitCode:
     return ExitCode.USER_ERROR if failure.cause is Cause.USER_ERROR else ExitCode.FAILED
 
 
+def _write_stacks_when_asked() -> None:
+    """faulthandler's handler runs in C: it also says where a thread hangs in a collective."""
+    path = os.environ.get(STACKS_FILE)
+    if path:
+        # Open for as long as the process lives: the handler can't open files.
+        faulthandler.register(STACKS_SIGNAL, file=open(path, "a"), all_threads=True)  # noqa: SIM115, PTH123
+
+
 def main() -> ExitCode:
     logs.configure_pod()
     logging.getLogger("megatron").setLevel(logging.WARNING)
     status = StatusPipe.from_environment()
+    _write_stacks_when_asked()
     timeout_s = DEFAULT_TIMEOUT_SECONDS
     try:
         # Imports first, then the wait for the assignment: a warm process joins within a second.

@@ -14,16 +14,25 @@ import signal
 import sys
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from sea_api import logs
 from sea_api.v1alpha1.policy import Cause
-from sea_runtime.trainer.process_protocol import STATUS_FD, RankAssignment, ReportedFailure
+from sea_runtime.trainer.process_protocol import (
+    STACKS_FILE,
+    STACKS_SIGNAL,
+    STATUS_FD,
+    RankAssignment,
+    ReportedFailure,
+)
 
 log = logging.getLogger(__name__)
 PR_SET_PDEATHSIG = 1
 # Short: a training process saves nothing on SIGTERM; a checkpoint is either committed or not.
 GRACE_SECONDS = 5.0
+STACKS_SECONDS, STACKS_LOOKS = 2.0, 20
+"""How long a process has to write its stacks, and how often that is looked at."""
 NICENESS = 5
 """Where cores are shared, an engine that is paused for new weights runs before training does."""
 READ_BYTES = 1 << 14
@@ -44,21 +53,33 @@ def _before_exec() -> None:
 class ProcessHandle:
     """A started process; `start` is the only way to get one."""
 
-    def __init__(self, process: asyncio.subprocess.Process, status_fd: int) -> None:
-        self._process = process
+    def __init__(
+        self, process: asyncio.subprocess.Process, status_fd: int, stacks: Path | None = None
+    ) -> None:
+        self._process, self._stacks = process, stacks
         self.joined = 0
         """Attempt that the process has joined."""
         self.reported: ReportedFailure | None = None
         self.last_line = ""
         self.last_heard = time.monotonic()
+        self.longest_silence = 0.0
+        """Seconds between two signs of progress since it joined, at most."""
+        self.signs = 0
+        """Signs of progress since it joined."""
         self._tasks = [
             asyncio.create_task(self._read_status(status_fd)),
             asyncio.create_task(self._forward_stderr()),
         ]
 
     @classmethod
-    async def start(cls, environment: Mapping[str, str], module: str = MODULE) -> "ProcessHandle":
-        """Starts `python -m module`, which imports its libraries and waits for an assignment."""
+    async def start(
+        cls, environment: Mapping[str, str], module: str = MODULE, stacks: Path | None = None
+    ) -> "ProcessHandle":
+        """Starts `python -m module`, which imports its libraries and waits for an assignment.
+
+        Args:
+            stacks: file that the process writes its stacks to when it is asked for them.
+        """
         read, write = os.pipe()
         # Only the writing end: descriptors of os.pipe are closed on exec unless made inheritable
         # (PEP 446).
@@ -70,7 +91,11 @@ class ProcessHandle:
                 module,
                 stdin=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,
-                env={**environment, STATUS_FD: str(write)},
+                env={
+                    **environment,
+                    STATUS_FD: str(write),
+                    **({STACKS_FILE: str(stacks)} if stacks else {}),
+                },
                 pass_fds=(write,),
                 # `kill` signals the process group, which then has the child's PID.
                 start_new_session=True,
@@ -81,7 +106,7 @@ class ProcessHandle:
             # Also after a success: while this process holds the writing end, the reader never sees
             # the end of the pipe.
             os.close(write)
-        return cls(process, read)
+        return cls(process, read, stacks)
 
     @property
     def exit_code(self) -> int | None:
@@ -98,6 +123,21 @@ class ProcessHandle:
             await self._process.stdin.drain()
         # A warm process may have waited for hours: silence is counted from its assignment.
         self.last_heard = time.monotonic()
+
+    async def stacks(self) -> str:
+        """What all its threads do now, also where they hang in C; empty if it doesn't say."""
+        if self._stacks is None or self.exit_code is not None:
+            return ""
+        before = self._stacks.stat().st_size if self._stacks.exists() else 0
+        with contextlib.suppress(ProcessLookupError):
+            self._process.send_signal(STACKS_SIGNAL)
+        # `faulthandler` writes within milliseconds; in an uninterruptible system call, never.
+        for _ in range(STACKS_LOOKS):
+            await asyncio.sleep(STACKS_SECONDS / STACKS_LOOKS)
+            if self._stacks.exists() and self._stacks.stat().st_size > before:
+                await asyncio.sleep(STACKS_SECONDS / STACKS_LOOKS)
+                return self._stacks.read_bytes()[before:].decode(errors="replace")
+        return ""
 
     async def ended(self) -> None:
         """Waits until the process has ended and all its output is read."""
@@ -129,7 +169,11 @@ class ProcessHandle:
         pipe = os.fdopen(descriptor, "rb")
         await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), pipe)
         while line := await reader.readline():
-            self.last_heard = time.monotonic()
+            now = time.monotonic()
+            if self.joined:
+                self.signs += 1
+                self.longest_silence = max(self.longest_silence, now - self.last_heard)
+            self.last_heard = now
             self._take(json.loads(line))
 
     def _take(self, event: dict[str, Any]) -> None:

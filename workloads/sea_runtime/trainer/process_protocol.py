@@ -9,6 +9,7 @@ quiet, `failed` names the cause (read by `process_handle.py`). At the end: the e
 
 import json
 import os
+import signal
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -20,6 +21,9 @@ from sea_api.v1alpha1.policy import Cause
 DEFAULT_TIMEOUT_SECONDS = 300.0
 STATUS_FD = "SEA_STATUS_FD"
 """Variable with the number of the pipe's descriptor, set by the supervisor for its processes."""
+STACKS_FILE = "SEA_STACKS_FILE"
+"""Variable with the file that a process appends the stacks of its threads to on STACKS_SIGNAL."""
+STACKS_SIGNAL = signal.SIGUSR1
 ALIVE_EVERY_SECONDS = 1.0
 MAX_MESSAGE = 4000
 """Characters of a failure that are sent. The supervisor reads lines of at most 64 KiB, and torch's

@@ -16,8 +16,9 @@ from sea_runtime.trainer import packing, pipeline
 from sea_runtime.trainer.objective import PPOSettings
 from sea_runtime.trainer.optimizer import AdamW, rl_rate
 from sea_runtime.trainer.out_of_memory import PASSES, UPDATE
-from sea_runtime.trainer.packing import MicrobatchTensors, Rows
+from sea_runtime.trainer.packed_row import MicrobatchTensors
 from sea_runtime.trainer.rl_batch import RLBatch, Shaping, coefficients, minibatches, unpack
+from sea_runtime.trainer.shared_prefixes import Rows
 from sea_runtime.trainer.stage_trainer import StageTrainer
 from sea_runtime.trainer.task_watch import TaskWatch
 from sea_runtime.wire.rollouts import Batch
@@ -120,7 +121,7 @@ def _train(
         with stage.memory.naming(PASSES):
             pipeline.train(
                 stage.model,
-                stage.model.plan(batch.tokens, chosen),
+                stage.model.plan(batch.tokens, chosen, batch.masks),
                 batch.tokens,
                 batch.masks,
                 _Objective(batch, weights, proximal, settings, current, sums),
@@ -130,7 +131,7 @@ def _train(
             )
         with stage.memory.naming(UPDATE):
             norms.append(stage.optimizer.step(rate, AdamW.of(block)))
-    return _metrics(stage, sums, norms) | {"padding_fraction": _padding(stage, batch)}
+    return _metrics(stage, sums, norms) | _row_fractions(stage, batch)
 
 
 @dataclass
@@ -184,10 +185,10 @@ class _Objective:
         return result.loss
 
 
-def _padding(stage: StageTrainer, batch: RLBatch) -> float:
+def _row_fractions(stage: StageTrainer, batch: RLBatch) -> dict[str, float]:
     chosen = batch.trained(range(batch.groups))
     tokens = sum(len(batch.tokens[i]) for i in chosen)
-    return packing.padding_fraction(stage.model.plan(batch.tokens, chosen), tokens)
+    return packing.row_fractions(stage.model.plan(batch.tokens, chosen, batch.masks), tokens)
 
 
 def _proximal(stage: StageTrainer, block: RLStage, batch: RLBatch) -> Rows:
@@ -200,7 +201,7 @@ def _proximal(stage: StageTrainer, block: RLStage, batch: RLBatch) -> Rows:
     def keep(microbatch: MicrobatchTensors, logp_t: Tensor) -> None:
         own.update(microbatch.split(logp_t.cpu().numpy()))
 
-    plan = stage.model.plan(batch.tokens, batch.trained(range(batch.groups)))
+    plan = stage.model.plan(batch.tokens, batch.trained(range(batch.groups)), batch.masks)
     alive = stage.context.status.alive
     with stage.memory.naming(PASSES):
         pipeline.logprobs(

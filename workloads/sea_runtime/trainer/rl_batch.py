@@ -10,7 +10,7 @@ import torch
 
 from sea_api.v1alpha1.stages import AdvantageNormalization, RLStage
 from sea_runtime.trainer import objective
-from sea_runtime.trainer.packing import Rows
+from sea_runtime.trainer.shared_prefixes import Rows
 from sea_runtime.wire.rollouts import Batch, Group, Trajectory, UndecodableError
 
 
@@ -31,7 +31,12 @@ class Shaping:
 
 @dataclass(frozen=True)
 class RLBatch:
-    """All trajectories of a batch; every list has one item per trajectory, every array is [S]."""
+    """All samples of a batch; every list has one item per sample, every array is [S].
+
+    A sample is a trajectory, or one exchange of it where thoughts are stripped. The samples of a
+    trajectory have its advantage and its group, over whose tokens the loss is normalized: so a
+    token weighs the same however its trajectory is cut.
+    """
 
     tokens: Rows
     masks: Rows
@@ -49,9 +54,12 @@ class RLBatch:
     """Of everything that is trained on: two steps with the same number saw the same batch."""
     never_asked: int = 0
     """Episodes without a verdict since the agent had no turn in them; none is in the batch."""
+    expired_groups: int = 0
+    """Groups that were older than `maxAge` since the last batch; none is in it."""
+    trajectories: int = 0
 
     def trained(self, groups: Collection[int]) -> list[int]:
-        """The trajectories of these groups that go through the model.
+        """The samples of these groups that go through the model.
 
         Those without a generated token are left out: their reward counts in the group's mean,
         nothing else. If no other is left, one goes all the same, with coefficients of 0: every
@@ -68,10 +76,11 @@ class RLBatch:
             "reward": self.mean_reward,
             "dropped_groups": float(self.dropped_groups),
             "never_asked": float(self.never_asked),
+            "expired_groups": float(self.expired_groups),
             "tokens": float(sum(len(one) for one in self.tokens)),
             "generated_tokens": float(len(made)),
             "staleness": float(np.mean(version - made)) if len(made) else 0.0,
-            "trajectories": float(len(self.tokens)),
+            "trajectories": float(self.trajectories),
         }
 
 
@@ -82,20 +91,26 @@ def unpack(batch: Batch, shaping: Shaping = Shaping()) -> RLBatch:
         UndecodableError: a trajectory can't be decoded; names batch, group and sample.
     """
     trajectories = [one for group in batch.groups for one in _decoded(batch, group)]
-    masks = [one.loss_mask() for one in trajectories]
+    group_of = [i for i, group in enumerate(batch.groups) for _ in group.trajectories]
+    earned = advantages(
+        [group.rewards for group in batch.groups],
+        [int(one.loss_mask().sum()) for one in trajectories],
+        shaping,
+    )
+    samples = [(i, cut) for i, one in enumerate(trajectories) for cut in one.samples()]
     return RLBatch(
-        tokens=[one.token_ids() for one in trajectories],
-        masks=masks,
-        behavior=[one.behaviour_logprobs() for one in trajectories],
-        versions=[one.token_versions() for one in trajectories],
-        group_of=[i for i, group in enumerate(batch.groups) for _ in group.trajectories],
-        advantages=advantages(
-            [group.rewards for group in batch.groups], [int(mask.sum()) for mask in masks], shaping
-        ),
+        tokens=[trajectories[i].token_ids()[cut] for i, cut in samples],
+        masks=[trajectories[i].loss_mask()[cut] for i, cut in samples],
+        behavior=[trajectories[i].behaviour_logprobs()[cut] for i, cut in samples],
+        versions=[trajectories[i].token_versions()[cut] for i, cut in samples],
+        group_of=[group_of[i] for i, _ in samples],
+        advantages=[earned[i] for i, _ in samples],
+        trajectories=len(trajectories),
         groups=len(batch.groups),
         mean_reward=batch.mean_reward,
         dropped_groups=batch.dropped_groups,
         never_asked=batch.never_asked,
+        expired_groups=batch.expired_groups,
         crc32=checksum(batch),
     )
 

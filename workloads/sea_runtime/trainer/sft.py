@@ -14,7 +14,7 @@ from sea_runtime.trainer import objective as objectives
 from sea_runtime.trainer import packing, pipeline, sft_data
 from sea_runtime.trainer.optimizer import AdamW, sft_rate
 from sea_runtime.trainer.out_of_memory import PASSES, UPDATE
-from sea_runtime.trainer.packing import MicrobatchTensors
+from sea_runtime.trainer.packed_row import MicrobatchTensors
 from sea_runtime.trainer.sft_data import Dialogues
 from sea_runtime.trainer.stage_trainer import StageTrainer
 from sea_runtime.trainer.task_watch import TaskWatch
@@ -105,7 +105,7 @@ def _train(
 ) -> dict[str, float]:
     found = objectives.sft_weights([data.masks[i] for i in chosen], observation_weight)
     weights = dict(zip(chosen, found, strict=True))
-    plan = stage.model.plan(data.tokens, chosen)
+    plan = stage.model.plan(data.tokens, chosen, weights)
     stage.optimizer.zero()
     sums = np.zeros(3)
 
@@ -134,8 +134,7 @@ def _train(
         "learning_rate": rate,
         "grad_norm": norm,
         "tokens": float(tokens),
-        "padding_fraction": packing.padding_fraction(plan, tokens),
-    }
+    } | packing.row_fractions(plan, tokens)
 
 
 def _validate(stage: StageTrainer, data: Dialogues, held_out: list[int]) -> float:
@@ -146,7 +145,7 @@ def _validate(stage: StageTrainer, data: Dialogues, held_out: list[int]) -> floa
         answers_t = (microbatch.per_token(data.masks, np.uint8) > 0) & (microbatch.labels_t >= 0)
         sums[:] += float(-logp_t[answers_t].sum()), float(answers_t.sum())
 
-    plan = stage.model.plan(data.tokens, held_out)
+    plan = stage.model.plan(data.tokens, held_out, data.masks)
     alive = stage.context.status.alive
     with stage.memory.naming(PASSES):
         pipeline.logprobs(stage.model, plan, data.tokens, data.masks, add, alive)

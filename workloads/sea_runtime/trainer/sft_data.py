@@ -19,7 +19,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from sea_api.v1alpha1.data import OnBadRow
+from sea_api.v1alpha1.data import OnBadRow, ThinkingHistory
 from sea_api.v1alpha1.job import Spec
 from sea_data.errors import DataFileError, RowError
 from sea_data.formats import data_files, sequences, sft
@@ -79,14 +79,19 @@ def unpack(data: bytes) -> Dialogues:
 
 
 def encode(
-    dialogues: Iterable[Dialogue], renderer: Renderer, context: int, counts: sequences.TokenCounts
+    dialogues: Iterable[Dialogue],
+    renderer: Renderer,
+    context: int,
+    counts: sequences.TokenCounts,
+    *,
+    skip_bad: bool = False,
 ) -> bytes:
     """Renders dialogues; drops what doesn't fit into the context, answer by answer.
 
     Raises:
         TrainingDataError: nothing is left to train on.
     """
-    packed = pack(sequences.encode(dialogues, renderer, context, counts))
+    packed = pack(sequences.encode(dialogues, renderer, context, counts, skip_bad=skip_bad))
     if packed is None:
         raise TrainingDataError(
             "No dialogue of the stage's data has a turn of the trained role within "
@@ -146,12 +151,17 @@ def load(
 def _read(
     context: RankContext, paths: Sequence[str], model: Path, spec: Spec, as_user: bool
 ) -> tuple[bytes, dict[str, float]]:
-    renderer = Renderer.load(model, call_format(spec.model.tool_format))
+    strips = spec.model.thinking_history is ThinkingHistory.STRIP and not as_user
+    renderer = Renderer.load(model, call_format(spec.model.tool_format), strips_thoughts=strips)
     counts = sequences.TokenCounts()
     skip_bad = spec.data.on_bad_row is OnBadRow.SKIP
     with planned(context.store, paths, context.pod.data_dir / "rows", skip_bad=skip_bad) as plan:
         side = exchange if as_user else agent_side
-        data = encode(map(side, plan.dialogues()), renderer, spec.model.context_length, counts)
+        context_length = spec.model.context_length
+        sided = map(side, plan.dialogues())
+        data = encode(sided, renderer, context_length, counts, skip_bad=skip_bad)
+        for error in counts.unreadable:
+            log.warning("Dialogue skipped: %s", error)
         metrics = plan.counts.as_metrics() | counts.as_metrics()
     log.info("The stage trains on: %s", metrics)
     return data, metrics

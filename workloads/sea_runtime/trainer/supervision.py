@@ -17,7 +17,11 @@ from sea_runtime.trainer.process_protocol import ExitCode, RankAssignment, Repor
 from sea_runtime.wire.membership import PodState, TrainerWorld
 
 HANG_SECONDS = 900.0
-"""Silence of a joined process that counts as a hang; every collective has a shorter time-out."""
+"""Silence of a joined process that counts as a hang, before its own steps say what is usual."""
+HANG_FACTOR = 10.0
+"""Times the longest silence between two signs of progress so far."""
+MIN_SIGNS = 30
+"""Signs of progress, at most one per second, after which that is known."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,8 @@ class Observed:
     """Last line that a failed process wrote to stderr."""
     silence: float = 0.0
     """Seconds since any process was last heard."""
+    hang_seconds: float = HANG_SECONDS
+    """Silence that counts as a hang."""
     out_of_memory: bool = False
     """The kernel has killed a process of this pod for memory since the processes started."""
 
@@ -129,10 +135,24 @@ def _running(state: State, seen: Observed) -> tuple[State, list[Action]]:
     if seen.desired is None or seen.desired.attempt != state.running:
         return stopped, [Kill()]
     # Last: an exit or a report says more than silence.
-    if seen.silence > HANG_SECONDS:
-        text = f"No training process has reported for {seen.silence:.0f} s."
+    if seen.silence > seen.hang_seconds:
+        text = (
+            f"No training process of this pod has made progress for {seen.silence:.0f} s; the limit"
+            f" by its own steps is {seen.hang_seconds:.0f} s."
+        )
         return replace(stopped, failure=Failure(state.running, Cause.HANG, text)), [Kill()]
     return state, []
+
+
+def hang_seconds(longest_silence: float, signs: int, collective_timeout_s: float) -> float:
+    """Silence that counts as a hang, by what was usual in this attempt.
+
+    Never below the time-out of collectives: ranks that wait for a slow one aren't hanging, and a
+    collective that takes longer fails by itself, with a message of its own.
+    """
+    if signs < MIN_SIGNS:
+        return max(HANG_SECONDS, collective_timeout_s)
+    return max(collective_timeout_s, HANG_FACTOR * longest_silence)
 
 
 def _is_new(state: State, desired: TrainerWorld | None) -> bool:

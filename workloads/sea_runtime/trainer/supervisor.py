@@ -34,6 +34,8 @@ RESTART_PAUSE_SECONDS = 1.0
 # Of the grace period, for the end of processes that didn't end by themselves.
 KILL_SECONDS = 15.0
 ROLE = role_label(Role.TRAINER)
+STACKS_LOG = "stacks"
+"""Name under which stacks are kept next to the logs of the pod's containers."""
 MEMORY_EVENTS = Path("/sys/fs/cgroup/memory.events")
 
 
@@ -62,6 +64,7 @@ class Supervisor:
         self._sending = asyncio.Lock()
         self._stop = asyncio.Event()
         self._ooms = oom_kills()
+        self._kept_stacks: set[int] = set()
         self._timeout_s = float(os.environ.get("SEA_COLLECTIVE_TIMEOUT_S", DEFAULT_TIMEOUT_SECONDS))
 
     @property
@@ -144,6 +147,7 @@ class Supervisor:
         if failure is not None:
             log.error("Training failed (%s): %s", failure.cause, failure.message)
             await self._report_failure()
+            await self._keep_stacks(failure.attempt)
         for action in actions:
             await self._act(action)
 
@@ -165,12 +169,15 @@ class Supervisor:
         reported = [process.reported for process in self._processes if process.reported]
         lines = [process.last_line for process in self._processes if process.exit_code]
         heard = max((one.last_heard for one in self._processes), default=time.monotonic())
+        longest = max((one.longest_silence for one in self._processes), default=0.0)
+        signs = max((one.signs for one in self._processes), default=0)
         return Observed(
             desired=world if here else None,
             exits=[process.exit_code for process in self._processes],
             reported=reported[0] if reported else None,
             last_line=lines[0] if lines else "",
             silence=time.monotonic() - heard,
+            hang_seconds=supervision.hang_seconds(longest, signs, self._timeout_s),
             # Compared with the count at the start: memory.events never goes back.
             out_of_memory=oom_kills() > self._ooms,
         )
@@ -186,6 +193,8 @@ class Supervisor:
                 for process, assignment in zip(self._processes, ranks, strict=True):
                     await process.assign(assignment)
             case Kill():
+                if self._reply.keep_stacks:
+                    await self._keep_stacks(self._reply.keep_stacks)
                 await self._kill()
                 await asyncio.sleep(RESTART_PAUSE_SECONDS if not self._state.running else 0.0)
 
@@ -195,8 +204,31 @@ class Supervisor:
         own = self._settings.environment()
         environment = {**os.environ, **own, "PYTHONUNBUFFERED": "1"}
         self._processes = [
-            await ProcessHandle.start(environment) for _ in range(self._settings.processes)
+            await ProcessHandle.start(environment, stacks=self._stacks_file(number))
+            for number in range(self._settings.processes)
         ]
+
+    def _stacks_file(self, number: int) -> Path:
+        """Empty for each process that starts: stacks of the one before would be taken for its."""
+        file = self._settings.data_dir / f"stacks-{number}.txt"
+        file.unlink(missing_ok=True)
+        return file
+
+    async def _keep_stacks(self, attempt: int) -> None:
+        """Has the coordinator store what the processes that still run do, before they are ended."""
+        if attempt in self._kept_stacks:
+            return
+        self._kept_stacks.add(attempt)
+        texts = await asyncio.gather(*(process.stacks() for process in self._processes))
+        found = [f"process {i}\n{text}" for i, text in enumerate(texts) if text]
+        if not found:
+            return
+        try:
+            await self._client.keep_log(
+                self._settings.pod, STACKS_LOG, attempt, "\n".join(found).encode()
+            )
+        except CoordinatorError as error:  # the restart is worth more than the stacks
+            log.warning("The stacks of attempt %d aren't kept: %s", attempt, error)
 
     async def _kill(self) -> None:
         # Concurrently: each may take its whole grace period.

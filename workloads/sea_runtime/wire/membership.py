@@ -57,6 +57,8 @@ class TrainerWorld(Message):
 class HeartbeatReply(Message):
     run: bool = False
     """Trainer: whether training processes should run now."""
+    keep_stacks: int = 0
+    """Trainer: an attempt that hangs; its processes' stacks are kept before they are ended."""
     world: TrainerWorld | None = None
     """Trainer: None until every pod of the attempt has called."""
     user_addresses: list[str] = []

@@ -1,6 +1,8 @@
 """Episodes: leases for rollout workers, results with trajectories, batches for the trainer."""
 
+from collections.abc import Iterator, Sequence
 from enum import StrEnum
+from itertools import pairwise
 from typing import Annotated, Any
 
 import msgspec
@@ -56,6 +58,8 @@ class Lease(Message):
     """Identical calls with identical results in a row that end the episode; 0: none do."""
     max_messages: int | None = None
     max_tool_errors: int | None = None
+    greeting: bool = False
+    """True begins the agent's context with its greeting."""
     timeout_s: float | None = None
     """Of the whole episode, which has no verdict if it takes longer; None: no limit."""
 
@@ -82,17 +86,24 @@ class Trajectory(msgspec.Struct, frozen=True):
 
     Encoded once by the worker and decoded once by each trainer rank; the coordinator stores and
     forwards the bytes. `mask` is 1 on tokens that the policy generated; `logprobs` and `versions`
-    hold the behaviour log-probability and the weight version there, 0 and -1 elsewhere.
+    hold the behaviour log-probability and the weight version there, 0 and -1 elsewhere. The arrays
+    hold the episode's samples end to end: one, or with stripped thoughts one per exchange.
     """
 
     tokens: bytes
     mask: bytes
     logprobs: bytes
     versions: bytes
+    starts: list[int] = []
+    """Where the second and later samples begin, rising."""
 
     @staticmethod
     def pack(
-        tokens: list[int], mask: list[int], logprobs: list[float], versions: list[int]
+        tokens: list[int],
+        mask: list[int],
+        logprobs: list[float],
+        versions: list[int],
+        starts: Sequence[int] = (),
     ) -> "Trajectory":
         """From four lists of one length."""
         assert len(tokens) == len(mask) == len(logprobs) == len(versions)
@@ -101,6 +112,7 @@ class Trajectory(msgspec.Struct, frozen=True):
             np.asarray(mask, "u1").tobytes(),
             np.asarray(logprobs, "<f4").tobytes(),
             np.asarray(versions, "<i4").tobytes(),
+            list(starts),
         )
 
     def encode(self) -> bytes:
@@ -124,7 +136,17 @@ class Trajectory(msgspec.Struct, frozen=True):
             raise UndecodableError(
                 f"The trajectory's arrays differ in length: mask {length}, bytes {sizes}."
             )
+        if any(a >= b for a, b in pairwise((0, *found.starts, length)) if found.starts):
+            raise UndecodableError(
+                f"The trajectory's samples don't begin one after the other within its {length} "
+                f"tokens: {found.starts}."
+            )
         return found
+
+    def samples(self) -> Iterator[slice]:
+        """Each sample's part of the arrays; at least one."""
+        for start, end in pairwise((0, *self.starts, len(self.mask))):
+            yield slice(start, end)
 
     def token_ids(self) -> NDArray[np.int32]:
         """[T]"""
@@ -206,6 +228,8 @@ class Batch(msgspec.Struct, frozen=True):
     """Over all groups finished since the last batch, the dropped ones included."""
     never_asked: int = 0
     """Episodes of those groups that ended before the agent had a turn; they have no verdict."""
+    expired_groups: int = 0
+    """Groups that were older than `maxAge` since the last batch, dropped and replaced."""
 
     @staticmethod
     def decode(body: bytes) -> "Batch":

@@ -161,6 +161,8 @@ class ModelReply(Message):
     """True if the engine starts without weights: a version can be fetched, and needs no base."""
     tool_format: str = "Auto"
     """`sea_api.v1alpha1.data.ToolFormat`: how the model writes tool calls."""
+    strips_thoughts: bool = False
+    """True with `model.thinkingHistory: Strip`, for the policy."""
 
 
 class PrefetchState(StrEnum):

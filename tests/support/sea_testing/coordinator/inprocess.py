@@ -49,10 +49,17 @@ def spec(stages_: list[dict[str, Any]] | None = None, **rl: Any) -> Spec:
 
 
 def desired(
-    spec: Spec, *, stage: int = 0, attempt: int = 1, drain: bool = False, generation: int = 1
+    spec: Spec,
+    *,
+    stage: int = 0,
+    attempt: int = 1,
+    drain: bool = False,
+    generation: int = 1,
+    trainer_size: int | None = None,
 ) -> CoordinatorSpec:
     return CoordinatorSpec(
-        digest=f"{stage}-{attempt}-{drain}-{generation}",
+        digest=f"{stage}-{attempt}-{drain}-{generation}-{trainer_size}",
+        trainer_size=trainer_size,
         job="job",
         uid=UID,
         spec_generation=generation,
@@ -123,7 +130,7 @@ def fix_batches(core: Components, steps: int) -> None:
     db = core.ledger.db
     with db.transaction():
         for step in range(1, steps + 1):
-            db.run("INSERT INTO batches VALUES ('rl', ?, 0, 0.5, 0, 0)", step)
+            db.run("INSERT INTO batches VALUES ('rl', ?, 0, 0.5, 0, 0, 0)", step)
 
 
 def beat(pod: str, role: str, incarnation: str, **more: Any) -> Heartbeat:
@@ -149,7 +156,9 @@ def version(number: int, attempt: int = 1, *, anchor: bool = False) -> WeightVer
     )
 
 
-def result(lease: Lease, pod: str, incarnation: str, reward: float | None) -> EpisodeResult:
+def result(
+    lease: Lease, pod: str, incarnation: str, reward: float | None, version: float = 0.0
+) -> EpisodeResult:
     unique = uuid.uuid5(uuid.NAMESPACE_OID, f"{lease.lease_id}{reward}").int % 1000
     return EpisodeResult(
         lease_id=lease.lease_id,
@@ -158,7 +167,7 @@ def result(lease: Lease, pod: str, incarnation: str, reward: float | None) -> Ep
         reward=reward,
         error="" if reward is not None else "The engine died.",
         trajectory=Trajectory.pack([unique, 5], [0, 1], [0.0, -0.5], [-1, 0]).encode(),
-        mean_version=0.0,
+        mean_version=version,
         generated_tokens=1,
         turns=1,
         stop="UserStop",

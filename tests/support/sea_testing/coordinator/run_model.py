@@ -394,7 +394,8 @@ class Run:
         """Results of all its episodes; a result may arrive twice."""
         for lease in engine.leases:
             reward = float((lease.sample + self.turn) % 2)
-            sent = kit.result(lease, engine.pod, engine.incarnation, reward)
+            version = float(engine.adopted)
+            sent = kit.result(lease, engine.pod, engine.incarnation, reward, version)
             for _ in range(times):
                 self.core.scheduler.result(sent)
         engine.leases = []

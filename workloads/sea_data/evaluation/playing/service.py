@@ -27,7 +27,7 @@ from sea_env.chat import Address, ChatEndpoint
 from sea_env.domains import registry
 from sea_env.domains.base import Domain
 from sea_env.episodes.conversation import open_environment
-from sea_env.episodes.limits import Limits
+from sea_env.episodes.limits import Limits, tau2_protocol
 from sea_env.tasks.task import Task
 from sea_env.users.base import User, task_user_tools
 from sea_env.users.openai_chat import ExternalUser
@@ -67,6 +67,8 @@ class Request:
     trials: int = 4
     seed: int = 0
     max_turns: int = limits.MAX_TURNS
+    tau2_protocol: bool = False
+    """Play by tau2-bench's rules; `max_turns` has no meaning then."""
     concurrency: int = 8
     attempts: int = 3
     episode_timeout_s: float = 1800.0
@@ -147,7 +149,7 @@ def settings(request: Request, found: Sequence[Task]) -> dict[str, Any]:
         "seed": request.seed,
         "temperature": request.agent.temperature,
         "maxTokensPerTurn": request.agent.max_tokens,
-        "maxTurns": request.max_turns,
+        **({"protocol": "tau2"} if request.tau2_protocol else {"maxTurns": request.max_turns}),
         "toolCalls": "native" if request.native_tools else "text",
     }
 
@@ -194,7 +196,7 @@ async def _play(
 ) -> AsyncIterator[trials.Play]:
     sandbox = FunctionSandbox(request.functions)
     connector = aiohttp.TCPConnector(limit=0)
-    limits = Limits(request.max_turns, request.agent.max_tokens, _NO_LIMIT)
+    limits = _limits(request)
     try:
         async with aiohttp.ClientSession(connector=connector) as http:
             judge = Judge(ChatEndpoint(http, request.judge)) if request.judge else None
@@ -218,6 +220,12 @@ async def _play(
             yield play
     finally:
         await sandbox.close()
+
+
+def _limits(request: Request) -> Limits:
+    if request.tau2_protocol:
+        return tau2_protocol(request.agent.max_tokens, _NO_LIMIT)
+    return Limits(request.max_turns, request.agent.max_tokens, _NO_LIMIT)
 
 
 def _cast(request: Request, domain: Domain, http: aiohttp.ClientSession) -> Cast:

@@ -77,6 +77,8 @@ class Table:
     columns: Sequence[str]
     rows: Sequence[Row]
     earlier: Sequence[Row]
+    notes: Sequence[str] = ()
+    """What the numbers leave out; empty for reports of older releases."""
 
 
 def headline(report: Mapping[str, Any], earlier: Sequence[Result]) -> Headline | None:
@@ -104,6 +106,7 @@ def table(report: Mapping[str, Any], earlier: Sequence[Result]) -> Table:
             _row(result, {}, f"{result['stage']} · {result['domain']}")
             for result in _shown(earlier)
         ],
+        notes=report.get("notes") or (),
     )
 
 

@@ -56,7 +56,9 @@ def get_flight_status(state: State, flight_number: str, date: str) -> str:
     return str(lookup.flight_on(state, flight_number, date)["status"])
 
 
-@tool(Kind.READ)
+# Null as origin or destination means any airport; tau2-bench does so, and its schema has no null
+# either.
+@tool(Kind.READ, nullable=("origin", "destination"))
 def search_direct_flight(state: State, origin: str, destination: str, date: str) -> str:
     """Search for direct flights between two airports (IATA codes) on a date (YYYY-MM-DD). Only
     flights that can be booked are listed."""
@@ -65,13 +67,13 @@ def search_direct_flight(state: State, origin: str, destination: str, date: str)
         return [
             _offer(flight, date, None)
             for flight in _bookable(state, origin, date)
-            if flight["destination"] == destination
+            if destination is None or flight["destination"] == destination
         ]
 
     return _shared(state, ("direct", origin, destination, date), find)
 
 
-@tool(Kind.READ)
+@tool(Kind.READ, nullable=("origin", "destination"))
 def search_onestop_flight(state: State, origin: str, destination: str, date: str) -> str:
     """Search for connections with one stop between two airports (IATA codes) on a date
     (YYYY-MM-DD). Each is a pair of flights that can be booked."""
@@ -82,13 +84,14 @@ def search_onestop_flight(state: State, origin: str, destination: str, date: str
             for first in _bookable(state, origin, date)
             for second_date in _arrival_date(first, date)
             for second in _bookable(state, first["destination"], second_date)
-            if second["destination"] == destination and _catches(first, second)
+            if (destination is None or second["destination"] == destination)
+            and _catches(first, second)
         ]
 
     return _shared(state, ("onestop", origin, destination, date), find)
 
 
-def _bookable(state: State, origin: str, date: str) -> Iterator[Record]:
+def _bookable(state: State, origin: str | None, date: str) -> Iterator[Record]:
     """Flights from an airport that can be booked on a date, in the timetable's order."""
     for number in _departures(state).get(origin, ()):
         flight = lookup.flight(state, number)
@@ -97,13 +100,14 @@ def _bookable(state: State, origin: str, date: str) -> Iterator[Record]:
             yield flight
 
 
-def _departures(state: State) -> dict[str, list[str]]:
-    """Flight numbers by origin; no tool changes a flight's origin."""
+def _departures(state: State) -> dict[str | None, list[str]]:
+    """Flight numbers by origin, and all under None; no tool changes a flight's origin."""
 
-    def build() -> dict[str, list[str]]:
-        found: dict[str, list[str]] = {}
+    def build() -> dict[str | None, list[str]]:
+        found: dict[str | None, list[str]] = {None: []}
         for number, flight in state.agent.items("flights"):
             found.setdefault(flight["origin"], []).append(number)
+            found[None].append(number)
         return found
 
     return state.indexed("departures", build)
@@ -143,7 +147,7 @@ def _catches(first: Record, second: Record) -> bool:
     return leaves >= arrives
 
 
-def _shared(state: State, key: tuple[str, ...], find: Callable[[], list[Any]]) -> str:
+def _shared(state: State, key: tuple[str | None, ...], find: Callable[[], list[Any]]) -> str:
     """The answer as JSON, cached in the base for all episodes."""
     # This episode has booked seats, so its answers differ from those of the others.
     if state.agent.touched("flights"):

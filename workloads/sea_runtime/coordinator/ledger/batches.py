@@ -13,6 +13,9 @@ from sea_runtime.coordinator.ledger.database import Database, translated
 from sea_runtime.coordinator.ledger.groups import GroupState, move_group
 from sea_runtime.wire.rollouts import Batch, Group
 
+EXPIRED = "expired-{}"
+"""Text of the ledger: groups of a stage that expired since its last batch."""
+
 
 def newest_step(db: Database, stage: str) -> int:
     """The last step whose batch is fixed; 0 before the first."""
@@ -26,6 +29,21 @@ def newest(db: Database, stage: str) -> tuple[float, float] | None:
         stage,
     )
     return None if row is None else (row[0], row[1])
+
+
+def expire(db: Database, stage: str, version: int, max_age: int, now: float) -> int:
+    """Drops groups that are too old for the next batch; returns how many.
+
+    Args:
+        version: of the weights that the next step starts from.
+        max_age: versions that a trajectory may be older.
+    """
+    with db.transaction():
+        expired = groups.expire(db, stage, version, max_age, now)
+        # Only then: the trainer asks again and again while it waits for a batch.
+        if expired:
+            db.put_text(EXPIRED.format(stage), str(_expired(db, stage) + expired))
+    return expired
 
 
 def assign(
@@ -90,8 +108,23 @@ def _write_row(db: Database, stage: str, step: int, version: int, now: float) ->
     # Negative after a restart: an engine may serve a version that the trainer has to publish again.
     staleness = max(0.0, behind or 0.0)
     db.run(
-        "INSERT INTO batches VALUES (?, ?, ?, ?, ?, ?)", stage, step, dropped, mean, staleness, now
+        "INSERT INTO batches "
+        "(stage, step, dropped_groups, mean_reward, staleness, time, expired_groups) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?)",
+        stage,
+        step,
+        dropped,
+        mean,
+        staleness,
+        now,
+        _expired(db, stage),
     )
+    db.delete_text(EXPIRED.format(stage))
+
+
+def _expired(db: Database, stage: str) -> int:
+    """Groups that were too old since the last batch."""
+    return int(db.text(EXPIRED.format(stage)) or 0)
 
 
 def _since_last_batch(db: Database, stage: str, step: int) -> tuple[float, int]:
@@ -123,6 +156,7 @@ class FixedBatch:
     mean_reward: float
     never_asked: int
     ledger: Path
+    expired_groups: int = 0
 
     def read(self) -> bytes:
         """The wire form; its trajectories are the bytes that the workers sent. Blocking.
@@ -154,6 +188,7 @@ class FixedBatch:
                 self.dropped_groups,
                 self.mean_reward,
                 self.never_asked,
+                self.expired_groups,
             )
         )
 
@@ -185,6 +220,7 @@ def fixed(db: Database, stage: str, step: int) -> FixedBatch:
         batch["mean_reward"],
         _never_asked(db, stage, step),
         db.path,
+        batch["expired_groups"],
     )
     # `cover` moves all groups of a step in one transaction: one covered means all are.
     if any(row["state"] == GroupState.COVERED for row in members):

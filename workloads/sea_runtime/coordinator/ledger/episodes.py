@@ -55,6 +55,11 @@ def leased(db: Database) -> list[sqlite3.Row]:
     return db.rows(WITH_GROUP + "WHERE e.state = 'Leased'")
 
 
+def leased_before(db: Database, time: float) -> list[sqlite3.Row]:
+    """Leased episodes whose lease was given out before `time`, in unix seconds."""
+    return db.rows(WITH_GROUP + "WHERE e.state = 'Leased' AND e.leased < ?", time)
+
+
 def owners(db: Database) -> list[Worker]:
     """Workers that hold leases."""
     found = db.rows("SELECT DISTINCT pod, incarnation FROM episodes WHERE state = 'Leased'")

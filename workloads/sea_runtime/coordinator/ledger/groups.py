@@ -4,12 +4,13 @@ The allowed moves of groups and episodes; every change of state goes through her
 
     Issued -> Running -> Scored -> Filtered
                                `-> Admitted -> Assigned -> Covered
+                                            `-> Expired
 
 Issued: drawn from the dataset. Running: an episode was leased. Scored: all have rewards (an
 evaluation's group ends here). Filtered: dropped by the stage's `GroupFilter`. Admitted: waits for a
-batch. Assigned: part of the batch of a step. Covered: a committed checkpoint contains that step.
-Failed: an episode had no verdict too often. Cancelled: the stage ended first. Scored -> Running:
-an evaluation in which nothing could be judged tries again.
+batch. Expired: too old for one. Assigned: part of the batch of a step. Covered: a committed
+checkpoint contains that step. Failed: an episode had no verdict too often. Cancelled: the stage
+ended first. Scored -> Running: an evaluation in which nothing could be judged tries again.
 """
 
 import json
@@ -23,6 +24,11 @@ from typing import Any
 from sea_runtime.coordinator.ledger import trajectories, transcripts
 from sea_runtime.coordinator.ledger.database import Database
 from sea_runtime.wire.rollouts import EpisodeKind
+
+SHARE_GROUPS, MIN_SHARE_GROUPS = 64, 16
+"""Newest finished groups that the kept share is counted over, and how many there must be."""
+MIN_SHARE = 0.25
+"""A stage that drops nearly all groups must not start any number of them."""
 
 
 class IllegalMoveError(AssertionError):
@@ -39,6 +45,7 @@ class GroupState(StrEnum):
     COVERED = "Covered"
     FAILED = "Failed"
     CANCELLED = "Cancelled"
+    EXPIRED = "Expired"
 
 
 class EpisodeState(StrEnum):
@@ -55,12 +62,13 @@ GROUP_MOVES: dict[GroupState, frozenset[GroupState]] = {
     G.ISSUED: frozenset({G.RUNNING, G.CANCELLED}),
     G.RUNNING: frozenset({G.SCORED, G.FAILED, G.CANCELLED}),
     G.SCORED: frozenset({G.FILTERED, G.ADMITTED, G.RUNNING}),
-    G.ADMITTED: frozenset({G.ASSIGNED, G.CANCELLED}),
+    G.ADMITTED: frozenset({G.ASSIGNED, G.CANCELLED, G.EXPIRED}),
     G.ASSIGNED: frozenset({G.COVERED}),
     G.FILTERED: frozenset(),
     G.COVERED: frozenset(),
     G.FAILED: frozenset(),
     G.CANCELLED: frozenset(),
+    G.EXPIRED: frozenset(),
 }
 
 EPISODE_MOVES: dict[EpisodeState, frozenset[EpisodeState]] = {
@@ -232,6 +240,38 @@ def newest_finished(db: Database, stage: str, limit: int) -> list[sqlite3.Row]:
         stage,
         limit,
     )
+
+
+def expire(db: Database, stage: str, version: int, max_age: int, now: float) -> int:
+    """Drops groups that wait for a batch and have a trajectory older than `max_age` versions.
+
+    Args:
+        version: of the weights that the next step starts from.
+    """
+    old = db.rows(
+        "SELECT g.number, MIN(e.mean_version) AS oldest FROM groups g "
+        "JOIN episodes e ON e.group_number = g.number "
+        "WHERE g.stage = ? AND g.state = 'Admitted' GROUP BY g.number "
+        "HAVING MIN(e.mean_version) < ?",
+        stage,
+        version - max_age,
+    )
+    for row in old:
+        age = version - row["oldest"]
+        end(db, row["number"], G.EXPIRED, now, f"A trajectory was {age:.1f} versions old.")
+    return len(old)
+
+
+def kept_share(db: Database, stage: str) -> float:
+    """Share of the newest finished groups that weren't dropped; 1 before there are enough.
+
+    What a running group counts for at the staleness gate: one that will be dropped fills no batch.
+    """
+    newest = newest_finished(db, stage, SHARE_GROUPS)
+    if len(newest) < MIN_SHARE_GROUPS:
+        return 1.0
+    kept = sum(row["state"] != G.FILTERED for row in newest)
+    return max(MIN_SHARE, kept / len(newest))
 
 
 def dropped_ends(db: Database, from_number: int) -> list[sqlite3.Row]:

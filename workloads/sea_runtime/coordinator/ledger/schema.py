@@ -162,4 +162,5 @@ CREATE TABLE trajectories (
 INSERT INTO trajectories SELECT group_number, sample, body, NULL FROM before;
 DROP TABLE before;
 """,
+    "ALTER TABLE batches ADD COLUMN expired_groups INTEGER NOT NULL DEFAULT 0;",
 )

@@ -6,8 +6,8 @@ import pytest
 
 from sea_api.v1alpha1.policy import Role
 from sea_operator import parsing
+from sea_operator.coordinator_spec import run_images
 from sea_operator.decide import decide
-from sea_operator.policies.run_images import images
 from sea_operator.status import compute
 
 OLD, NEW, OTHER = (f"registry/rollout@sha256:{digit * 64}" for digit in "abc")
@@ -34,7 +34,7 @@ def test_the_newest_pod_that_runs_says_it(
 ) -> None:
     job = make.job(status=make.status(images=known))
     made = tuple(engine(make, *pod) for pod in pods)
-    assert images(make.observed(job, pods=made)) == expected
+    assert run_images(make.observed(job, pods=made)) == expected
 
 
 def test_status_and_coordinator_hear_of_it(make: Any) -> None:

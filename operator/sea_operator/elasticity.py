@@ -1,0 +1,132 @@
+"""Elastic roles: what their state machines remember in `status.elastic`, and what follows. Pure.
+
+The memory is the status, so that another operator goes on where this one stopped. Its timer counts
+from `since`, which moves with every other state or number of pods, and with nothing else: a status
+that changed at every pass would be written at every pass.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from sea_api.v1alpha1.policy import Role
+from sea_api.v1alpha1.status import ElasticRole, ElasticStatus
+
+FULL, SHORT, REDUCED = "Full", "Short", "Reduced"
+RETURNING, GROWING, IDLE = "Returning", "Growing", "Idle"
+
+MEMORY_SECONDS = 3600
+"""For which a shrink is remembered."""
+MAX_SHRUNK = 16
+"""Shrinks that the status holds."""
+
+
+def stamp(now: float) -> str:
+    """Unix seconds as the status has them."""
+    return datetime.fromtimestamp(int(now), UTC).isoformat().replace("+00:00", "Z")
+
+
+def since(memory: ElasticRole) -> float:
+    """Unix seconds from which the timer counts."""
+    return datetime.fromisoformat(memory.since).timestamp()
+
+
+def changed(memory: ElasticRole, now: float, **changes: object) -> ElasticRole:
+    """The memory with changes; its timer starts again. The same object if nothing changes."""
+    known = {name: getattr(memory, name) for name in changes}
+    if {**known, "message": ""} == {**changes, "message": ""}:
+        return memory
+    return memory.model_copy(update={**changes, "since": stamp(now)})
+
+
+def forgetting(memory: ElasticRole, now: float) -> ElasticRole:
+    """Without shrinks of more than an hour ago."""
+    kept = [time for time in memory.shrunk if now - time < MEMORY_SECONDS]
+    return memory if kept == memory.shrunk else memory.model_copy(update={"shrunk": kept})
+
+
+def shrunk(memory: ElasticRole, now: float) -> list[int]:
+    """With one of now."""
+    return [*memory.shrunk, int(now)][-MAX_SHRUNK:]
+
+
+def at(
+    memory: ElasticRole | None,
+    size: int,
+    largest: int,
+    replicas: int,
+    now: float,
+    message: str = "",
+) -> ElasticRole:
+    """A role that works with `size` pods, with all others of its range asked for."""
+    return ElasticRole(
+        state=FULL if size >= largest else REDUCED,
+        size=size,
+        asked=max(size, largest),
+        began_with=replicas,
+        since=stamp(now),
+        shrunk=memory.shrunk if memory else [],
+        message=message,
+    )
+
+
+def sent_size(memory: ElasticRole) -> int:
+    """The size that the coordinator is told: another one than the running attempt's ends that."""
+    target = memory.growing_to if memory.state == GROWING else None
+    return target or memory.size
+
+
+@dataclass(frozen=True)
+class Elasticity:
+    """Of all roles that have a range; empty for a job without any."""
+
+    roles: Mapping[Role, ElasticRole]
+
+    @property
+    def status(self) -> ElasticStatus | None:
+        if not self.roles:
+            return None
+        return ElasticStatus(**{role.value.lower(): one for role, one in self.roles.items()})
+
+    def asked(self, full: Mapping[Role, int]) -> dict[Role, int]:
+        """Pods of each StatefulSet, where a stage needs `full`."""
+        return {
+            role: self.roles[role].asked if size and role in self.roles else size
+            for role, size in full.items()
+        }
+
+    def working(self, sets: Mapping[Role, int]) -> dict[Role, int]:
+        """Pods that each role works with, where its StatefulSet has `sets`."""
+        return {
+            role: min(self.roles[role].size, size) if role in self.roles else size
+            for role, size in sets.items()
+        }
+
+    @property
+    def trainer_size(self) -> int | None:
+        """What the coordinator is told; None if the trainer has no range."""
+        found = self.roles.get(Role.TRAINER)
+        return sent_size(found) if found else None
+
+    @property
+    def trainer_pods(self) -> int | None:
+        found = self.roles.get(Role.TRAINER)
+        return found.asked if found else None
+
+    @property
+    def timed(self) -> bool:
+        """Whether a timer runs: the job changes although nothing happens to it."""
+        return any(one.state not in (FULL, IDLE) for one in self.roles.values())
+
+    @property
+    def note(self) -> str:
+        """What a person should know of roles that aren't at their full size; empty if all are."""
+        return " ".join(
+            f"{role.value}: {one.message}"
+            for role, one in self.roles.items()
+            if one.state not in (FULL, IDLE) and one.message
+        )
+
+
+NO_RANGES = Elasticity({})
+"""Of a job whose roles have one size."""

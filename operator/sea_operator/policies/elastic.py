@@ -1,0 +1,121 @@
+"""Sizes of a job's elastic roles, from its spec, its last status and what was observed. Pure.
+
+`elastic_trainer.py` and `elastic_engines.py` are the state machines. What follows from them: how
+many pods a StatefulSet asks for (`asked`), and how many the role works with (`working`, shown as
+`status.roles`). The two differ for a trainer that waits to grow: pods beyond its size are spares,
+whose processes wait warm without a rank.
+"""
+
+from collections.abc import Mapping
+
+from sea_api.v1alpha1.elastic import Elastic, trainer_sizes
+from sea_api.v1alpha1.job import Spec
+from sea_api.v1alpha1.policy import Action, Role
+from sea_api.v1alpha1.roles import UserEngine
+from sea_api.v1alpha1.status import ElasticRole, ElasticStatus
+from sea_operator.elasticity import Elasticity
+from sea_operator.observed import Observed, Pod
+from sea_operator.policies import elastic_engines, elastic_trainer
+from sea_operator.policies.escalation import named_rule
+
+Sizes = Mapping[Role, int]
+MAX_WHY = 300
+"""Characters of what a message says about pods that are missing."""
+
+
+def ranges(spec: Spec) -> dict[Role, Elastic]:
+    """The roles that have a range."""
+    found: dict[Role, Elastic | None] = {
+        Role.TRAINER: spec.trainer.elastic,
+        Role.ROLLOUT: spec.rollout.elastic,
+    }
+    if spec.user_model.engine is UserEngine.VLLM:
+        found[Role.USER] = spec.user_model.elastic
+    return {role: elastic for role, elastic in found.items() if elastic is not None}
+
+
+def least(spec: Spec, full: Sizes) -> dict[Role, int]:
+    """Pods without which the job can't go on: of an elastic role, its smallest size."""
+    elastic = ranges(spec)
+    return {
+        role: min(size, elastic[role].min_replicas) if role in elastic else size
+        for role, size in full.items()
+    }
+
+
+def decide(
+    observed: Observed, spec: Spec, full: Sizes, now: float, *, runs: bool, attempt_over: bool
+) -> Elasticity:
+    """The sizes of this pass.
+
+    Args:
+        full: what the stage needs.
+        runs: the job isn't over, suspended or about to be.
+        attempt_over: the trainer's attempt has failed or ended for another size.
+    """
+    elastic = ranges(spec)
+    if not elastic:
+        return Elasticity({})
+    last = observed.job.status.elastic or ElasticStatus()
+    found: dict[Role, ElasticRole] = {}
+    for role, elastic_range in elastic.items():
+        memory: ElasticRole | None = getattr(last, role.value.lower())
+        pods = observed.of_role(role)
+        running = _running(observed, pods)
+        active = runs and full.get(role, 0) > 0
+        why = _why(pods, memory.asked if memory else 0, running)
+        if role is Role.TRAINER:
+            seen = elastic_trainer.Seen(
+                running, attempt_over, _may_shrink(observed, spec), active, why
+            )
+            assert spec.trainer.elastic is not None
+            sizes, trainer = trainer_sizes(spec.trainer), spec.trainer
+            found[role] = elastic_trainer.step(
+                memory, spec.trainer.elastic, sizes, trainer.replicas, seen, now
+            )
+        else:
+            engines = elastic_engines.Seen(running, active, why)
+            replicas = spec.rollout.replicas if role is Role.ROLLOUT else spec.user_model.replicas
+            found[role] = elastic_engines.step(memory, elastic_range, replicas, engines, now)
+    return Elasticity(found)
+
+
+def remembered(observed: Observed) -> Elasticity:
+    """As the last status has them, for a pass that changes nothing."""
+    last, spec = observed.job.status.elastic, observed.job.spec
+    if last is None or spec is None:
+        return Elasticity({})
+    known = {role: getattr(last, role.value.lower()) for role in ranges(spec)}
+    return Elasticity({role: one for role, one in known.items() if one is not None})
+
+
+def _may_shrink(observed: Observed, spec: Spec) -> bool:
+    """False if the job's own rule for the last failure has another action than `Resize`."""
+    last = observed.job.status.last_failure
+    if last is None or last.role != Role.TRAINER:
+        return True
+    rule = named_rule(spec.failure_policy, Role.TRAINER, last.cause)
+    return rule is None or rule.action is Action.RESIZE
+
+
+def _running(observed: Observed, pods: tuple[Pod, ...]) -> frozenset[int]:
+    return frozenset(_ordinal(pod) for pod in pods if _runs(observed, pod))
+
+
+def _runs(observed: Observed, pod: Pod) -> bool:
+    # `waiting`: a container that can't be started, as after an image that is gone.
+    here = pod.began and pod.deleted is None and not pod.waiting
+    return here and not pod.cut_off and pod.node not in observed.dead_nodes
+
+
+def _ordinal(pod: Pod) -> int:
+    return int(pod.name.rpartition("-")[2])
+
+
+def _why(pods: tuple[Pod, ...], asked: int, running: frozenset[int]) -> str:
+    """The words of the first pod that is missing, as the end of a clause; empty if it has none."""
+    waiting = {_ordinal(pod): pod for pod in pods if pod.waiting}
+    first = next((waiting[one] for one in range(asked) if one in waiting), None)
+    if first is None or _ordinal(first) in running:
+        return ""
+    return f" ({first.name}: {first.waiting.strip().rstrip('.:')[:MAX_WHY]})"

@@ -1,0 +1,171 @@
+"""The trainer's size within its elastic range: a pure state machine with timers in the status.
+
+    Full <----------------------------- Growing      size == the largest one of the range
+     |  pods missing                       ^  the attempt has ended with a checkpoint
+     v                                     |
+    Short --for giveUpSeconds--> Reduced --> Returning   more pods run: watched for stableSeconds
+     '--they come back--> Full or Reduced
+
+Lost pods first get their time to come back: the attempt restarts in place. Then training goes on at
+the next smaller size that the layout admits. The pods that are missing stay asked for, since that
+they run is the only proof that there is room; after giveUpSeconds they are given up, and asked for
+again after retrySeconds. The watch before growing doubles with each shrink within an hour, so that
+a node that comes and goes costs fewer and fewer restarts.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sea_api.v1alpha1.elastic import TrainerElastic
+from sea_api.v1alpha1.status import ElasticRole
+from sea_operator.elasticity import (
+    GROWING,
+    IDLE,
+    REDUCED,
+    RETURNING,
+    SHORT,
+    at,
+    changed,
+    forgetting,
+    shrunk,
+    since,
+)
+
+MAX_DOUBLINGS = 4
+"""Of the watch before growing."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What the state machine looks at."""
+
+    running: frozenset[int]
+    """Ordinals of pods that run: started, on a living node, not about to go."""
+    attempt_over: bool = False
+    """The attempt ended with its checkpoint for another size, or failed."""
+    may_shrink: bool = True
+    """False where a rule of the failure policy has the trainer wait for its pods."""
+    active: bool = True
+    """Whether the stage trains and the job isn't suspended."""
+    why: str = ""
+    """Why pods are missing, in words."""
+
+
+def step(
+    memory: ElasticRole | None,
+    elastic: TrainerElastic,
+    sizes: Sequence[int],
+    replicas: int,
+    seen: Seen,
+    now: float,
+) -> ElasticRole:
+    """The next state.
+
+    Args:
+        sizes: what the layout admits within the range, ascending (`elastic.trainer_sizes`).
+        replicas: of the spec.
+        now: unix seconds.
+    """
+    if memory is None or memory.began_with != replicas:
+        return at(None, replicas, sizes[-1], replicas, now)
+    memory = forgetting(memory, now)
+    if memory.size not in sizes:
+        size = _largest(sizes, memory.size) or sizes[0]
+        return at(memory, size, sizes[-1], replicas, now, "The elastic range was edited.")
+    if not seen.active:
+        return changed(memory, now, state=IDLE, growing_to=None, message="")
+    if memory.state == IDLE:
+        return at(memory, memory.size, sizes[-1], replicas, now)
+    if memory.state == GROWING:
+        return _growing(memory, sizes, seen, now)
+    if len(seen.running) < memory.size:
+        return _short(memory, elastic, sizes, seen, now)
+    if memory.state == SHORT:
+        return at(memory, memory.size, sizes[-1], replicas, now, "All trainer pods run again.")
+    if memory.size == sizes[-1]:
+        return memory
+    return _reduced(memory, elastic, sizes, seen, now)
+
+
+def _short(
+    memory: ElasticRole, elastic: TrainerElastic, sizes: Sequence[int], seen: Seen, now: float
+) -> ElasticRole:
+    running = len(seen.running)
+    if memory.state != SHORT:
+        message = (
+            f"{memory.size - running} of {memory.size} trainer pods are missing{seen.why}; after "
+            f"{elastic.give_up_seconds} s training goes on without them."
+        )
+        return changed(memory, now, state=SHORT, growing_to=None, message=message)
+    if now - since(memory) < elastic.give_up_seconds:
+        return memory
+    fits = _largest(sizes, running)
+    if fits is None:
+        message = (
+            f"{running} trainer pods run{seen.why}, and the smallest size that the layout and the "
+            f"elastic range admit is {sizes[0]}: training waits."
+        )
+        return memory.model_copy(update={"message": message})
+    if not seen.may_shrink:
+        message = (
+            f"{running} of {memory.size} trainer pods run{seen.why}. The failure policy has a rule "
+            "for this cause with another action than Resize: training waits for them."
+        )
+        return memory.model_copy(update={"message": message})
+    message = (
+        f"Training goes on with {fits} trainer pods instead of {memory.size}: others were missing "
+        f"for {elastic.give_up_seconds} s{seen.why}."
+    )
+    times = shrunk(memory, now)
+    return changed(memory, now, state=REDUCED, size=fits, shrunk=times, message=message)
+
+
+def _reduced(
+    memory: ElasticRole, elastic: TrainerElastic, sizes: Sequence[int], seen: Seen, now: float
+) -> ElasticRole:
+    fits = _largest(sizes, len(seen.running)) or memory.size
+    if fits > memory.size:
+        return _returning(memory, elastic, fits, now)
+    if memory.state == RETURNING:
+        message = "The trainer pods that had come back are gone again."
+        return changed(memory, now, state=REDUCED, growing_to=None, message=message)
+    waited = now - since(memory)
+    # A pod below one that runs stays asked for: the set could only give up the one that runs.
+    held = max(memory.size, 1 + max(seen.running, default=-1))
+    if held < memory.asked and waited >= elastic.give_up_seconds:
+        message = (
+            f"{memory.asked - held} trainer pods are given up{seen.why}; they are asked for again "
+            f"after {elastic.retry_seconds} s. Training goes on with {memory.size}."
+        )
+        return changed(memory, now, asked=held, message=message)
+    if memory.asked < sizes[-1] and waited >= elastic.retry_seconds:
+        message = f"{sizes[-1] - memory.asked} more trainer pods are asked for again."
+        return changed(memory, now, asked=sizes[-1], message=message)
+    return memory
+
+
+def _returning(memory: ElasticRole, elastic: TrainerElastic, fits: int, now: float) -> ElasticRole:
+    doublings = min(MAX_DOUBLINGS, max(0, len(memory.shrunk) - 1))
+    wait = elastic.stable_seconds << doublings
+    if memory.state != RETURNING or memory.growing_to != fits:
+        message = f"{fits} trainer pods run; training takes them in once they have for {wait} s."
+        memory = changed(memory, now, state=RETURNING, growing_to=fits, message=message)
+    if now - since(memory) < wait:
+        return memory
+    message = f"Training ends the attempt with a checkpoint and goes on with {fits} trainer pods."
+    return changed(memory, now, state=GROWING, message=message)
+
+
+def _growing(memory: ElasticRole, sizes: Sequence[int], seen: Seen, now: float) -> ElasticRole:
+    # Never taken back before the attempt has ended: its processes may have stopped already, and
+    # don't run the same attempt a second time.
+    if not seen.attempt_over:
+        return memory
+    size = memory.growing_to or memory.size
+    words = f"Training goes on with {size} trainer pods instead of {memory.size}."
+    return at(memory, size, sizes[-1], memory.began_with, now, words)
+
+
+def _largest(sizes: Sequence[int], pods: int) -> int | None:
+    """The largest size of so many pods."""
+    return max((size for size in sizes if size <= pods), default=None)

@@ -1,0 +1,111 @@
+"""How many pods each role's StatefulSet asks for, and how many the role works with. Pure.
+
+In order: what the stage needs (`policies/role_sizes.py`), what elastic roles have (`elastic.py`),
+what must wait for the coordinator's check of its inputs or of an edited layout
+(`layout_edits.py`), and zero once the job is over or suspended.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sea_api.contract import role_name
+from sea_api.v1alpha1.job import Spec
+from sea_api.v1alpha1.policy import Role
+from sea_operator.coordinator_spec import coordinator_spec, run_images
+from sea_operator.elasticity import NO_RANGES, Elasticity
+from sea_operator.observed import Blocker, Observed
+from sea_operator.plan import Suspension
+from sea_operator.policies import elastic, layout_edits, role_sizes, waiting_pods
+
+
+@dataclass(frozen=True)
+class Sizing:
+    """The sizes of one pass."""
+
+    sets: Mapping[Role, int]
+    """Pods that each StatefulSet asks for."""
+    working: Mapping[Role, int]
+    """Those of them that the role works with."""
+    elastic: Elasticity
+    keeps_layout: bool
+    """The trainer's pods stay as they are until an edit of their layout is checked."""
+    checking: bool
+    """Pods with GPUs wait for the coordinator's check."""
+    no_nodes: Blocker | None
+    """GPUs that no node has."""
+
+
+def size(
+    observed: Observed,
+    spec: Spec,
+    stage_index: int,
+    now: float,
+    *,
+    over: bool,
+    suspension: Suspension,
+    attempt_over: bool,
+) -> Sizing:
+    """The sizes of a job's roles.
+
+    Args:
+        over: the stored status says that nothing more will run.
+        attempt_over: the trainer's attempt has failed, or ended for another size.
+    """
+    needed = role_sizes.sizes(spec, stage_index)
+    starts = suspension is Suspension.NONE and not over
+    sized = elastic.decide(observed, spec, needed, now, runs=starts, attempt_over=attempt_over)
+    full = sized.asked(needed)
+    least = elastic.least(spec, needed)
+    no_nodes = waiting_pods.no_node(observed, spec, least) if starts else None
+    checked = no_nodes is None and is_checked(observed, spec, stage_index, sized)
+    sets = role_sizes.replicas(
+        observed, spec, full, over=over, suspension=suspension, checked=checked
+    )
+    keeps = starts and not checked and _protects_layout(observed, spec, attempt_over=attempt_over)
+    if keeps and sets[Role.TRAINER]:
+        live = observed.replicas(role_name(observed.job.name, Role.TRAINER)) or 0
+        sets = {**sets, Role.TRAINER: live}
+    if over:
+        sets = {**sets, **role_sizes.of_failed_pod(observed, spec, now)}
+    return Sizing(
+        sets=sets,
+        working=sized.working(sets),
+        elastic=sized,
+        keeps_layout=keeps,
+        checking=starts and sets != full,
+        no_nodes=no_nodes,
+    )
+
+
+def is_checked(
+    observed: Observed, spec: Spec, stage_index: int, sized: Elasticity = NO_RANGES
+) -> bool:
+    """Whether data, endpoints and models of this stage, as the spec has them, are in order."""
+    state = observed.state
+    # A coordinator of another release doesn't say, and its job must start all the same.
+    if state is None or state.prepared is None:
+        return state is not None
+    if not state.prepared:
+        return False
+    # Of an edit that it hasn't got yet, or of the stage before, it says nothing.
+    asked = coordinator_spec(
+        observed.job,
+        spec,
+        stage_index=stage_index,
+        attempt=state.attempt,
+        trainer_size=sized.trainer_size,
+        trainer_pods=sized.trainer_pods,
+        drain=False,
+        gpus=observed.gpus,
+        images=run_images(observed),
+    )
+    return state.spec_digest == asked.digest
+
+
+def _protects_layout(observed: Observed, spec: Spec, *, attempt_over: bool) -> bool:
+    """Whether an attempt that works would end for a layout that nobody has checked."""
+    state = observed.state
+    # A coordinator that doesn't answer checks nothing: pods may be needed elsewhere meanwhile.
+    if state is None or state.trainer_failure is not None or attempt_over:
+        return False
+    return layout_edits.is_another_layout(observed, spec)

@@ -1,0 +1,92 @@
+"""The number of engines: pods that can't be had are given up, and tried again later."""
+
+from typing import Any
+
+import pytest
+
+from sea_api.v1alpha1.elastic import Elastic
+from sea_api.v1alpha1.status import ElasticRole
+from sea_operator.policies.elastic_engines import Seen, step
+
+START = 1_800_000_000.0
+RANGE = Elastic(min_replicas=1, max_replicas=4, give_up_seconds=120, retry_seconds=600)
+
+
+class Engines:
+    """Engines whose pods a test takes and gives."""
+
+    def __init__(self, replicas: int = 4) -> None:
+        self.replicas, self.now = replicas, START
+        self.memory: ElasticRole | None = None
+
+    def after(self, seconds: float, *running: int, **seen: Any) -> ElasticRole:
+        self.now += seconds
+        observed = Seen(frozenset(running), **seen)
+        self.memory = step(self.memory, RANGE, self.replicas, observed, self.now)
+        return self.memory
+
+
+def sizes(found: ElasticRole) -> tuple[str, int, int]:
+    return found.state, found.size, found.asked
+
+
+def test_engines_begin_with_replicas_and_more_are_tried_later() -> None:
+    engines = Engines(replicas=2)
+    engines.after(0)
+    assert sizes(engines.after(1, 0, 1)) == ("Reduced", 2, 2)
+    assert sizes(engines.after(598, 0, 1)) == ("Reduced", 2, 2)
+    assert sizes(engines.after(1, 0, 1)) == ("Short", 4, 4)
+    assert sizes(engines.after(1, 0, 1, 2, 3)) == ("Full", 4, 4)
+
+
+@pytest.mark.parametrize(
+    ("running", "kept"),
+    [
+        ((0, 1), 2),
+        ((0, 2), 3),  # the second is below one that works
+        ((0, 3), 4),
+        ((), 1),  # the smallest size
+    ],
+)
+def test_pods_that_stay_away_above_the_last_one_that_works_are_given_up(
+    running: tuple[int, ...], kept: int
+) -> None:
+    engines = Engines()
+    engines.after(0, 0, 1, 2, 3)
+    engines.after(1, *running)
+    assert engines.after(119, *running).asked == 4
+    found = engines.after(1, *running, why=" (j-rollout-2: no node has room)")
+    assert found.asked == found.size == kept
+    assert "no node has room" in found.message
+
+
+def test_given_up_pods_are_asked_for_again() -> None:
+    engines = Engines()
+    engines.after(0, 0, 1, 2, 3)
+    engines.after(1, 0, 1)
+    assert engines.after(120, 0, 1).asked == 2
+    assert engines.after(599, 0, 1).asked == 2
+    assert sizes(engines.after(1, 0, 1)) == ("Short", 4, 4)
+    assert sizes(engines.after(120, 0, 1)) == ("Reduced", 2, 2)
+
+
+def test_an_autoscalers_edit_takes_effect_at_once() -> None:
+    engines = Engines()
+    engines.after(0, 0, 1, 2, 3)
+    engines.replicas = 3
+    assert engines.after(1, 0, 1, 2, 3).asked == 3
+
+
+def test_a_stage_without_episodes_stops_every_timer() -> None:
+    engines = Engines()
+    engines.after(0, 0, 1, 2, 3)
+    engines.after(1, 0)
+    assert sizes(engines.after(1000, active=False)) == ("Idle", 4, 4)
+    assert sizes(engines.after(1000)) == ("Short", 4, 4)
+
+
+def test_a_pass_that_changes_nothing_writes_nothing() -> None:
+    engines = Engines()
+    engines.after(0, 0, 1, 2, 3)
+    before = engines.after(1, 0, 1, 2, 3)
+    assert engines.after(50, 0, 1, 2, 3) is before

@@ -1,0 +1,178 @@
+"""An elastic trainer in whole decisions: sets, messages to the coordinator, status, Events."""
+
+import dataclasses
+from typing import Any
+
+import pytest
+
+from sea_api.contract import role_name
+from sea_api.v1alpha1.policy import Role
+from sea_api.v1alpha1.status import ElasticRole, ElasticStatus, Roles, RoleStatus, Status
+from sea_operator import decide as decisions
+from sea_operator.policies import elastic
+from sea_operator.report import between
+from sea_operator.resources.build import full_size
+from sea_operator.status import compute
+
+RANGE = {"minReplicas": 1, "maxReplicas": 2, "giveUpSeconds": 10, "stableSeconds": 5}
+SPEC = {"trainer": {"replicas": 2, "elastic": RANGE}}
+
+
+class Job:
+    """An elastic job, pass after pass, each from the status that the one before has written."""
+
+    def __init__(self, make: Any, **patch: Any) -> None:
+        self.make, self.spec = make, make.spec(**SPEC, **patch)
+        sizes = Roles(trainer=RoleStatus(desired=2, ready=2))
+        self.status: Status = make.status(roles=sizes, stage="rl")
+        self.events: list[str] = []
+        self.now = make.now
+
+    def after(self, seconds: float, *trainers: int, **state: Any) -> Any:
+        """The plan of a pass in which these trainer pods run."""
+        make, self.now = self.make, self.now + seconds
+        job = make.job(spec=self.spec, status=self.status)
+        pods = tuple(
+            pod
+            if pod.role is not Role.TRAINER or int(pod.name[-1]) in trainers
+            else dataclasses.replace(pod, began=False, ready=False, node=None)
+            for pod in make.pods(job)
+        )
+        seen = make.observed(job, pods=pods)
+        known = make.state("sft", stages=("rl",), **{"attempt": self.attempt, **state})
+        seen = dataclasses.replace(seen, state=known)
+        plan = decisions.decide(seen, dataclasses.replace(make.context(), now=self.now))
+        before, self.status = self.status, compute(seen, plan, (), self.now)
+        self.events += [event.reason for event in between(before, self.status)]
+        return plan
+
+    @property
+    def attempt(self) -> int:
+        return self.status.trainer_attempt or 1
+
+    @property
+    def trainer(self) -> tuple[int, str]:
+        """Size and state."""
+        assert self.status.roles is not None
+        assert self.status.roles.trainer is not None
+        assert self.status.elastic is not None
+        assert self.status.elastic.trainer is not None
+        return self.status.roles.trainer.desired, self.status.elastic.trainer.state
+
+
+def test_a_lost_node_costs_a_size_and_its_return_gives_it_back(make: Any) -> None:
+    job = Job(make)
+    assert job.after(0, 0, 1).coordinator_spec.trainer_size == 2
+    assert job.trainer == (2, "Full")
+    job.after(1, 0)
+    assert (job.trainer, job.attempt) == ((2, "Short"), 1)
+    plan = job.after(10, 0)
+    assert (job.trainer, job.attempt) == ((1, "Reduced"), 2)
+    sent = plan.coordinator_spec
+    assert (sent.attempt, sent.trainer_size, sent.trainer_pods) == (2, 1, 2)
+    assert plan.lifecycle.replicas[Role.TRAINER] == 2, "the other pod is still asked for"
+    job.after(1, 0, 1)
+    plan = job.after(5, 0, 1)
+    assert (job.trainer, job.attempt) == ((1, "Growing"), 2)
+    assert (plan.coordinator_spec.attempt, plan.coordinator_spec.trainer_size) == (2, 2)
+    plan = job.after(1, 0, 1, resized_attempt=2)
+    assert (job.trainer, job.attempt) == ((2, "Full"), 3)
+    assert (plan.coordinator_spec.attempt, plan.coordinator_spec.trainer_size) == (3, 2)
+    assert job.status.restarts is not None
+    assert job.status.restarts.counted == 0
+    smaller = ["Scaled", "RunsSmaller", "NewAttempt"]
+    # The first `Scaled` is about the roles that the first status didn't have.
+    assert job.events[1:] == [*smaller, "Growing", "Scaled", "RunsLarger", "NewAttempt"]
+
+
+def test_a_failure_restarts_in_place_first(make: Any) -> None:
+    job = Job(make)
+    job.after(0, 0, 1)
+    failed = make.failure(cause="NodeLoss", pod="j-trainer-1")
+    plan = job.after(1, 0, trainer_failure=failed)
+    assert (plan.coordinator_spec.attempt, plan.coordinator_spec.trainer_size) == (2, 2)
+    plan = job.after(10, 0)
+    assert (plan.coordinator_spec.attempt, plan.coordinator_spec.trainer_size) == (3, 1)
+
+
+def test_a_rule_of_the_job_keeps_the_trainer_waiting(make: Any) -> None:
+    waits = {"role": "Trainer", "cause": "Any", "action": "RestartProcess"}
+    job = Job(make, failurePolicy={"rules": [waits]})
+    job.after(0, 0, 1)
+    job.after(1, 0, trainer_failure=make.failure(cause="NodeLoss", pod="j-trainer-1"))
+    job.after(1000, 0)
+    assert job.trainer == (2, "Short")
+
+
+def test_what_the_operator_waits_for_is_said(make: Any) -> None:
+    job = Job(make)
+    job.after(0, 0, 1)
+    job.after(1, 0)
+    job.after(10, 0)
+    ready = next(one for one in job.status.conditions if one.type == "Ready")
+    assert "Training goes on with 1 trainer pods instead of 2" in ready.message
+
+
+def test_a_timer_keeps_a_job_from_being_settled(make: Any) -> None:
+    job = Job(make)
+    assert not job.after(0, 0, 1).lifecycle.elastic.timed
+    assert job.after(1, 0).lifecycle.elastic.timed
+
+
+def test_a_pass_that_is_held_up_forgets_no_size(make: Any) -> None:
+    """A missing Secret must not end the attempt of a smaller trainer."""
+    job = Job(make)
+    job.after(0, 0, 1)
+    job.after(1, 0)
+    job.after(10, 0)
+    blocked = dataclasses.replace(
+        make.observed(make.job(spec=job.spec, status=job.status)), secrets={}
+    )
+    plan = decisions.decide(blocked, make.context())
+    kept = compute(blocked, plan, (), job.now)
+    assert kept.elastic == job.status.elastic
+    assert kept.roles is not None
+    assert kept.roles.trainer is not None
+    assert kept.roles.trainer.desired == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "runs"),
+    [
+        ({}, True),
+        ({"began": False}, False),
+        ({"deleted": 1.0}, False),
+        ({"cut_off": True}, False),
+        ({"waiting": "ImagePullBackOff"}, False),
+        ({"node": "node-2"}, False),
+    ],
+)
+def test_a_pod_runs_once_it_has_begun_on_a_node_that_lives(
+    make: Any, given: Any, runs: bool
+) -> None:
+    job = Job(make)
+    pods = (make.pod("j-trainer-0", Role.TRAINER, **given),)
+    seen = make.observed(make.job(spec=job.spec, status=job.status), pods=pods)
+    seen = dataclasses.replace(seen, dead_nodes=frozenset({"node-2"}))
+    found = elastic._running(seen, pods)
+    assert found == (frozenset({0}) if runs else frozenset())
+
+
+def test_engines_follow_their_range(make: Any) -> None:
+    engines = {"minReplicas": 1, "maxReplicas": 3, "giveUpSeconds": 10}
+    spec = make.spec(rollout={"replicas": 2, "elastic": engines})
+    memory = ElasticRole(state="Short", size=3, asked=3, began_with=2, since="2027-01-15T07:59:00Z")
+    status = make.status(elastic=ElasticStatus(rollout=memory), stage="rl")
+    job = make.job(spec=spec, status=status)
+    seen = make.observed(job, state=make.state("sft", stages=("rl",)))
+    plan = decisions.decide(seen, make.context())
+    assert plan.lifecycle.replicas[Role.ROLLOUT] == 2, "the third was missing for a minute"
+    names = [child["metadata"]["name"] for child in plan.applies]
+    assert role_name("j", Role.ROLLOUT) not in names, "the set has two already"
+
+
+def test_without_enough_nodes_for_the_smallest_size_the_job_waits_for_nodes(make: Any) -> None:
+    spec = make.spec(**SPEC)
+    least = elastic.least(spec, full_size(spec))
+    assert least[Role.TRAINER] == 1
+    assert least[Role.ROLLOUT] == 1
