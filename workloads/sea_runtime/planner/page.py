@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from sea_api.v1alpha1.job import Spec
 from sea_runtime.planner import gpus, parameters, simulation, speed, transfers
 from sea_runtime.planner.alternatives import Candidate, Split, describe
-from sea_runtime.planner.job_plan import Budget, Fit, JobPlan, StagePlan, gb
+from sea_runtime.planner.budgets import Budget, Fit, gb
+from sea_runtime.planner.job_plan import JobPlan, StagePlan
 from sea_runtime.planner.pipelines import limit
 from sea_runtime.planner.simulation import Pipeline
 
@@ -48,7 +49,7 @@ def _summary(spec: Spec, plan: JobPlan) -> Iterator[str]:
         "", f"{count / 1e9:,.2f} B parameters, {parameters.active(shape) / 1e9:,.2f} B per token"
     )
     version = gb(transfers.weight_bytes(shape, element))
-    saved = gb(transfers.checkpoint_bytes(shape, element))
+    saved = gb(transfers.checkpoint_bytes(shape, spec.trainer.optimizer.moments))
     yield _fact("stored", f"{version} per weight version, {saved} per checkpoint")
     if setup is not None:
         layout = setup.layout
