@@ -197,9 +197,9 @@ def test_evictions_take_one_trainer_pod_at_a_time(
 @pytest.mark.parametrize("role", [Role.TRAINER, Role.ROLLOUT])
 def test_nothing_is_given_up_before_it_was_asked_for(make: Any, role: Role) -> None:
     """Pods with GPUs wait until the coordinator has checked the inputs, which may take long."""
-    engines = {"replicas": 3, "elastic": {**RANGE, "maxReplicas": 3}}
-    del engines["elastic"]["stableSeconds"]
-    spec = make.spec(trainer={**SPEC["trainer"], "gpusPerPod": 1}, rollout=engines)
+    few = {"minReplicas": 1, "maxReplicas": 3, "giveUpSeconds": 10}
+    trainer = {"replicas": 2, "elastic": RANGE, "gpusPerPod": 1}
+    spec = make.spec(trainer=trainer, rollout={"replicas": 3, "elastic": few})
     status = make.status(stage="rl")
     for seconds in (0.0, 1.0, 1000.0):
         job = make.job(spec=spec, status=status)
