@@ -19,8 +19,9 @@ from sea_runtime.parallel import hf_config
 from sea_runtime.parallel.hf_config import ModelShape
 from sea_runtime.planner import alternatives, builtin_models, gpus, job_plan, page, pipelines
 from sea_runtime.planner import workload as workloads
+from sea_runtime.planner.budgets import Fit
 from sea_runtime.planner.gpus import Gpu
-from sea_runtime.planner.job_plan import POLICY, USER, Fit, JobPlan, Known
+from sea_runtime.planner.job_plan import POLICY, USER, JobPlan, Known
 
 _EXAMPLE = """\
 sea plan examples/areal-sea-235b.yaml
@@ -129,7 +130,7 @@ def _known(spec: Spec, given: argparse.Namespace) -> Known:
 def _gpu(spec: Spec, template: PodTemplate, named: str | None) -> Gpu:
     if named:
         return gpus.KINDS[named]
-    return job_plan.selected_gpu(spec, template) or gpus.H200
+    return gpus.selected(spec, template) or gpus.H200
 
 
 def _shapes(spec: Spec, folder: Path | None) -> dict[str, ModelShape]:

@@ -7,8 +7,9 @@ import pytest
 
 from sea_api.v1alpha1.job import Spec
 from sea_runtime.parallel.parallel_layout import LayoutError
-from sea_runtime.planner import gpus, job_plan, page
-from sea_runtime.planner.job_plan import POLICY, Budget, Fit, Known, plan
+from sea_runtime.planner import gpus, page
+from sea_runtime.planner.budgets import Budget, Fit
+from sea_runtime.planner.job_plan import POLICY, Known, plan
 from sea_runtime.planner.trainer_memory import Item
 
 
@@ -93,15 +94,15 @@ def test_unknown_gpus_and_models_are_named_instead_of_guessed(
 
 def test_the_selector_of_nodes_names_the_kind(manifest: Any) -> None:
     spec = Spec.model_validate(manifest["spec"])
-    assert job_plan.selected_gpu(spec, spec.trainer.template) is gpus.H200
+    assert gpus.selected(spec, spec.trainer.template) is gpus.H200
     manifest["spec"]["trainer"]["template"]["nodeSelector"] = {
         gpus.PRODUCT_LABEL: "NVIDIA-H100-80GB-HBM3"
     }
     spec = Spec.model_validate(manifest["spec"])
-    assert job_plan.selected_gpu(spec, spec.trainer.template) is gpus.H100
+    assert gpus.selected(spec, spec.trainer.template) is gpus.H100
     manifest["spec"]["scheduling"] = {}
     spec = Spec.model_validate(manifest["spec"])
-    assert job_plan.selected_gpu(spec, spec.rollout.template) is None
+    assert gpus.selected(spec, spec.rollout.template) is None
 
 
 def test_times_of_the_reference_run(reference: Spec, known: Known) -> None:

@@ -18,14 +18,14 @@ from sea_runtime.coordinator.errors import PreconditionError
 from sea_runtime.parallel import hf_config
 from sea_runtime.parallel.hf_config import ModelError, ModelShape
 from sea_runtime.parallel.parallel_layout import LayoutError
-from sea_runtime.planner import gpus, job_plan
+from sea_runtime.planner import budgets, gpus, job_plan
 from sea_runtime.planner.gpus import Gpu
 from sea_runtime.planner.job_plan import JobPlan, Known
 
 _FITS = {
-    job_plan.Fit.FITS: Fit.FITS,
-    job_plan.Fit.TIGHT: Fit.TIGHT,
-    job_plan.Fit.DOES_NOT_FIT: Fit.DOES_NOT_FIT,
+    budgets.Fit.FITS: Fit.FITS,
+    budgets.Fit.TIGHT: Fit.TIGHT,
+    budgets.Fit.DOES_NOT_FIT: Fit.DOES_NOT_FIT,
 }
 Config = Mapping[str, Any]
 COMMAND = "`sea plan` on the job's file prints the whole plan, and layouts that fit."
@@ -72,7 +72,7 @@ def known(desired: CoordinatorSpec, configs: Mapping[str, Config]) -> Known:
 
 def _gpu(desired: CoordinatorSpec, role: Role, template: PodTemplate) -> Gpu | None:
     seen = desired.gpus.get(role_label(role))
-    named = job_plan.selected_gpu(desired.spec, template)
+    named = gpus.selected(desired.spec, template)
     return gpus.of_product(seen.product, seen.memory_mib) if seen and not named else named
 
 
@@ -86,13 +86,13 @@ def _shape(config: Config) -> ModelShape | None:
 
 def _message(plan: JobPlan) -> str:
     """The worst first; for a job that fits, what is fullest."""
-    if plan.fit is not job_plan.Fit.FITS:
+    if plan.fit is not budgets.Fit.FITS:
         return " ".join([*plan.sentences(plan.fit), COMMAND])
     fullest = max(
         (budget for budget in plan.budgets if budget.capacity),
         key=lambda budget: budget.needed / (budget.capacity or 1.0),
     )
-    needed, available = job_plan.gb(fullest.needed), job_plan.gb(fullest.capacity or 0.0)
+    needed, available = budgets.gb(fullest.needed), budgets.gb(fullest.capacity or 0.0)
     return f"The fullest is {fullest.where}, with {needed} of {available}."
 
 

@@ -7,6 +7,9 @@ reach; each names its source. Nothing in this table was measured with this proje
 
 from dataclasses import dataclass
 
+from sea_api.v1alpha1.job import Spec
+from sea_api.v1alpha1.pods import PodTemplate
+
 GIB = 1 << 30
 
 
@@ -75,3 +78,9 @@ def of_product(product: str, memory_mib: int | None = None) -> Gpu | None:
     if memory_mib is not None and memory_mib << 20 < 0.9 * found.memory:
         return None
     return found
+
+
+def selected(spec: Spec, template: PodTemplate) -> Gpu | None:
+    """The kind that the role's node selector names, None if it names none that is known."""
+    selector = {**spec.scheduling.node_selector, **template.node_selector}
+    return of_product(selector.get(PRODUCT_LABEL, ""))

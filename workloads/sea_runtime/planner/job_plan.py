@@ -6,75 +6,33 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from enum import Enum
 
 from sea_api.v1alpha1.data import Precision
 from sea_api.v1alpha1.job import Spec
-from sea_api.v1alpha1.pod_rules import amount
-from sea_api.v1alpha1.pods import PodTemplate
 from sea_api.v1alpha1.role_rules import engine_workers, processes_per_pod
 from sea_api.v1alpha1.roles import Rollout, UserEngine, UserModel
 from sea_api.v1alpha1.stages import RLStage, StageType
 from sea_api.v1alpha1.trainer_memory import Recomputation
 from sea_runtime.parallel import parallel_layout
 from sea_runtime.parallel.hf_config import ModelShape
-from sea_runtime.planner import engine_memory, gpus, host_memory, speed, trainer_memory, transfers
+from sea_runtime.planner import (
+    budgets,
+    engine_memory,
+    host_memory,
+    speed,
+    trainer_memory,
+    transfers,
+)
 from sea_runtime.planner import workload as workloads
+from sea_runtime.planner.budgets import Budget, Fit
 from sea_runtime.planner.engine_memory import EngineSetup, KvCache
 from sea_runtime.planner.gpus import CPU, Gpu
 from sea_runtime.planner.speed import Generation, TrainingTime
-from sea_runtime.planner.trainer_memory import MARGIN, Item, TrainerSetup, total
+from sea_runtime.planner.trainer_memory import TrainerSetup
 from sea_runtime.planner.transfers import CheckpointTime, Fleet, Update
 from sea_runtime.planner.workload import Workload
 
 POLICY, USER = "policy", "user"
-
-
-class Fit(Enum):
-    """In ascending order of trouble."""
-
-    FITS = "fits"
-    TIGHT = "tight"
-    DOES_NOT_FIT = "does not fit"
-
-
-@dataclass(frozen=True)
-class Budget:
-    """Bytes needed in one place against what is there."""
-
-    name: str
-    where: str
-    """As a person reads it: "each GPU of the trainer"."""
-    items: tuple[Item, ...]
-    capacity: float | None
-    """None: nothing limits it, or it isn't known."""
-    remedy: str
-    """What to change if it doesn't fit."""
-
-    @property
-    def needed(self) -> float:
-        return total(self.items)
-
-    @property
-    def fit(self) -> Fit:
-        if self.capacity is None or self.needed <= (1 - MARGIN) * self.capacity:
-            return Fit.FITS
-        return Fit.TIGHT if self.needed <= (1 + MARGIN) * self.capacity else Fit.DOES_NOT_FIT
-
-    def sentence(self) -> str:
-        """With numbers, for a condition."""
-        assert self.capacity is not None
-        largest = sorted(self.items, key=lambda item: -item.nbytes)[:3]
-        parts = ", ".join(f"{item.name} {gb(item.nbytes)}" for item in largest)
-        verb = "needs" if self.fit is Fit.DOES_NOT_FIT else "needs about"
-        return (
-            f"{self.where[0].upper()}{self.where[1:]} {verb} {gb(self.needed)} of"
-            f" {gb(self.capacity)} ({parts}): {self.remedy}."
-        )
-
-
-def gb(nbytes: float) -> str:
-    return f"{nbytes / 1e9:,.1f} GB" if nbytes < 1e12 else f"{nbytes / 1e12:,.2f} TB"
 
 
 @dataclass(frozen=True)
@@ -176,10 +134,10 @@ class _Planner:
         tensor = engine_workers(self.spec.rollout)
         episodes = self.spec.rollout.max_episodes
         engine = EngineSetup(policy, tensor, self.element, self._context, episodes)
-        budgets = [*self._trainer_budgets(), *self._engine_budgets(POLICY)]
+        needed = [*self._trainer_budgets(), *self._engine_budgets(POLICY)]
         if self.spec.user_model.engine is UserEngine.VLLM:
-            budgets += self._engine_budgets(USER)
-        engines = self.spec.rollout.replicas * self._pod_engines(self.spec.rollout)
+            needed += self._engine_budgets(USER)
+        engines = self.spec.rollout.replicas  # one per pod
         rl = self._rl()
         workload = self._workload(rl)
         asked = max(1, -(-concurrent_episodes(rl) // max(1, engines)))
@@ -188,7 +146,7 @@ class _Planner:
             memory, mean = self.rollout_gpu.memory, workload.mean_tokens
             cache = engine_memory.kv_cache(engine, memory, mean, asked)
         return JobPlan(
-            budgets=tuple(budgets),
+            budgets=tuple(needed),
             trainer=trainer,
             trainer_gpu=self.trainer_gpu,
             engine=engine,
@@ -257,30 +215,10 @@ class _Planner:
         return trainer_memory.choose(setup, self.trainer_gpu.memory)
 
     def _trainer_budgets(self) -> Iterator[Budget]:
-        spec = self.spec.trainer
         for stream in sorted(self._trained() & set(self.known.shapes)):
-            setup = self._trainer(self.known.shapes[stream])
-            stage = trainer_memory.peak_stage(setup)
             name = "trainer" if stream == POLICY else "trainer (user model)"
-            items = tuple(trainer_memory.items(setup, stage))
-            if not spec.gpus_per_pod:
-                pod = (Item("process", host_memory.PROCESS_BYTES), *items)
-                yield Budget(name, "each pod of the trainer", pod, _limit(spec.template), _MEMORY)
-                continue
-            gpu = self.trainer_gpu
-            capacity = float(gpu.memory) if gpu else None
-            place = f" (stage {stage} of {setup.layout.pipeline})" * (setup.layout.pipeline > 1)
-            where = f"each GPU of the {name}{place}"
-            yield Budget(name, where, items, capacity, _LAYOUT)
-            ranks = processes_per_pod(spec.gpus_per_pod)
-            held = host_memory.trainer_pod(setup, ranks, self.spec.checkpoint)
-            yield Budget(
-                f"{name}'s pod",
-                f"each pod of the {name}",
-                tuple(held),
-                _limit(spec.template),
-                _MEMORY,
-            )
+            setup = self._trainer(self.known.shapes[stream])
+            yield from budgets.of_trainer(self.spec, name, setup, self.trainer_gpu)
 
     def _engine_budgets(self, stream: str) -> Iterator[Budget]:
         shape = self.known.shapes.get(stream)
@@ -289,22 +227,8 @@ class _Planner:
             return
         gpu = self.rollout_gpu if stream == POLICY else self.user_gpu
         name = "rollout" if stream == POLICY else "user model"
-        tensor = engine_workers(role)
-        setup = EngineSetup(shape, tensor, self.element, self._context)
-        if role.gpus_per_pod:
-            # One sequence at full context: vLLM doesn't start with less.
-            cache = engine_memory.kv_token_bytes(setup) * self._context
-            items = (*engine_memory.fixed(setup), Item("KV cache of one full sequence", cache))
-            capacity = engine_memory.UTILIZATION * gpu.memory if gpu else None
-            yield Budget(name, f"each GPU of the {name}", items, capacity, _TENSOR)
-            held = host_memory.engine_pod(shape, self.element, setup.tensor)
-            where = f"each pod of the {name}"
-            yield Budget(f"{name}'s pod", where, tuple(held), _limit(role.template), _MEMORY)
-
-    @staticmethod
-    def _pod_engines(role: Rollout) -> int:
-        # vLLM runs one engine per pod, on `tensor` of its GPUs.
-        return 1
+        setup = EngineSetup(shape, engine_workers(role), self.element, self._context)
+        yield from budgets.of_engine(name, role, setup, gpu)
 
     def _stages(
         self, trainer: TrainerSetup | None, engine: EngineSetup, engines: int, cache: KvCache | None
@@ -364,26 +288,7 @@ class _Planner:
         )
 
 
-_LAYOUT = (
-    "spread the model over more GPUs (trainer.parallelism, trainer.replicas), set"
-    " trainer.optimizer.offload, or lower trainer.maxTokensPerMicrobatch"
-)
-_TENSOR = "raise gpusPerPod, or lower model.contextLength"
-_MEMORY = "raise template.limits.memory"
-
-
 def concurrent_episodes(rl: RLStage) -> int:
     """Episodes at one time over all engines: what the staleness gate admits."""
     groups = min(rl.max_concurrent_groups, (rl.max_staleness + 1) * rl.prompts_per_step)
     return groups * rl.trajectories_per_prompt
-
-
-def _limit(template: PodTemplate) -> float | None:
-    text = template.limits.get("memory")
-    return float(amount(text)) if text else None
-
-
-def selected_gpu(spec: Spec, template: PodTemplate) -> Gpu | None:
-    """The kind that the role's node selector names, None if it names none that is known."""
-    selector = {**spec.scheduling.node_selector, **template.node_selector}
-    return gpus.of_product(selector.get(gpus.PRODUCT_LABEL, ""))

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from sea_api.v1alpha1.job import Spec
 from sea_runtime.planner import gpus, parameters, simulation, speed, transfers
 from sea_runtime.planner.alternatives import Candidate, Split, describe
-from sea_runtime.planner.job_plan import Budget, Fit, JobPlan, StagePlan, gb
+from sea_runtime.planner.budgets import Budget, Fit, gb
+from sea_runtime.planner.job_plan import JobPlan, StagePlan
 from sea_runtime.planner.pipelines import limit
 from sea_runtime.planner.simulation import Pipeline
 

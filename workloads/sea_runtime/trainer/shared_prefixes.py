@@ -5,8 +5,8 @@ attention makes its hidden states the same in all of them, so a row computes the
 first one, and the others attend to it there (`attention.py`). What comes after the last token with
 a loss influences no loss. Values and gradients are those of whole sequences. Pure.
 
-Called by `packing.plan_chosen`. With 16 trajectories per prompt a third of whose tokens is the
-prompt, 31 % of the tokens remain uncomputed.
+Called by `packing.plan_chosen`. With 16 trajectories per prompt, a third of whose tokens is the
+prompt, 31 % of the tokens aren't computed.
 
 The idea: Prefix Grouper, https://arxiv.org/abs/2506.05433.
 """
@@ -85,7 +85,7 @@ def _common(a: NDArray[Any], b: NDArray[Any]) -> int:
     return int(different[0]) if len(different) else size
 
 
-def indices(bundle: Sequence[Bundle]) -> Iterator[int]:
-    """Of all sequences of several bundles."""
-    for one in bundle:
+def indices(row: Sequence[Bundle]) -> Iterator[int]:
+    """Of the sequences of several bundles, in order."""
+    for one in row:
         yield from (part.index for part in one)
