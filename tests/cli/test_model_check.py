@@ -89,10 +89,11 @@ def test_programs_are_compared(
     trainer: float,
     code: int,
 ) -> None:
-    programs(monkeypatch, {"transformers": [[-1.0]], "trainer": [[trainer]]})
+    programs(monkeypatch, {"transformers": [[-1.0]], "trainer": [[trainer]], "engine": [[-1.0]]})
     assert main(["model", "check", str(folder), "--text", "Hello, where"]) == code
     said = capsys.readouterr().out
     assert "transformers and trainer: largest difference" in said
+    assert "trainer and engine: largest difference" in said
     assert ("don't compute the same model" in said) is bool(code)
 
 

@@ -57,8 +57,8 @@ def add(commands: Commands) -> None:
     parser = command(
         commands,
         "check",
-        "check a model folder's files; with a text, compare log-probabilities of trainer and "
-        "transformers",
+        "check a model folder's files; with a text, compare log-probabilities of trainer, engine "
+        "and transformers",
         _EXAMPLE,
     )
     parser.add_argument("folder", metavar="FOLDER", help=fetching.FOLDER)
@@ -68,7 +68,7 @@ def add(commands: Commands) -> None:
         "--of",
         action="append",
         choices=sorted(PROGRAMS),
-        help="compute by this one only (give it again for each; default both)",
+        help="compute by this one only (give it again for each; default all)",
     )
     parser.add_argument("--dtype", choices=sorted(_TOLERANCE), default="float32")
     parser.add_argument(
@@ -125,6 +125,7 @@ def _facts(shape: ModelShape, renderer: Renderer) -> str:
 
 
 def _rows(texts: Sequence[str], renderer: Renderer, shape: ModelShape) -> Rows:
+    # One token short of the context: the engine generates one.
     rows = [renderer.encode(text)[: shape.context - 1] for text in texts if text]
     rows = [row for row in rows if len(row) > 1]
     if not rows:

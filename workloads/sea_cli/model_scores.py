@@ -1,6 +1,6 @@
-"""Program: log-probabilities of token ids by transformers or the trainer.
+"""Program: log-probabilities of token ids by transformers, the trainer or the engine.
 
-`python -m sea_cli.model_scores {transformers|trainer} FOLDER DTYPE` reads rows of token ids
+`python -m sea_cli.model_scores {transformers|trainer|engine} FOLDER DTYPE` reads rows of token ids
 as JSON from standard input and prints one JSON list of log-probabilities per row, each token given
 all before it (the first has none). A process of its own for each: the libraries set
 environment variables and process-wide state that the others must not see. Started by
@@ -76,9 +76,57 @@ def by_trainer(folder: Path, dtype: str, rows: Rows) -> Scores:
     return found
 
 
+def by_engine(folder: Path, dtype: str, rows: Rows) -> Scores:
+    """vLLM with what decides its numbers in a rollout pod; on one GPU, or on the CPU."""
+    from sea_runtime.rollout import engine_args
+    from sea_runtime.trainer.device import has_cuda
+    from sea_runtime.wire.weights import ModelReply
+
+    longest = max(map(len, rows)) + 1  # and the one token that it must generate
+    place = engine_args.Placement(folder, "127.0.0.1", gpus=int(has_cuda()))
+    os.environ.update(engine_args.environment(os.environ, place))
+    model = ModelReply(
+        url="",
+        name="checked",
+        precision=dtype,
+        context_length=longest,
+        tensor_parallel=1,
+        expert_parallel=False,
+    )
+    on_cpu = {
+        "enforce_eager": True,
+        "block_size": engine_args.CPU_BLOCK_TOKENS,
+        "kv_cache_memory_bytes": engine_args.kv_cache_bytes(
+            model, engine_args.read_config(folder), sequences=1
+        ),
+    }
+
+    from vllm import LLM, SamplingParams
+
+    engine = LLM(
+        str(folder),
+        dtype=dtype,
+        max_model_len=longest,
+        skip_tokenizer_init=True,
+        generation_config="vllm",
+        logprobs_mode="processed_logprobs",
+        **({} if place.gpus else on_cpu),
+    )
+    wanted = SamplingParams(max_tokens=1, prompt_logprobs=0, detokenize=False)
+    answers = engine.generate([{"prompt_token_ids": ids} for ids in rows], wanted, use_tqdm=False)
+    return [
+        [
+            float(of[token].logprob)
+            for of, token in zip(one.prompt_logprobs[1:], ids[1:], strict=True)
+        ]
+        for one, ids in zip(answers, rows, strict=True)
+    ]
+
+
 PROGRAMS: Mapping[str, Callable[[Path, str, Rows], Scores]] = {
     "transformers": by_transformers,
     "trainer": by_trainer,
+    "engine": by_engine,
 }
 
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from sea_api.v1alpha1.data import ThinkingHistory
 from sea_api.v1alpha1.job import Spec
 from sea_env.tasks import order
 from sea_runtime.coordinator import stage_plan, throughput
@@ -189,3 +190,17 @@ def test_rate_follows_a_steady_stream_and_fades() -> None:
             assert rate.per_second() == pytest.approx(100.0, rel=0.1)
     now[0] += 300.0
     assert rate.per_second() == pytest.approx(0.0, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("history", "stream", "strips"),
+    [("Keep", "policy", False), ("Strip", "policy", True), ("Strip", "user", False)],
+)
+def test_thoughts_are_stripped_from_the_policys_prompts_only(
+    history: str, stream: str, strips: bool
+) -> None:
+    """The user model keeps its own, whatever the job says of the agent's."""
+    given = spec(*PROGRAM)
+    model = given.model.model_copy(update={"thinking_history": ThinkingHistory(history)})
+    wanted = given.model_copy(update={"model": model})
+    assert stage_plan.strips_thoughts(wanted, stream) is strips
