@@ -47,18 +47,19 @@ class Row:
 
 
 def rows(spec: Spec) -> list[Row]:
-    plan = job_plan.plan(spec, _known(spec))
+    plan = job_plan.plan(spec, known(spec))
     rl = next(stage.rl for stage in spec.stages if stage.rl)
-    modes = _modes(plan, rl)
-    results = {mode: simulation.simulate(pipeline, STEPS) for mode, pipeline in modes.items()}
+    found = modes(plan, rl)
+    results = {mode: simulation.simulate(pipeline, STEPS) for mode, pipeline in found.items()}
     return [
-        _row(mode, pipelines.limit(modes[mode], found), found, factor, plan)
+        _row(mode, pipelines.limit(found[mode], result), result, factor, plan)
         for factor in FACTORS
-        for mode, found in results.items()
+        for mode, result in results.items()
     ]
 
 
-def _known(spec: Spec) -> Known:
+def known(spec: Spec) -> Known:
+    """The reference job's models and GPUs."""
     shapes = {
         POLICY: builtin_models.of_source(spec.model.source),
         USER: builtin_models.of_source(spec.user_model.source or ""),
@@ -67,7 +68,8 @@ def _known(spec: Spec) -> Known:
     return Known(known, gpus.H200, gpus.H200, gpus.H200)
 
 
-def _modes(plan: JobPlan, rl: RLStage) -> dict[str, Pipeline]:
+def modes(plan: JobPlan, rl: RLStage) -> dict[str, Pipeline]:
+    """The RL stage of twice the job, by how it is run."""
     (stage, engine), gpu = (plan.stages[0], plan.engine), plan.engine_gpu
     assert engine is not None
     assert gpu is not None

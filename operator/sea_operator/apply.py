@@ -20,14 +20,14 @@ from sea_operator.errors import (
     RejectedError,
     UnavailableError,
 )
-from sea_operator.kube.client import SECRET, SERVICE, STATEFUL_SET
+from sea_operator.kube.client import DISRUPTION_BUDGET, SECRET, SERVICE, STATEFUL_SET
 from sea_operator.observe import Sources, read
 from sea_operator.observed import Blocker, Object, Observed, digest, is_leaving, is_ours
 from sea_operator.plan import Plan, Removal
 from sea_operator.policies.drift import without_emptied
 from sea_operator.policies.prerequisites import name_taken
 
-KINDS = {kind.name: kind for kind in (STATEFUL_SET, SERVICE)}
+KINDS = {kind.name: kind for kind in (STATEFUL_SET, SERVICE, DISRUPTION_BUDGET)}
 FAILURES = (RejectedError, UnavailableError, NotFoundError, ExpiredError)
 """Of one request. Not among them: `NotLeadingError`, which ends the pass."""
 NO_VERSION = "1"
@@ -91,7 +91,7 @@ class Actions:
 
     async def _apply(self, children: Iterable[Object]) -> None:
         services = [child for child in children if child["kind"] == SERVICE.name]
-        sets = [child for child in children if child["kind"] == STATEFUL_SET.name]
+        sets = [child for child in children if child["kind"] != SERVICE.name]
         taken: list[Object] = []
         await _all(self._apply_one(child, taken) for child in services)
         # A name that a stranger has stalls the job: its pods would hold GPUs for nothing.

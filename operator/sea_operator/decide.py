@@ -79,6 +79,7 @@ def _plan(
         context.images,
         token_digest(token),
         lifecycle.secrets,
+        lifecycle.working,
     )
     if lifecycle.keeps_layout:
         made = [_with_live_template(observed, child) for child in made]

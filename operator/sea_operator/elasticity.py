@@ -39,6 +39,11 @@ def changed(memory: ElasticRole, now: float, **changes: object) -> ElasticRole:
     return memory.model_copy(update={**changes, "since": stamp(now)})
 
 
+def counted(pods: int, kind: str = "") -> str:
+    """As in `1 trainer pod`, `2 trainer pods`."""
+    return f"{pods} {kind}pod{'' if pods == 1 else 's'}"
+
+
 def forgetting(memory: ElasticRole, now: float) -> ElasticRole:
     """Without shrinks of more than an hour ago."""
     kept = [time for time in memory.shrunk if now - time < MEMORY_SECONDS]

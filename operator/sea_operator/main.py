@@ -22,7 +22,7 @@ from sea_operator.cache import Cache, Key
 from sea_operator.coordinator_link import CoordinatorLink, Resolver, by_pod_ip
 from sea_operator.errors import KubeError, NoClusterError
 from sea_operator.kopf_watch import KopfWatch
-from sea_operator.kube.client import JOB, POD, SERVICE, STATEFUL_SET, KubeClient
+from sea_operator.kube.client import DISRUPTION_BUDGET, JOB, POD, SERVICE, STATEFUL_SET, KubeClient
 from sea_operator.kube.connection import Connection
 from sea_operator.kube.reflector import Reflector
 from sea_operator.leader import Elector
@@ -231,7 +231,7 @@ def _reflectors(client: KubeClient, cache: Cache, settings: Settings) -> list[Re
     namespaces = settings.namespaces or (None,)
     return [
         Reflector(client, kind, namespace, JOB_LABEL, cache, random.random)
-        for kind in (STATEFUL_SET, SERVICE, POD)
+        for kind in (STATEFUL_SET, SERVICE, DISRUPTION_BUDGET, POD)
         for namespace in namespaces
     ]
 

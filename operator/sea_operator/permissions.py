@@ -28,6 +28,7 @@ JOBS = (
     Rule(GROUP, f"{PLURAL}/status", ("patch",)),
     Rule("apps", "statefulsets", (*WATCH, *APPLY, "delete")),
     Rule("", "services", (*WATCH, *APPLY, "delete")),
+    Rule("policy", "poddisruptionbudgets", (*WATCH, *APPLY, "delete")),
     Rule("", "pods", (*WATCH, "delete")),
     Rule("", "pods/log", ("get",)),
     Rule("", "secrets", ("get", "create")),

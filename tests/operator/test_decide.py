@@ -38,7 +38,11 @@ def test_a_new_job_gets_a_token_services_before_sets_and_no_message(make: Any) -
     job = make.job()
     plan = decide(make.observed(job, children={}, pods=(), token=None, state=None), make.context())
     assert plan.secret["metadata"]["name"] == "j-auth"
-    assert [child["kind"] for child in plan.applies] == ["Service"] * 4 + ["StatefulSet"] * 4
+    assert [child["kind"] for child in plan.applies] == [
+        *["Service"] * 4,
+        *["StatefulSet"] * 4,
+        "PodDisruptionBudget",
+    ]
     assert not plan.send
     assert plan.lifecycle.attempt == 1
 

@@ -110,7 +110,7 @@ def test_what_the_operator_waits_for_is_said(make: Any) -> None:
     job.after(1, 0)
     job.after(10, 0)
     ready = next(one for one in job.status.conditions if one.type == "Ready")
-    assert "Training goes on with 1 trainer pods instead of 2" in ready.message
+    assert "Training goes on with 1 trainer pod instead of 2" in ready.message
 
 
 def test_a_timer_keeps_a_job_from_being_settled(make: Any) -> None:
@@ -176,3 +176,46 @@ def test_without_enough_nodes_for_the_smallest_size_the_job_waits_for_nodes(make
     least = elastic.least(spec, full_size(spec))
     assert least[Role.TRAINER] == 1
     assert least[Role.ROLLOUT] == 1
+
+
+@pytest.mark.parametrize(("running", "available"), [((0, 1), 1), ((0,), 0)])
+def test_evictions_take_one_trainer_pod_at_a_time(
+    make: Any, running: tuple[int, ...], available: int
+) -> None:
+    """Spares that hold no rank are never Ready, and don't count."""
+    job = Job(make)
+    job.after(0, 0, 1)
+    job.after(1, *running)
+    job.after(10, *running)
+    plan = job.after(1, *running)
+    budgets = [one for one in plan.applies if one["kind"] == "PodDisruptionBudget"]
+    found = budgets[0]["spec"] if budgets else {"minAvailable": 1}
+    assert found["minAvailable"] == available
+    assert plan.lifecycle.replicas[Role.TRAINER] == 2
+
+
+@pytest.mark.parametrize("role", [Role.TRAINER, Role.ROLLOUT])
+def test_nothing_is_given_up_before_it_was_asked_for(make: Any, role: Role) -> None:
+    """Pods with GPUs wait until the coordinator has checked the inputs, which may take long."""
+    few = {"minReplicas": 1, "maxReplicas": 3, "giveUpSeconds": 10}
+    trainer = {"replicas": 2, "elastic": RANGE, "gpusPerPod": 1}
+    spec = make.spec(trainer=trainer, rollout={"replicas": 3, "elastic": few})
+    status = make.status(stage="rl")
+    for seconds in (0.0, 1.0, 1000.0):
+        job = make.job(spec=spec, status=status)
+        seen = make.observed(job, children={}, pods=(), state=make.state("sft", prepared=False))
+        context = dataclasses.replace(make.context(), now=make.now + seconds)
+        status = compute(seen, decisions.decide(seen, context), (), make.now + seconds)
+    found = getattr(status.elastic, role.value.lower())
+    assert found.asked == (2 if role is Role.TRAINER else 3)
+    assert found.shrunk == []
+
+
+def test_a_pod_that_pulls_its_image_is_not_missing(make: Any) -> None:
+    job = Job(make)
+    pods = (make.pod("j-trainer-0", Role.TRAINER, began=False, ready=False),)
+    seen = make.observed(make.job(spec=job.spec, status=job.status), pods=pods)
+    assert elastic._running(seen, pods) == frozenset()
+    assert elastic._coming(seen, pods) == frozenset({0})
+    unplaced = (dataclasses.replace(pods[0], node=None),)
+    assert elastic._coming(seen, unplaced) == frozenset()

@@ -295,6 +295,8 @@ def test_what_is_wrong_with_a_node(node: Any, expected: str | None) -> None:
 
 
 def test_the_containers_that_count_are_those_that_the_operator_makes(make: Any) -> None:
-    sets = [child for (kind, _), child in make.children(make.job()).items() if kind != "Service"]
+    sets = [
+        child for (kind, _), child in make.children(make.job()).items() if kind == "StatefulSet"
+    ]
     pods = [child["spec"]["template"]["spec"] for child in sets]
     assert {one["name"] for pod in pods for one in pod["containers"]} == parsing.OWN_CONTAINERS

@@ -46,9 +46,12 @@ def env(container: Any) -> Any:
 
 def test_names_kinds_and_order(build: Any) -> None:
     assert list(build()) == [
-        (kind, f"j-{role}")
-        for kind in ("Service", "StatefulSet")
-        for role in ("coordinator", "trainer", "rollout", "user")
+        *(
+            (kind, f"j-{role}")
+            for kind in ("Service", "StatefulSet")
+            for role in ("coordinator", "trainer", "rollout", "user")
+        ),
+        ("PodDisruptionBudget", "j-trainer"),
     ]
     assert ("StatefulSet", "j-user") not in build(userModel={"engine": "Scripted"})
 

@@ -64,6 +64,7 @@ class Kind:
 JOB = Kind(f"{GROUP}/{VERSION}", KIND, PLURAL)
 STATEFUL_SET = Kind("apps/v1", "StatefulSet", "statefulsets")
 SERVICE = Kind("v1", "Service", "services")
+DISRUPTION_BUDGET = Kind("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets")
 SECRET = Kind("v1", "Secret", "secrets")
 POD = Kind("v1", "Pod", "pods")
 NODE = Kind("v1", "Node", "nodes")

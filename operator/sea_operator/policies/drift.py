@@ -16,7 +16,7 @@ from kubernetes.utils.quantity import parse_quantity
 
 from sea_api.contract import HASH_LABEL, role_name
 from sea_api.v1alpha1.policy import Role
-from sea_operator.kube.client import SERVICE, STATEFUL_SET
+from sea_operator.kube.client import DISRUPTION_BUDGET, SERVICE, STATEFUL_SET
 from sea_operator.observed import Object, Observed, Pod, digest, is_leaving, is_ours
 from sea_operator.plan import Removal
 
@@ -24,7 +24,7 @@ FINEST = Decimal("0.001")
 """The API server keeps amounts in thousandths, rounded up."""
 GANGS = frozenset({Role.TRAINER, Role.COORDINATOR})
 """Roles whose outdated pods are replaced together."""
-KINDS = {kind.name: kind for kind in (STATEFUL_SET, SERVICE)}
+KINDS = {kind.name: kind for kind in (STATEFUL_SET, SERVICE, DISRUPTION_BUDGET)}
 
 
 def due(observed: Observed, wanted: list[Object]) -> list[Object]:

@@ -8,6 +8,7 @@ whose processes wait warm without a rank.
 
 from collections.abc import Mapping
 
+from sea_api.contract import role_name
 from sea_api.v1alpha1.elastic import Elastic, trainer_sizes
 from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.policy import Action, Role
@@ -61,12 +62,14 @@ def decide(
     for role, elastic_range in elastic.items():
         memory: ElasticRole | None = getattr(last, role.value.lower())
         pods = observed.of_role(role)
-        running = _running(observed, pods)
-        active = runs and full.get(role, 0) > 0
+        running, coming = _running(observed, pods), _coming(observed, pods)
+        # Not before its pods are asked for: those with GPUs wait for the coordinator's check.
+        asked = observed.replicas(role_name(observed.job.name, role))
+        active = runs and full.get(role, 0) > 0 and bool(asked)
         why = _why(pods, memory.asked if memory else 0, running)
         if role is Role.TRAINER:
             seen = elastic_trainer.Seen(
-                running, attempt_over, _may_shrink(observed, spec), active, why
+                running, coming, attempt_over, _may_shrink(observed, spec), active, why
             )
             assert spec.trainer.elastic is not None
             sizes, trainer = trainer_sizes(spec.trainer), spec.trainer
@@ -74,7 +77,7 @@ def decide(
                 memory, spec.trainer.elastic, sizes, trainer.replicas, seen, now
             )
         else:
-            engines = elastic_engines.Seen(running, active, why)
+            engines = elastic_engines.Seen(running, coming, active, why)
             replicas = spec.rollout.replicas if role is Role.ROLLOUT else spec.user_model.replicas
             found[role] = elastic_engines.step(memory, elastic_range, replicas, engines, now)
     return Elasticity(found)
@@ -102,10 +105,22 @@ def _running(observed: Observed, pods: tuple[Pod, ...]) -> frozenset[int]:
     return frozenset(_ordinal(pod) for pod in pods if _runs(observed, pod))
 
 
+def _coming(observed: Observed, pods: tuple[Pod, ...]) -> frozenset[int]:
+    return frozenset(
+        _ordinal(pod)
+        for pod in pods
+        if not pod.began and pod.node is not None and _is_well(observed, pod)
+    )
+
+
 def _runs(observed: Observed, pod: Pod) -> bool:
+    return pod.began and _is_well(observed, pod)
+
+
+def _is_well(observed: Observed, pod: Pod) -> bool:
     # `waiting`: a container that can't be started, as after an image that is gone.
-    here = pod.began and pod.deleted is None and not pod.waiting
-    return here and not pod.cut_off and pod.node not in observed.dead_nodes
+    here = pod.deleted is None and not pod.waiting and not pod.cut_off
+    return here and pod.node not in observed.dead_nodes
 
 
 def _ordinal(pod: Pod) -> int:

@@ -17,6 +17,7 @@ from sea_operator.elasticity import (
     SHORT,
     at,
     changed,
+    counted,
     forgetting,
     shrunk,
     since,
@@ -29,6 +30,8 @@ class Seen:
 
     running: frozenset[int]
     """Ordinals of pods that run: started, on a living node, not about to go."""
+    coming: frozenset[int] = frozenset()
+    """Of pods that have a place on a node and will run, once their image is there for example."""
     active: bool = True
     """Whether the stage needs the role and the job isn't suspended."""
     why: str = ""
@@ -50,16 +53,16 @@ def step(
         return changed(memory, now, size=size, asked=size, message="The elastic range was edited.")
     if not seen.active:
         return changed(memory, now, state=IDLE, message="")
-    missing = sum(ordinal not in seen.running for ordinal in range(size))
+    missing = sum(ordinal not in seen.running | seen.coming for ordinal in range(size))
     if missing:
         return _short(memory, elastic, missing, seen, now)
     if size == high:
-        return changed(memory, now, state=FULL, message=f"All {size} pods run.")
+        return changed(memory, now, state=FULL, message=f"{counted(size)} run.")
     if memory.state != REDUCED:
-        return changed(memory, now, state=REDUCED, message=f"{size} pods run.")
+        return changed(memory, now, state=REDUCED, message=f"{counted(size)} run.")
     if now - since(memory) < elastic.retry_seconds:
         return memory
-    message = f"{high - size} more pods are asked for."
+    message = f"{counted(high - size)} more asked for, to see if there is room."
     return changed(memory, now, state=SHORT, size=high, asked=high, message=message)
 
 
@@ -68,22 +71,22 @@ def _short(
 ) -> ElasticRole:
     if memory.state != SHORT:
         message = (
-            f"{missing} of {memory.size} pods are missing{seen.why}; after "
+            f"{missing} of {counted(memory.size)} missing{seen.why}; after "
             f"{elastic.give_up_seconds} s those above the last one that runs are given up."
         )
         return changed(memory, now, state=SHORT, message=message)
     if now - since(memory) < elastic.give_up_seconds:
         return memory
-    kept = max(elastic.min_replicas, 1 + max(seen.running, default=-1))
+    kept = max(elastic.min_replicas, 1 + max(seen.running | seen.coming, default=-1))
     if kept >= memory.size:
         message = (
-            f"{missing} of {memory.size} pods are missing{seen.why} and stay asked for: the role "
+            f"{missing} of {counted(memory.size)} missing{seen.why} and still asked for: the role "
             f"has at least {elastic.min_replicas}, and pods above them run."
         )
         return memory.model_copy(update={"message": message})
     message = (
-        f"{memory.size - kept} pods are given up{seen.why}; they are asked for again after "
-        f"{elastic.retry_seconds} s."
+        f"{counted(kept)} asked for instead of {memory.size}{seen.why}; the others are asked for "
+        f"again after {elastic.retry_seconds} s."
     )
     times = shrunk(memory, now)
     return changed(memory, now, state=REDUCED, size=kept, asked=kept, shrunk=times, message=message)

@@ -26,11 +26,13 @@ from sea_operator.elasticity import (
     SHORT,
     at,
     changed,
+    counted,
     forgetting,
     shrunk,
     since,
 )
 
+KIND = "trainer "
 MAX_DOUBLINGS = 4
 """Of the watch before growing."""
 
@@ -41,6 +43,8 @@ class Seen:
 
     running: frozenset[int]
     """Ordinals of pods that run: started, on a living node, not about to go."""
+    coming: frozenset[int] = frozenset()
+    """Of pods that have a place on a node and will run, once their image is there for example."""
     attempt_over: bool = False
     """The attempt ended with its checkpoint for another size, or failed."""
     may_shrink: bool = True
@@ -78,7 +82,7 @@ def step(
         return at(memory, memory.size, sizes[-1], replicas, now)
     if memory.state == GROWING:
         return _growing(memory, sizes, seen, now)
-    if len(seen.running) < memory.size:
+    if len(seen.running | seen.coming) < memory.size:
         return _short(memory, elastic, sizes, seen, now)
     if memory.state == SHORT:
         return at(memory, memory.size, sizes[-1], replicas, now, "All trainer pods run again.")
@@ -90,11 +94,11 @@ def step(
 def _short(
     memory: ElasticRole, elastic: TrainerElastic, sizes: Sequence[int], seen: Seen, now: float
 ) -> ElasticRole:
-    running = len(seen.running)
+    running = len(seen.running | seen.coming)
     if memory.state != SHORT:
         message = (
-            f"{memory.size - running} of {memory.size} trainer pods are missing{seen.why}; after "
-            f"{elastic.give_up_seconds} s training goes on without them."
+            f"{running} of {counted(memory.size, KIND)} run{seen.why}; after "
+            f"{elastic.give_up_seconds} s training goes on without the others."
         )
         return changed(memory, now, state=SHORT, growing_to=None, message=message)
     if now - since(memory) < elastic.give_up_seconds:
@@ -102,19 +106,19 @@ def _short(
     fits = _largest(sizes, running)
     if fits is None:
         message = (
-            f"{running} trainer pods run{seen.why}, and the smallest size that the layout and the "
-            f"elastic range admit is {sizes[0]}: training waits."
+            f"{running} of {counted(memory.size, KIND)} run{seen.why}, and the smallest size that "
+            f"the layout and the elastic range admit is {sizes[0]}: training waits."
         )
         return memory.model_copy(update={"message": message})
     if not seen.may_shrink:
         message = (
-            f"{running} of {memory.size} trainer pods run{seen.why}. The failure policy has a rule "
-            "for this cause with another action than Resize: training waits for them."
+            f"{running} of {counted(memory.size, KIND)} run{seen.why}. The failure policy has a "
+            "rule for this cause with another action than Resize: training waits for the others."
         )
         return memory.model_copy(update={"message": message})
     message = (
-        f"Training goes on with {fits} trainer pods instead of {memory.size}: others were missing "
-        f"for {elastic.give_up_seconds} s{seen.why}."
+        f"Training goes on with {counted(fits, KIND)} instead of {memory.size}: others were "
+        f"missing for {elastic.give_up_seconds} s{seen.why}."
     )
     times = shrunk(memory, now)
     return changed(memory, now, state=REDUCED, size=fits, shrunk=times, message=message)
@@ -131,15 +135,18 @@ def _reduced(
         return changed(memory, now, state=REDUCED, growing_to=None, message=message)
     waited = now - since(memory)
     # A pod below one that runs stays asked for: the set could only give up the one that runs.
-    held = max(memory.size, 1 + max(seen.running, default=-1))
+    held = max(memory.size, 1 + max(seen.running | seen.coming, default=-1))
     if held < memory.asked and waited >= elastic.give_up_seconds:
         message = (
-            f"{memory.asked - held} trainer pods are given up{seen.why}; they are asked for again "
-            f"after {elastic.retry_seconds} s. Training goes on with {memory.size}."
+            f"The trainer asks for {counted(held)} instead of {memory.asked}{seen.why}; the others "
+            f"are asked for again after {elastic.retry_seconds} s. Training goes on with "
+            f"{memory.size}."
         )
         return changed(memory, now, asked=held, message=message)
     if memory.asked < sizes[-1] and waited >= elastic.retry_seconds:
-        message = f"{sizes[-1] - memory.asked} more trainer pods are asked for again."
+        message = (
+            f"{counted(sizes[-1] - memory.asked, KIND)} more asked for, to see if there is room."
+        )
         return changed(memory, now, asked=sizes[-1], message=message)
     return memory
 
@@ -148,11 +155,11 @@ def _returning(memory: ElasticRole, elastic: TrainerElastic, fits: int, now: flo
     doublings = min(MAX_DOUBLINGS, max(0, len(memory.shrunk) - 1))
     wait = elastic.stable_seconds << doublings
     if memory.state != RETURNING or memory.growing_to != fits:
-        message = f"{fits} trainer pods run; training takes them in once they have for {wait} s."
+        message = f"{counted(fits, KIND)} run; training takes them in once they have for {wait} s."
         memory = changed(memory, now, state=RETURNING, growing_to=fits, message=message)
     if now - since(memory) < wait:
         return memory
-    message = f"Training ends the attempt with a checkpoint and goes on with {fits} trainer pods."
+    message = f"The attempt ends with a checkpoint; the next one has {counted(fits, KIND)}."
     return changed(memory, now, state=GROWING, message=message)
 
 
@@ -162,7 +169,7 @@ def _growing(memory: ElasticRole, sizes: Sequence[int], seen: Seen, now: float) 
     if not seen.attempt_over:
         return memory
     size = memory.growing_to or memory.size
-    words = f"Training goes on with {size} trainer pods instead of {memory.size}."
+    words = f"Training goes on with {counted(size, KIND)} instead of {memory.size}."
     return at(memory, size, sizes[-1], memory.began_with, now, words)
 
 

@@ -72,11 +72,13 @@ def objects(
     images: Images,
     token_digest: str,
     secret_digests: Mapping[Role, str],
+    working: Mapping[Role, int] | None = None,
 ) -> list[Object]:
     """Services first, so that names resolve once pods start.
 
     They are shared by all passes with the same arguments: nobody may change them.
-    `secret_digests`: of the Secrets that each role's pods are started with. Raises
+    `secret_digests`: of the Secrets that each role's pods are started with. `working`: pods that
+    each role works with, where they are fewer than its StatefulSet asks for. Raises
     `PatchRefusedError`.
     """
     inputs = _Inputs(
@@ -87,6 +89,7 @@ def objects(
         images,
         token_digest,
         tuple(secret_digests.items()),
+        (working or replicas).get(Role.TRAINER, 0),
     )
     return list(_made(inputs))
 
@@ -103,6 +106,8 @@ class _Inputs:
     images: Images
     token_digest: str
     secret_digests: tuple[tuple[Role, str], ...]
+    trainer: int
+    """Pods that hold ranks."""
 
 
 # A job that starts has several passes within seconds, and hundreds may start together.
@@ -122,7 +127,7 @@ def _made(inputs: _Inputs) -> tuple[Object, ...]:
         )
         for role, size in inputs.replicas
     ]
-    return (*services, *sets)
+    return (*services, *sets, disruption_budget(job, inputs.trainer))
 
 
 FIELDS = {
@@ -225,6 +230,27 @@ def service(job: Job, role: Role) -> Object:
             "publishNotReadyAddresses": True,
             "selector": selected_by(job.name, role),
             "ports": ports,
+        },
+    }
+
+
+def disruption_budget(job: Job, trainer: int) -> Object:
+    """Lets evictions take one trainer pod at a time, and none while the attempt restarts.
+
+    A first one costs a checkpoint and a restart; a second one, which the restart has to wait for
+    again, costs as much once more. Spares of an elastic trainer are never Ready and don't count:
+    `trainer` is the number of pods that hold ranks, and others may go at any time.
+    """
+    name = role_name(job.name, Role.TRAINER)
+    return {
+        "apiVersion": "policy/v1",
+        "kind": "PodDisruptionBudget",
+        "metadata": metadata(job, name, Role.TRAINER),
+        "spec": {
+            # A number, not `maxUnavailable`, which would count spares as unavailable for ever.
+            "minAvailable": max(0, trainer - 1),
+            "selector": {"matchLabels": selected_by(job.name, Role.TRAINER)},
+            "unhealthyPodEvictionPolicy": "AlwaysAllow",
         },
     }
 

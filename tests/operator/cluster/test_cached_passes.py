@@ -104,7 +104,8 @@ async def test_pods_without_our_label_never_reach_the_cache(
     await world.client.create(POD, world.namespace, body)
     await operator.settle(until)
     assert {kind for kind, _, name in operator.cache._homes if name == "stranger"} == set()
-    assert len(operator.cache._homes) == 1 + 8 + 5
+    # The job, its Services, StatefulSets and disruption budget, its pods.
+    assert len(operator.cache._homes) == 1 + 9 + 5
 
 
 async def test_a_deleted_token_is_noticed_within_its_age(

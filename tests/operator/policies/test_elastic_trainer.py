@@ -177,3 +177,12 @@ def test_any_pods_that_run_will_do(running: tuple[int, ...]) -> None:
     trainer.after(0, 0, 1, 2, 3)
     trainer.after(1, *running)
     assert trainer.after(120, *running).size == 2
+
+
+def test_pods_on_their_way_are_waited_for_and_hold_no_rank_yet() -> None:
+    trainer = Trainer()
+    trainer.after(0, 0, 1, 2, 3)
+    assert trainer.after(1, 0, 1, coming=frozenset({2, 3})).state == "Full"
+    shorter = shrunk()
+    found = shorter.after(500, 0, 2, coming=frozenset({1, 3}))
+    assert (found.state, found.size, found.asked) == ("Reduced", 2, 4)

@@ -265,7 +265,8 @@ def test_a_suspended_job_gets_the_update_when_it_resumes(make: Any, suspended: b
         assert plan.applies == ()
         assert "resumed" in (plan.update_waits or "")
     else:
-        (child,) = [c for c in plan.applies if c["metadata"]["name"] == "j-trainer"]
+        sets = [one for one in plan.applies if one["kind"] == "StatefulSet"]
+        (child,) = [one for one in sets if one["metadata"]["name"] == "j-trainer"]
         assert child["spec"]["template"]["spec"]["containers"][0]["image"] == "trainer:2"
 
 

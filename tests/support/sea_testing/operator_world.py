@@ -18,7 +18,16 @@ from sea_api.v1alpha1.job import GROUP, KIND, VERSION
 from sea_operator.cache import Cache, View
 from sea_operator.coordinator_link import CoordinatorLink
 from sea_operator.errors import ConflictError, NotFoundError
-from sea_operator.kube.client import JOB, POD, SECRET, SERVICE, STATEFUL_SET, Kind, KubeClient
+from sea_operator.kube.client import (
+    DISRUPTION_BUDGET,
+    JOB,
+    POD,
+    SECRET,
+    SERVICE,
+    STATEFUL_SET,
+    Kind,
+    KubeClient,
+)
 from sea_operator.kube.reflector import Reflector
 from sea_operator.node_reader import NodeReader
 from sea_operator.observe import Sources
@@ -64,7 +73,8 @@ class Clock:
 
 def reflectors(client: KubeClient, namespace: str, cache: Cache) -> list[Reflector]:
     """What feeds an operator's cache; the job comes through kopf there."""
-    kinds = ((JOB, ""), (STATEFUL_SET, JOB_LABEL), (SERVICE, JOB_LABEL), (POD, JOB_LABEL))
+    children = (STATEFUL_SET, SERVICE, DISRUPTION_BUDGET, POD)
+    kinds = ((JOB, ""), *((kind, JOB_LABEL) for kind in children))
     return [
         Reflector(client, kind, namespace, selector, cache, lambda: 0.5) for kind, selector in kinds
     ]
