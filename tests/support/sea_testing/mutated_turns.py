@@ -14,7 +14,7 @@ SCHEMA = {
         "l": {"type": "array", "items": {"type": "string"}},
     },
 }
-TOOLS = [
+TOOLS: list[dict[str, Any]] = [
     {"type": "function", "function": {"name": name, "description": "", "parameters": SCHEMA}}
     for name in ("f", "g")
 ]
