@@ -4,7 +4,7 @@ PYTHON ?= .venv/bin/python
 BIN := .venv/bin
 export PYTHONUNBUFFERED := 1
 .DEFAULT_GOAL := help
-.PHONY: help setup demo down test test-unit test-cluster test-component test-e2e lint type crds verify lock bench-first-light bench-env bench-tau2 bench-synth bench-operator bench-coordinator bench-trainer bench-gpu bench-layouts bench-plan clean
+.PHONY: help setup demo down test test-unit test-cluster test-component test-e2e lint type crds verify lock bench-first-light bench-env bench-tau2 bench-synth bench-operator bench-coordinator bench-trainer bench-gpu bench-layouts bench-checkpoint bench-plan clean
 
 help: ## list the targets
 	@grep -hE '^[a-z][a-zA-Z0-9_-]*:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-20s %s\n", $$1, $$2}'
@@ -86,6 +86,9 @@ bench-plan: setup ## the planner next to measured memory, published set-ups and 
 
 bench-coordinator: setup ## latencies of a coordinator at ten times the reference run's rate; last line is one JSON object
 	@$(PYTHON) benchmarks/coordinator_load.py
+
+bench-checkpoint: setup ## what a checkpoint costs: how long training waits, and the upload next to a raw one; last line is one JSON object
+	@OMP_NUM_THREADS=1 $(PYTHON) -W ignore benchmarks/checkpoint.py
 
 bench-layouts: setup ## every parallel layout of the trainer against one process, up to 48 ranks on the CPU; last line is one JSON object
 	@OMP_NUM_THREADS=1 $(PYTHON) -W ignore benchmarks/layouts.py

@@ -14,10 +14,13 @@ from aiohttp import web
 from sea_devcluster.api import KubeApi
 from sea_devcluster.binaries import locate
 from sea_devcluster.controlplane import ControlPlane
+from sea_devcluster.s3 import S3Server
+from sea_runtime.store.s3 import ObjectStore
 from sea_testing.chat_server import ChatServer
 from sea_testing.crd_install import PATIENCE, install_crd
 from sea_testing.fixture_types import Kubectl
 from sea_testing.loopback import silent_port
+from sea_testing.waiting import HANG_S
 
 ROOT = Path(__file__).parent.parent
 
@@ -51,6 +54,23 @@ def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlP
         pytest.fail("The control plane's programs are missing: run `make setup`.", pytrace=False)
     with ControlPlane(tmp_path_factory.mktemp("control-plane")) as plane:
         yield plane
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """A real object store (SeaweedFS) with the buckets of all tests; ends with the session."""
+    with S3Server(tmp_path_factory.mktemp("s3")) as server:
+        for bucket in ("data", "runs", "things"):
+            server.create_bucket(bucket)
+        yield server
+
+
+@pytest.fixture
+def store(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> ObjectStore:
+    """The server as pods and commands use it: by the environment."""
+    for name, value in s3.environment().items():
+        monkeypatch.setenv(name, value)
+    return ObjectStore(retry_timeout=HANG_S)
 
 
 @pytest.fixture(scope="session")

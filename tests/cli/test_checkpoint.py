@@ -1,33 +1,18 @@
 """`sea checkpoint` on a real object store: shown, verified, pinned, gone back to, deleted."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from sea_cli.app import main
-from sea_devcluster.s3 import S3Server
 from sea_runtime.store.s3 import ObjectStore
 from sea_runtime.trainer.checkpoint.commit import Commits
 from sea_testing.checkpoints import commit
 
 pytestmark = pytest.mark.component
 Sea = Callable[..., int]
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    with S3Server(tmp_path_factory.mktemp("s3")) as server:
-        server.create_bucket("runs")
-        yield server
-
-
-@pytest.fixture
-def store(server: S3Server, monkeypatch: pytest.MonkeyPatch) -> ObjectStore:
-    for name, value in server.environment().items():
-        monkeypatch.setenv(name, value)
-    return ObjectStore(retry_timeout=20.0)
 
 
 @pytest.fixture
@@ -62,15 +47,15 @@ def test_shown_and_verified(
     shown = capsys.readouterr().out
     assert all(word in shown for word in ("10", "20", "30", "newest"))
     assert sea("inspect", run, 20) == 0
-    assert "step-000020-a1/__0_0" in capsys.readouterr().out
+    assert "step-000020-a1/rank-00000.state" in capsys.readouterr().out
     assert sea("verify", run) == 0
     assert "rl step 30: sound" in capsys.readouterr().out
-    store.put(f"{run}/stages/rl/checkpoints/step-000020-a1/__0_0", b"y")
+    store.put(f"{run}/stages/rl/checkpoints/step-000020-a1/rank-00000.state", b"y")
     store.delete(f"{run}/stages/rl/checkpoints/step-000030-a1/ledger.sqlite")
     assert sea("verify", run) == 1
     said = capsys.readouterr().out
     assert "rl step 10: sound" in said
-    assert "step-000020-a1/__0_0 has another SHA-256." in said
+    assert "step-000020-a1/rank-00000.state differs from what was saved" in said
     assert "step-000030-a1/ledger.sqlite is missing." in said
 
 

@@ -2,7 +2,7 @@
 
 import gzip
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,30 +12,14 @@ from sea_data.errors import DataFileError
 from sea_data.evaluation import scores
 from sea_data.evaluation.records import EpisodeRecord
 from sea_data.formats import jsonl
-from sea_devcluster.s3 import S3Server
 from sea_env.domains import registry
 from sea_env.domains.database_generator import generate_database
 from sea_runtime.store.folders import upload_folder
 from sea_runtime.store.s3 import ObjectStore
-from sea_testing.waiting import HANG_S
 
-pytestmark = pytest.mark.component
+pytestmark = [pytest.mark.component, pytest.mark.usefixtures("store")]
 RUN = "s3://data/jobs/tiny-1a2b"
 ORDER = "s3://data/shop"
-
-
-@pytest.fixture(scope="module")
-def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    with S3Server(tmp_path_factory.mktemp("s3")) as server:
-        server.create_bucket("data")
-        yield server
-
-
-@pytest.fixture(autouse=True)
-def store(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> ObjectStore:
-    for name, value in s3.environment().items():
-        monkeypatch.setenv(name, value)
-    return ObjectStore(retry_timeout=HANG_S)
 
 
 @pytest.fixture

@@ -16,16 +16,19 @@ from rich.console import Console
 from rich.table import Table
 
 from sea_api.errors import SeaError
-from sea_cli import progress
+from sea_cli import fetching, progress
 from sea_cli.common import Commands, command, say
 from sea_cli.options import positive
 from sea_data import urls
+from sea_data.formats import data_files
+from sea_data.models import exported
 from sea_data.object_store import ObjectNotFoundError
-from sea_runtime.store.folders import sha256_of
+from sea_runtime.store.folders import upload_folder
 from sea_runtime.store.s3 import ObjectStore
 from sea_runtime.trainer.checkpoint import head as heads
 from sea_runtime.trainer.checkpoint.commit import Commits
-from sea_runtime.trainer.checkpoint.head import Entry, Head, Manifest, StoredObject
+from sea_runtime.trainer.checkpoint.head import Entry, Head, Manifest
+from sea_runtime.trainer.errors import CheckpointError
 
 _HEAD = "/checkpoints/head.json"
 _NO_ATTEMPT = 0
@@ -44,16 +47,21 @@ def add(commands: Commands) -> None:
         ("pin", run_pin, "keep a checkpoint whatever the job's retention says"),
         ("unpin", run_unpin, "leave a pinned checkpoint to the job's retention again"),
         ("rollback", run_rollback, "let a suspended job go on from an older checkpoint"),
+        ("export", run_export, "write a checkpoint's weights as a Hugging Face folder"),
         ("delete", run_delete, "delete a checkpoint that is neither the newest nor pinned"),
     ):
         one = name not in ("list", "verify")
         example = f"sea checkpoint {name} s3://bucket/jobs/my-job-0a1b2c3d"
         if one:
             example += " --stage rl --step 40"
+        if name == "export":
+            example += " --out s3://bucket/models/step-40"
         parser = command(commands, name, summary, example)
         parser.add_argument("url", type=_run_url, metavar="RUN", help="s3:// address of the run")
         parser.add_argument("--stage", required=one, help="name of the stage")
         parser.add_argument("--step", required=one, type=positive, help="step of the checkpoint")
+        if name == "export":
+            parser.add_argument("--out", required=True, help=f"empty {fetching.FOLDER}")
         if name == "list":
             parser.add_argument("--json", action="store_true", help="print one JSON object")
         parser.set_defaults(run=run)
@@ -97,7 +105,7 @@ def run_inspect(given: argparse.Namespace) -> int:
     say(f"saved by attempt {manifest.attempt} on {manifest.world_size} ranks")
     if manifest.finished:
         say("the stage ended with it")
-    for stored in _objects(manifest):
+    for stored in manifest.everything:
         say(f"  {stored.size:>15,}  {commits.url(stored.key)}")
     return 0
 
@@ -118,28 +126,20 @@ def run_verify(given: argparse.Namespace) -> int:
 
 
 def _faults(commits: Commits, entry: Entry, label: str) -> Iterator[str]:
+    # Not at the top: numpy, for one command of many.
+    from sea_runtime.trainer.checkpoint.reader import damage
+
     try:
-        stored = _objects(_manifest(commits, entry))
-    except (CheckpointCommandError, ObjectNotFoundError) as error:
+        manifest = _manifest(commits, entry)
+    except (CheckpointCommandError, CheckpointError, ObjectNotFoundError) as error:
         yield str(error)
         return
-    with progress.bar(label, len(stored)) as advance, TemporaryDirectory() as folder:
-        for one in stored:
-            fault = _fault(commits, one, Path(folder) / "object")
+    with progress.bar(label, len(manifest.everything)) as advance:
+        for one in manifest.everything:
+            fault = damage(commits, manifest, one)
             if fault:
                 yield fault
             advance(one.key.rpartition("/")[2])
-
-
-def _fault(commits: Commits, stored: StoredObject, path: Path) -> str:
-    url = commits.url(stored.key)
-    size = commits.store.size(url)
-    if size is None:
-        return f"{url} is missing."
-    if size != stored.size:
-        return f"{url} has {size} bytes, the manifest names {stored.size}."
-    commits.store.download_file(url, path, size)
-    return "" if sha256_of(path) == stored.sha256 else f"{url} has another SHA-256."
 
 
 def run_pin(given: argparse.Namespace) -> int:
@@ -178,6 +178,61 @@ def run_rollback(given: argparse.Namespace) -> int:
         say(f"The checkpoint of step {dropped.step} is not part of the run any more.{kept}")
     say("Resume the job now: set spec.suspend to false.")
     return 0
+
+
+def run_export(given: argparse.Namespace) -> int:
+    """Needs memory for one file of weights (2 GiB), and the disk for it where `--out` is S3."""
+    # Not at the top: numpy, for one command of many.
+    from sea_runtime.parallel import hf_config
+    from sea_runtime.trainer import model_files
+    from sea_runtime.trainer.checkpoint import export
+    from sea_runtime.trainer.checkpoint.reader import CheckpointReader
+
+    commits, entry = _chosen(given)
+    manifest = _manifest(commits, entry)
+    remote = data_files.is_remote(given.out)
+    _require_empty(given.out, remote)
+    with (
+        fetching.folder(manifest.initial_model, exported.is_copied) as initial,
+        TemporaryDirectory(prefix="sea-export-") as temporary,
+    ):
+        shape = hf_config.load(initial)
+        folder = Path(temporary) if remote else Path(given.out)
+        folder.mkdir(parents=True, exist_ok=True)
+        reader = CheckpointReader(commits, manifest, shape)
+        dtype = export.TYPES[manifest.precision][0]
+        count = len(export.files(shape, manifest.precision))
+        with progress.bar(f"{given.stage} step {entry.step}", count) as advance:
+            for one in export.write(reader, shape, manifest.precision, folder):
+                if remote:
+                    commits.store.upload_file(one.file, urls.join(given.out, one.file.name))
+                    one.file.unlink()
+                advance(one.file.name)
+        model_files.write(
+            initial,
+            folder,
+            dtype,
+            export.index(shape, manifest.precision),
+            strips_thoughts=manifest.strips_thoughts,
+        )
+        ready = {"version": entry.version, "stage": given.stage, "attempt": manifest.attempt}
+        if remote:
+            upload_folder(commits.store, folder, given.out)
+            commits.store.put(urls.join(given.out, model_files.READY), json.dumps(ready).encode())
+        else:
+            (folder / model_files.READY).write_text(json.dumps(ready))
+    say(f"The model of step {entry.step} (version {entry.version}) is in {given.out}.")
+    return 0
+
+
+def _require_empty(out: str, remote: bool) -> None:
+    """Two models in one folder would be taken for one."""
+    if remote:
+        found = any(True for _ in ObjectStore(retry_timeout=20.0).list(urls.folder(out)))
+    else:
+        found = Path(out).exists() and any(Path(out).iterdir())
+    if found:
+        raise CheckpointCommandError(f"{out} isn't empty: choose a new folder, or empty this one.")
 
 
 def run_delete(given: argparse.Namespace) -> int:
@@ -252,13 +307,9 @@ def _step(head: Head, given: argparse.Namespace) -> int:
 def _manifest(commits: Commits, entry: Entry) -> Manifest:
     url = commits.url(entry.manifest_key)
     try:
-        return Manifest.model_validate_json(commits.store.get(url))
+        return heads.parse_manifest(commits.store.get(url), url)
     except ValueError as error:
         raise CheckpointCommandError(f"{url} is no manifest: {error}") from error
-
-
-def _objects(manifest: Manifest) -> list[StoredObject]:
-    return [*manifest.objects, *([manifest.ledger] if manifest.ledger else [])]
 
 
 def _require_suspended(store: ObjectStore, run_url: str, stage: str, head: Head) -> None:

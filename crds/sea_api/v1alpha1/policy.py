@@ -70,12 +70,17 @@ class Checkpoint(ApiModel):
     edits: ClassVar[Edits] = NEXT_STEP.but(Effect.NEW_ATTEMPT, "grace_seconds")
 
     every_steps: Int = Field(default=10, ge=1, le=1000000)
-    """Optimizer steps between two checkpoints; a stage's last step always gets one."""
+    """Optimizer steps between two checkpoints; a stage's last step always gets one. While the one
+    before is uploaded, a checkpoint is postponed step by step, at most until the next is due."""
     keep_last: Int = Field(default=2, ge=1, le=1000)
     """Newest checkpoints kept per stage."""
     keep_every: Int | None = Field(default=None, ge=1, le=100000000)
-    """Also keep every checkpoint whose step is a multiple of this; absent means that only the
-    newest are kept."""
+    """Also keep the first checkpoint at or after each multiple of this step; absent means that
+    only the newest are kept."""
+    export_every_steps: Int | None = Field(default=None, ge=1, le=100000000)
+    """Also export the weights of the first checkpoint at or after each multiple of this step, next
+    to training, to `stages/<stage>/exports/step-000040/` in the run's folder; nothing deletes
+    them. Absent means that only a stage's end is exported."""
     drain_seconds: Int | None = Field(default=None, ge=1, le=86400)
     """Seconds that suspending waits for the last checkpoint before the pods are released anyway.
     Absent means 180 and one more for each 200 MB of the newest checkpoint per trainer pod, or
@@ -86,7 +91,7 @@ class Checkpoint(ApiModel):
     Absent means 1800 on GPUs and 180 without; what takes the pod away may allow less."""
     max_staging_bytes: Int = Field(default=68719476736, ge=1048576, le=1099511627776)
     """Largest state, in bytes, that a training process copies to upload it in the background
-    (default 64 GiB); training waits while a larger one is written."""
+    (default 64 GiB); training waits while a larger one is uploaded."""
 
 
 RESIZES_TRAINER = Rule(

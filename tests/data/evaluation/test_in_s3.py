@@ -3,34 +3,22 @@
 import gzip
 import io
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from sea_cli import main
-from sea_devcluster.s3 import S3Server
 from sea_runtime.store.folders import upload_folder
 from sea_runtime.store.s3 import ObjectStore
 
 pytestmark = pytest.mark.component
-ADDRESS = "s3://data/shop"
-TASKS = "s3://data/elsewhere/three.jsonl.gz"
-
-
-@pytest.fixture(scope="module")
-def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    with S3Server(tmp_path_factory.mktemp("s3")) as server:
-        server.create_bucket("data")
-        yield server
+ADDRESS = "s3://data/evaluated/shop"
+TASKS = "s3://data/evaluated-elsewhere/three.jsonl.gz"
 
 
 @pytest.fixture(autouse=True)
-def uploaded(s3: S3Server, shop_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in s3.environment().items():
-        monkeypatch.setenv(name, value)
-    store = ObjectStore(retry_timeout=30.0)
+def uploaded(store: ObjectStore, shop_data: Path) -> None:
     upload_folder(store, shop_data, ADDRESS)
     lines = (shop_data / "rl_test.jsonl").read_bytes().splitlines(keepends=True)
     store.put(TASKS, gzip.compress(b"".join(lines[:3])))

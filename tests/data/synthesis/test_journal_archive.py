@@ -2,7 +2,6 @@
 
 import itertools
 import random
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -12,25 +11,10 @@ from sea_data.object_store import ChecksumMismatchError, StoreUnavailableError
 from sea_data.synthesis import journal_archive
 from sea_data.synthesis.journal import Journal, JournalTakenError
 from sea_data.synthesis.journal_archive import JournalArchive, JournalUploader
-from sea_devcluster.s3 import S3Server
 from sea_runtime.store.s3 import ObjectStore
-from sea_testing.waiting import HANG_S, wait_for
+from sea_testing.waiting import wait_for
 
 pytestmark = pytest.mark.component
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    with S3Server(tmp_path_factory.mktemp("s3")) as server:
-        server.create_bucket("runs")
-        yield server
-
-
-@pytest.fixture
-def store(server: S3Server, monkeypatch: pytest.MonkeyPatch) -> ObjectStore:
-    for name, value in server.environment().items():
-        monkeypatch.setenv(name, value)
-    return ObjectStore(retry_timeout=HANG_S)
 
 
 @pytest.fixture

@@ -10,14 +10,6 @@ from sea_testing.coordinator.job import Job
 from sea_testing.coordinator.pace import Pace
 
 
-@pytest.fixture(scope="session")
-def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    """A SeaweedFS server; ends with the session."""
-    with S3Server(tmp_path_factory.mktemp("s3")) as server:
-        server.create_bucket("runs")
-        yield server
-
-
 @pytest.fixture
 def job(s3: S3Server, tmp_path: Path) -> Iterator[Job]:
     """A job of its own below the shared server: data uploaded, coordinator not started."""

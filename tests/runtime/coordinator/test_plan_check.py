@@ -47,7 +47,10 @@ def test_a_job_that_fits_says_what_is_fullest(manifest: Any) -> None:
     verdict = plan_check.judge(desired(manifest), LARGE)
     assert verdict is not None
     assert verdict.fit is Fit.FITS
-    assert "The fullest is each pod of the trainer, with 1.26 TB of 1.72 TB." in verdict.message
+    assert (
+        "The fullest is each GPU of the trainer (stage 1 of 12), with 109.2 GB of 150.1 GB."
+        in verdict.message
+    )
     plan_check.require_fit(verdict)
 
 
@@ -64,12 +67,12 @@ def test_a_job_that_can_not_fit_is_refused_with_numbers(manifest: Any) -> None:
 
 
 def test_a_job_within_the_error_of_the_plan_is_tight_and_runs(manifest: Any) -> None:
-    manifest["trainer"]["template"]["limits"]["memory"] = "1200Gi"
-    manifest["trainer"]["template"]["requests"]["memory"] = "1200Gi"
+    manifest["trainer"]["template"]["limits"]["memory"] = "700Gi"
+    manifest["trainer"]["template"]["requests"]["memory"] = "700Gi"
     verdict = plan_check.judge(desired(manifest), LARGE)
     assert verdict is not None
     assert verdict.fit is Fit.TIGHT
-    assert verdict.message.startswith("Each pod of the trainer needs about 1.26 TB of 1.29 TB")
+    assert verdict.message.startswith("Each pod of the trainer needs about 714.9 GB of 751.6 GB")
     plan_check.require_fit(verdict)
 
 

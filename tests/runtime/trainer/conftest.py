@@ -20,11 +20,10 @@ BUCKET = "s3://runs"
 
 
 @pytest.fixture(scope="session")
-def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    with S3Server(tmp_path_factory.mktemp("s3")) as server:
-        server.create_bucket("runs")
-        os.environ.update(server.environment())
-        yield server
+def s3(s3: S3Server) -> S3Server:
+    """For this process too: `store` lasts as long as the session."""
+    os.environ.update(s3.environment())
+    return s3
 
 
 @pytest.fixture(scope="session")

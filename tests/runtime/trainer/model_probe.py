@@ -21,7 +21,12 @@ from safetensors.torch import save_file
 from sea_api.v1alpha1.roles import TrainerParallelism
 from sea_data.models import tensors
 from sea_runtime.parallel import hf_config, parallel_layout
-from sea_runtime.trainer import export, hf_weights, megatron_workarounds, process_groups
+from sea_runtime.trainer import (
+    hf_weights,
+    megatron_workarounds,
+    model_files,
+    process_groups,
+)
 from sea_runtime.trainer import model as models
 from sea_runtime.trainer.optimizer import Optimizer
 from sea_runtime.trainer.process_protocol import RankAssignment
@@ -137,7 +142,7 @@ def export_to(built: models.Model, initial: Path, folder: Path) -> None:
         folder / "model.safetensors",
         metadata={"format": "pt"},
     )
-    export.copy_others(initial, folder, torch.float32)
+    model_files.copy_others(initial, folder, "float32")
 
 
 def difference(a: torch.Tensor, b: torch.Tensor) -> float:

@@ -17,14 +17,14 @@ ROOT = "x/checkpoints/"
 @pytest.mark.parametrize(
     ("objects", "deleted"),
     [
-        (["step-000001-a2/__0_0"], True),
-        (["step-1000001-a2/__0_0"], True),
-        (["step-000001-a2/__0_0", "step-000001-a2/manifest.json"], False),
-        (["step-000001-a3/__0_0"], False),
-        (["step-000001-a4/__0_0"], False),
-        (["step-000001-a20/__0_0"], False),
-        (["step-000001-a2.old/__0_0"], False),
-        (["other/step-000001-a2/__0_0"], False),
+        (["step-000001-a2/rank-00000.state"], True),
+        (["step-1000001-a2/rank-00000.state"], True),
+        (["step-000001-a2/rank-00000.state", "step-000001-a2/manifest.json"], False),
+        (["step-000001-a3/rank-00000.state"], False),
+        (["step-000001-a4/rank-00000.state"], False),
+        (["step-000001-a20/rank-00000.state"], False),
+        (["step-000001-a2.old/rank-00000.state"], False),
+        (["other/step-000001-a2/rank-00000.state"], False),
         (["step-000001-a2"], False),
         (["head.json"], False),
     ],
@@ -35,7 +35,7 @@ def test_folders_that_attempt_3_may_delete(objects: list[str], deleted: bool) ->
 
 
 def test_another_stage_is_not_touched() -> None:
-    assert not abandoned_folders(["y/checkpoints/step-000001-a1/__0_0"], ROOT, 3)
+    assert not abandoned_folders(["y/checkpoints/step-000001-a1/rank-00000.state"], ROOT, 3)
 
 
 @pytest.fixture
@@ -54,11 +54,11 @@ def test_the_next_attempt_removes_what_the_last_one_left(
     """Its checkpoints stay, and so does what a newer attempt has begun to write."""
     first = Commits(store, run, "stage", 1)
     commit(store, first, 1)
-    store.put(f"{first.step_folder(2)}/__0_0", b"never committed")
+    store.put(f"{first.step_folder(2)}/rank-00000.state", b"never committed")
     newer = Commits(store, run, "stage", 3)
-    store.put(f"{newer.step_folder(2)}/__0_0", b"being written")
+    store.put(f"{newer.step_folder(2)}/rank-00000.state", b"being written")
     second = Commits(store, run, "stage", 2)
-    found = restored(second, tmp_path)
+    found = restored(second)
     assert found is not None
     assert found.step == 1
     kept = {"head.json", "step-000001-a1", "step-000002-a3"}
@@ -70,7 +70,7 @@ def test_the_next_attempt_removes_what_the_last_one_left(
 
 def test_what_a_manifest_names_is_kept_in_any_folder(store: ObjectStore, run: str) -> None:
     first = Commits(store, run, "stage", 1)
-    commit(store, first, 3, borrowed=first.key(f"{first.step_folder(2)}/__0_0"))
+    commit(store, first, 3, borrowed=first.key(f"{first.step_folder(2)}/rank-00000.state"))
     second = Commits(store, run, "stage", 2)
     remove_abandoned(second, second.fence())
     assert left(store, second) == {"head.json", "step-000002-a1", "step-000003-a1"}
@@ -79,7 +79,7 @@ def test_what_a_manifest_names_is_kept_in_any_folder(store: ObjectStore, run: st
 def test_nothing_is_deleted_while_a_manifest_cannot_be_read(store: ObjectStore, run: str) -> None:
     first = Commits(store, run, "stage", 1)
     commit(store, first, 1)
-    store.put(f"{first.step_folder(2)}/__0_0", b"x")
+    store.put(f"{first.step_folder(2)}/rank-00000.state", b"x")
     store.delete(f"{first.step_folder(1)}/manifest.json")
     second = Commits(store, run, "stage", 2)
     with pytest.raises(ObjectNotFoundError):

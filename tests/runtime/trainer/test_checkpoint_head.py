@@ -4,6 +4,7 @@ import pytest
 
 from sea_runtime.trainer.checkpoint import head as heads
 from sea_runtime.trainer.checkpoint.head import Entry, Head
+from sea_runtime.trainer.checkpoint.periodic_export import is_due
 from sea_runtime.trainer.errors import FencedError
 
 
@@ -34,6 +35,28 @@ def test_retention(last: int, every: int | None, names: list[int]) -> None:
     after, dropped = heads.append(head, entry(40), 1, last, every)
     assert [one.step for one in after.checkpoints] == names
     assert {one.step for one in dropped} == {10, 20, 30, 40} - set(names)
+
+
+def test_what_an_export_reads_is_not_dropped() -> None:
+    head = Head(attempt=1, checkpoints=[entry(10), entry(20)])
+    after, dropped = heads.append(head, entry(30), 1, 1, None, exported=10)
+    assert [one.step for one in after.checkpoints] == [10, 30]
+    assert [one.step for one in dropped] == [20]
+
+
+@pytest.mark.parametrize(
+    ("step", "before", "every", "due"),
+    [(40, 30, 20, True), (41, 30, 20, True), (50, 41, 20, False), (60, 50, None, False)],
+)
+def test_an_export_is_due_once_per_multiple(
+    step: int, before: int, every: int | None, due: bool
+) -> None:
+    assert is_due(step, before, every) is due
+
+
+def test_a_checkpoint_that_was_postponed_stands_for_its_multiple() -> None:
+    entries = [entry(s) for s in (10, 21, 30, 43, 50, 60)]
+    assert [one.step for one in heads.kept(entries, 1, 20)] == [21, 43, 60]
 
 
 def test_an_earlier_attempts_same_step_is_replaced() -> None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,7 +11,6 @@ from sea_runtime.client.sync_client import CoordinatorClient
 from sea_runtime.store.s3 import ObjectStore
 from sea_runtime.trainer import background
 from sea_runtime.trainer.checkpoint import saver as saving
-from sea_runtime.trainer.checkpoint import state
 from sea_runtime.trainer.checkpoint.commit import Commits
 from sea_runtime.trainer.checkpoint.saver import Position, Saver
 from sea_runtime.trainer.context import PodSettings, RankContext
@@ -20,41 +18,12 @@ from sea_runtime.trainer.process_protocol import RankAssignment, StatusPipe
 from sea_runtime.trainer.stage_trainer import StageTrainer
 from sea_runtime.wire.trainer import TrainerTask
 from sea_testing.fake_coordinator import FakeCoordinator
+from sea_testing.one_rank import NOTHING, Alone, State
 from sea_testing.waiting import HANG_S, wait_for
 
 pytestmark = pytest.mark.component
 NOWHERE = "http://127.0.0.1:9"
 RUN = "saver"
-
-
-class Alone:
-    """A control group of one rank, usable from any thread."""
-
-    def all_gather(self, value: Any) -> list[Any]:
-        return [value]
-
-    def gather(self, value: Any) -> list[Any]:
-        return [value]
-
-    def broadcast(self, value: Any) -> Any:
-        return value
-
-    def min(self, value: float) -> float:
-        return value
-
-
-class Staged:
-    """One rank's files, without Megatron."""
-
-    def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True)
-        self.folder = folder
-
-    def write(self) -> None:
-        (self.folder / "__0_0.distcp").write_bytes(b"shard")
-
-    def finalize(self) -> None:
-        (self.folder / ".metadata").write_bytes(b"metadata")
 
 
 @pytest.fixture
@@ -75,10 +44,9 @@ def saver(
 ) -> Saver:
     coordinator.task = make_task(RUN, {"type": "RL", "rl": {}})
     monkeypatch.setattr(saving, "WAIT_SECONDS", 0.05)
-    monkeypatch.setattr(state.Writer, "__init__", lambda *_: None)
-    monkeypatch.setattr(state.Writer, "stage", lambda _, _m, _o, folder: Staged(folder))
+    monkeypatch.setattr(saving, "RankState", State)
     commits = Commits(context.store, f"s3://runs/{RUN}", "stage", 1)
-    return Saver(context, coordinator.task, Checkpoint(), commits)
+    return Saver(context, coordinator.task, Checkpoint(), commits, Path())
 
 
 def without(context: RankContext, part: str) -> RankContext:
@@ -88,9 +56,6 @@ def without(context: RankContext, part: str) -> RankContext:
         "client": CoordinatorClient(NOWHERE, "token", retry_timeout=0.0),
     }
     return RankContext(**{**vars(context), part: gone[part]})
-
-
-NOTHING: Any = SimpleNamespace()
 
 
 @pytest.mark.parametrize("part", ["store", "client"])
@@ -105,7 +70,7 @@ def test_the_last_checkpoint_waits_until_store_and_coordinator_are_back(
     saver.context = without(context, part)
     saver.start(NOTHING, NOTHING, Position(3, 3), needed=True)
     end = background.start("end", saver.finish)
-    wait_for("two attempts", lambda: caplog.text.count("The last checkpoint waits") > 1)
+    wait_for("two attempts", lambda: caplog.text.count("The checkpoint of step 3 waits") > 1)
     assert not end.done()
     saver.context = context
     end.result(HANG_S)
@@ -127,9 +92,11 @@ def test_any_other_checkpoint_is_replaced_by_the_next(
 
 def interrupted(saver: Saver, context: RankContext, step: int) -> None:
     nothing: dict[str, Any] = dict.fromkeys(
-        ("spec", "settings", "initial", "model", "optimizer", "publisher", "buffers")
+        ("spec", "settings", "initial", "optimizer", "publisher", "buffers")
     )
-    stage = StageTrainer(context=context, task=saver.task, saver=saver, step=step, **nothing)
+    stage = StageTrainer(
+        context=context, task=saver.task, saver=saver, model=NOTHING, step=step, **nothing
+    )
     stage.interrupt(step)
 
 
@@ -165,7 +132,7 @@ def test_an_interrupt_at_a_step_of_an_older_attempt_has_its_own_folder(
     )
     commits = Commits(context.store, f"s3://runs/{RUN}", "stage", 2)
     commits.fence()
-    interrupted(Saver(later, saver.task, Checkpoint(), commits), later, 8)
+    interrupted(Saver(later, saver.task, Checkpoint(), commits, Path()), later, 8)
     head, _ = commits.read()
     assert head.newest is not None
     assert "step-000008-a2/" in head.newest.manifest_key

@@ -40,13 +40,15 @@ def _newest(coordinator: FakeCoordinator) -> int:
 def _killed_after_a_checkpoint(team: Ranks, coordinator: FakeCoordinator) -> None:
     """Kills the team after a commit and at least one reported step beyond it.
 
-    A save waits for the one before it, so while the report of a step after the second save is
-    held, the first save is committed.
+    A checkpoint is postponed until the next is due at most: when the report of a step after the
+    third is held, the first is committed.
     """
-    held = _newest(coordinator) + 3 * SAVED_EVERY
+    before = _newest(coordinator)
+    held = before + 3 * SAVED_EVERY + 1
     coordinator.hold_from = held
     team.start(coordinator.attempt)
     team.wait("the steps before", lambda: [r for r in coordinator.progress if r.step == held - 1])
+    team.wait("a checkpoint", lambda: _newest(coordinator) > before)
     team.kill()
     coordinator.hold_from = None
 

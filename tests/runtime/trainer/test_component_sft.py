@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
+from sea_cli.app import main
 from sea_runtime.parallel.regions import Region
 from sea_runtime.store.folders import download_folder
 from sea_runtime.store.s3 import ObjectStore
@@ -18,7 +20,7 @@ from sea_runtime.trainer.errors import FencedError
 from sea_runtime.wire.trainer import TaskKind, TrainerTask
 from sea_testing.fake_coordinator import FakeCoordinator
 from sea_testing.ranks import COLLECTIVE_S, Ranks
-from sea_testing.waiting import HANG_S
+from sea_testing.waiting import HANG_S, wait_for
 
 pytestmark = pytest.mark.component
 
@@ -46,13 +48,13 @@ def test_a_killed_rank_costs_no_step(
     tmp_path: Path,
 ) -> None:
     """Loss falls; after kill -9 of a rank the next attempt repeats the very same steps."""
-    coordinator.task = make_task("sft", STAGE, checkpoint={"everySteps": 4})
-    # The report of step 12 is held until rank 1 is dead. A save waits for the one before it, so the
-    # checkpoint of step 8 is committed then, and that of step 12 is not.
-    coordinator.hold_from = 12
+    coordinator.task = make_task("sft", STAGE, checkpoint={"everySteps": 4, "exportEverySteps": 7})
+    # The report of step 13 is held until rank 1 is dead. A checkpoint is postponed until the next
+    # is due at most, so the one of step 4 is committed before that of step 12 begins.
+    coordinator.hold_from = 13
     ranks.start(attempt=1)
-    ranks.wait("ten steps", lambda: len(coordinator.progress) >= 10)
-    ranks.wait("the second checkpoint", lambda: len(coordinator.committed) >= 2)
+    ranks.wait("twelve steps", lambda: len(coordinator.progress) >= 12)
+    ranks.wait("a checkpoint", lambda: coordinator.committed)
     ranks.processes[1].send_signal(signal.SIGKILL)
     ranks.processes[1].wait(HANG_S)
     coordinator.hold_from = None
@@ -75,6 +77,8 @@ def test_a_killed_rank_costs_no_step(
 
     _older_attempt_cannot_commit(store)
     _published_bytes_equal_export(store, coordinator, tmp_path)
+    _checkpoint_equals_export(tmp_path)
+    _steps_are_exported_next_to_training(store, tmp_path)
     coordinator.task = coordinator.task.model_copy(update={"kind": TaskKind.STOP})
     assert ranks.exit_codes() == [0, 0]
 
@@ -85,20 +89,52 @@ def _older_attempt_cannot_commit(store: Any) -> None:
         Commits(store, "s3://runs/sft", "stage", attempt=1).commit(entry, 2, None)
     body = json.loads(store.get("s3://runs/sft/stages/stage/checkpoints/head.json"))
     assert body["attempt"] == 2
-    assert [one["step"] for one in body["checkpoints"]] == [12, 14]
+    assert body["checkpoints"][-1]["step"] == 14
     manifest = json.loads(store.get(f"s3://runs/{body['checkpoints'][-1]['manifest_key']}"))
     assert manifest["ledger"]["size"] == 6
     kept = {
         one.url.split("/checkpoints/")[1].split("/")[0]
         for one in store.list("s3://runs/sft/stages/stage/checkpoints/step-")
     }
-    assert kept == {"step-000012-a2", "step-000014-a2"}
+    assert kept == {one["manifest_key"].split("/")[-2] for one in body["checkpoints"]}
+    assert len(kept) == 2
+
+
+def _steps_are_exported_next_to_training(store: ObjectStore, tmp_path: Path) -> None:
+    """The first checkpoint at or after step 14 is that of the stage's end."""
+    url = "s3://runs/sft/stages/stage/exports/step-000014"
+    wait_for("the export", lambda: store.exists(f"{url}/READY.json"))
+    download_folder(store, url, tmp_path / "periodic")
+    names = {file.name for file in (tmp_path / "periodic").iterdir()}
+    assert names == {file.name for file in (tmp_path / "of-checkpoint").iterdir()}
+    for name in names:
+        own, other = ((tmp_path / one / name).read_bytes() for one in ("periodic", "of-checkpoint"))
+        assert name == "READY.json" or own == other, name
+
+
+def _checkpoint_equals_export(tmp_path: Path) -> None:
+    """`sea checkpoint export` needs no trainer."""
+    out = tmp_path / "of-checkpoint"
+    where = ["s3://runs/sft", "--stage", "stage", "--step", "14", "--out", str(out)]
+    assert main(["checkpoint", "export", *where]) == 0
+    assert main(["checkpoint", "export", *where]) == 1, "the folder isn't empty"
+    found, wanted = (
+        {
+            name: tensor
+            for file in folder.glob("*.safetensors")
+            for name, tensor in load_file(file).items()
+        }
+        for folder in (out, tmp_path / "export")
+    )
+    assert found.keys() == wanted.keys()
+    assert all(torch.equal(found[name], wanted[name]) for name in wanted)
+    for name in ("config.json", "tokenizer.json"):
+        assert (out / name).read_text() == (tmp_path / "export" / name).read_text()
+    assert json.loads((out / "READY.json").read_text())["version"] == 0
 
 
 def _published_bytes_equal_export(store: Any, coordinator: Any, tmp_path: Path) -> None:
     """Over NIXL and from S3 an engine gets the tensors of the export."""
-    from safetensors.torch import load_file
-
     from sea_runtime.transport import manifest
     from sea_runtime.transport.nixl_link import NixlSink
     from sea_runtime.transport.read_plan import read_of

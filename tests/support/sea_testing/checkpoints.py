@@ -1,7 +1,6 @@
 """Committed checkpoints of one small object each, and what an attempt of one rank restores."""
 
 import hashlib
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from unittest import mock
@@ -9,9 +8,18 @@ from unittest import mock
 from sea_runtime.store.s3 import ObjectStore
 from sea_runtime.trainer.checkpoint import restore
 from sea_runtime.trainer.checkpoint.commit import Commits
-from sea_runtime.trainer.checkpoint.head import Entry, Manifest, StoredObject
+from sea_runtime.trainer.checkpoint.head import (
+    FORMAT,
+    Entry,
+    Manifest,
+    StoredObject,
+    index_name,
+    state_name,
+)
+from sea_runtime.trainer.checkpoint.index import RankIndex, checksums
+from sea_runtime.trainer.checkpoint.reader import damage
 
-SHA256 = hashlib.sha256(b"x").hexdigest()
+STATE = b"x"
 
 
 def commit(
@@ -19,12 +27,30 @@ def commit(
 ) -> None:
     """A whole checkpoint; one of its objects may be in another folder."""
     url = commits.step_folder(step)
-    keys = [commits.key(f"{url}/__0_0"), *([borrowed] if borrowed else [])]
-    objects = [StoredObject(key=key, name="__0_0", size=1, sha256=SHA256) for key in keys]
-    ledger = StoredObject(key=commits.key(f"{url}/ledger.sqlite"), name="", size=1, sha256=SHA256)
-    for one in (*objects, ledger):
-        store.put(commits.url(one.key), b"x")
+    index = RankIndex(
+        rank=0,
+        runs=[],
+        sections=[],
+        nbytes=len(STATE),
+        pieces=list(checksums(memoryview(STATE))),
+        optimizer_step=step,
+        rng="",
+    )
+
+    def stored(key: str, name: str, body: bytes, digest: bool = True) -> StoredObject:
+        store.put(commits.url(key), body)
+        sha256 = hashlib.sha256(body).hexdigest() if digest else ""
+        return StoredObject(key=key, name=name, size=len(body), sha256=sha256)
+
+    folder = commits.key(url)
+    objects = [
+        stored(f"{folder}/{state_name(0)}", state_name(0), STATE, digest=False),
+        stored(f"{folder}/{index_name(0)}", index_name(0), index.model_dump_json().encode()),
+        *([stored(borrowed, "borrowed", STATE)] if borrowed else []),
+    ]
+    ledger = stored(f"{folder}/ledger.sqlite", "", STATE)
     manifest = Manifest(
+        format=FORMAT,
         stage="stage",
         step=step,
         attempt=commits.attempt,
@@ -42,18 +68,21 @@ def commit(
     commits.commit(Entry(step=step, version=step, manifest_key=key, bytes=1, time=1.0), keep, None)
 
 
-def restored(commits: Commits, folder: Path) -> Manifest | None:
-    """The manifest that an attempt would load; Megatron's part is left out."""
+def restored(commits: Commits) -> Manifest | None:
+    """The manifest that an attempt would load; all bytes are checked, Megatron is left out."""
     control = SimpleNamespace(
         broadcast=lambda value: value, all_gather=lambda value: [value], min=lambda value: value
     )
     context: Any = SimpleNamespace(
         leads=True,
         control=control,
-        pod=SimpleNamespace(data_dir=folder),
-        assignment=SimpleNamespace(local_rank=0),
         status=SimpleNamespace(alive=lambda: None),
     )
     nothing: Any = None
-    with mock.patch.object(restore, "_load"):
+
+    def load(_: Any, of: Commits, manifest: Manifest, *__: Any) -> str:
+        found = (damage(of, manifest, one) for one in manifest.everything)
+        return next((one for one in found if one), "")
+
+    with mock.patch.object(restore, "_load", load):
         return restore.restore(context, commits, nothing, nothing)

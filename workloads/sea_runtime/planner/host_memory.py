@@ -1,5 +1,6 @@
 """What the pods hold in the host's memory, item by item. Pure."""
 
+from sea_api.v1alpha1.data import Precision
 from sea_api.v1alpha1.policy import Checkpoint
 from sea_runtime.parallel.hf_config import ModelShape
 from sea_runtime.parallel.parallel_layout import ParallelLayout
@@ -8,6 +9,8 @@ from sea_runtime.planner.trainer_memory import Item, TrainerSetup
 
 PROCESS_BYTES = int(1.2 * 10**9)
 """A training process or a worker of an engine after its imports: measured 1.1 to 1.25 GB."""
+UPLOADED_BYTES = 2.0 * 8 * (16 << 20)
+"""Parts of an object that are made and uploaded at a time."""
 WORKER_BYTES = 10**9
 """The agent loop next to an engine: assumed."""
 
@@ -19,19 +22,17 @@ def published_bytes(shape: ModelShape, layout: ParallelLayout, element: int) -> 
     return transfers.weight_bytes(shape, element) / ranks
 
 
-def state_bytes(shape: ModelShape, layout: ParallelLayout, element: int) -> float:
-    """What one rank writes of a checkpoint: the replicas share the writing."""
-    return transfers.checkpoint_bytes(shape, element) / layout.world_size
+def state_bytes(shape: ModelShape, layout: ParallelLayout, moments: Precision) -> float:
+    """What one rank writes of a checkpoint: its share of the optimizer's states."""
+    return transfers.checkpoint_bytes(shape, moments) / layout.world_size
 
 
 def trainer_pod(setup: TrainerSetup, ranks: int, checkpoint: Checkpoint) -> list[Item]:
     """A pod of `ranks` training processes on GPUs, while it saves a checkpoint."""
     shape, layout, element = setup.shape, setup.layout, setup.element
-    state = state_bytes(shape, layout, element)
-    staged = state if state <= checkpoint.max_staging_bytes else 0.0
-    # Megatron gathers the optimizer's states over the replicas before a save, on the host.
-    gathered = parameters.of_model(shape).total * 12 / layout.world_size
-    gathered *= min(layout.data * layout.context, 2)
+    state = state_bytes(shape, layout, setup.optimizer.moments)
+    # Without a copy as many parts are in memory as are uploaded at a time (`store/multipart.py`).
+    staged = state if state <= checkpoint.max_staging_bytes else UPLOADED_BYTES
     offloaded = _offloaded(setup) if setup.optimizer.offload else 0.0
     found = [
         Item("processes", ranks * PROCESS_BYTES),
@@ -40,7 +41,6 @@ def trainer_pod(setup: TrainerSetup, ranks: int, checkpoint: Checkpoint) -> list
             f"weight versions to read ({transfers.SHARD_BUFFERS})",
             ranks * transfers.SHARD_BUFFERS * published_bytes(shape, layout, element),
         ),
-        Item("optimizer states while they are saved", ranks * gathered),
         Item("copy of the state for the upload", ranks * staged),
     ]
     return [item for item in found if item.nbytes]

@@ -263,7 +263,8 @@ class _Planner:
         workload, shape, layout = self._workload(rl), trainer.shape, trainer.layout
         fleet = Fleet(layout.world_size, engines, engine.tensor)
         held = made.generating * workload.mean_tokens / 2
-        state = host_memory.state_bytes(shape, layout, self.element)
+        moments = self.spec.trainer.optimizer.moments
+        state = host_memory.state_bytes(shape, layout, moments)
         ranks = processes_per_pod(self.spec.trainer.gpus_per_pod)
         published = host_memory.published_bytes(shape, layout, self.element)
         return StagePlan(

@@ -49,7 +49,7 @@ def _summary(spec: Spec, plan: JobPlan) -> Iterator[str]:
         "", f"{count / 1e9:,.2f} B parameters, {parameters.active(shape) / 1e9:,.2f} B per token"
     )
     version = gb(transfers.weight_bytes(shape, element))
-    saved = gb(transfers.checkpoint_bytes(shape, element))
+    saved = gb(transfers.checkpoint_bytes(shape, spec.trainer.optimizer.moments))
     yield _fact("stored", f"{version} per weight version, {saved} per checkpoint")
     if setup is not None:
         layout = setup.layout

@@ -6,18 +6,20 @@ Each worker of an engine fetches what its GPU holds next to generation, checks i
 
 from dataclasses import dataclass
 
+from sea_api.v1alpha1.data import Precision
 from sea_runtime.parallel.hf_config import ModelShape
 from sea_runtime.planner import parameters
 from sea_runtime.planner.engine_memory import parameters_per_gpu
 from sea_runtime.planner.gpus import Gpu
+from sea_runtime.planner.trainer_memory import MAIN_BYTES
 
 LINE_FRACTION = 0.88
 """Of a network card's rate that one-sided reads reach. Source: prime-rl, GLM-5.2 on 64 + 32 H200:
 44 GB/s per GPU, 89 % of the line rate."""
 CHECKSUM_BYTES_PER_SECOND = 8 * 25.4e9
 """xxh3 in eight threads (`transport/manifest.py`); one thread was measured."""
-COPY_BYTES_PER_SECOND = 2.5e9
-"""Into fresh memory of the host, measured; a checkpoint's copy."""
+COPY_BYTES_PER_SECOND = 17e9
+"""Into memory of the host that has been touched, measured on a CPU; a checkpoint's copy."""
 REPLAY_TENSOR_SECONDS = 0.83 / 36945
 """Per tensor of a recorded plan, measured on a CPU for Qwen3-235B."""
 LOAD_TENSOR_SECONDS = 5.64 / 36945
@@ -45,9 +47,10 @@ def weight_bytes(shape: ModelShape, element: int) -> int:
     return parameters.of_model(shape).total * element
 
 
-def checkpoint_bytes(shape: ModelShape, element: int) -> int:
-    """Weights, FP32 main copy and two moments. Measured in FP32: 16.1 bytes per parameter."""
-    return parameters.of_model(shape).total * (element + 12)
+def checkpoint_bytes(shape: ModelShape, moments: Precision) -> int:
+    """FP32 main parameters, which the weights are rounded of, and Adam's two moments."""
+    moment = 2 if moments is Precision.BF16 else 4
+    return parameters.of_model(shape).total * (MAIN_BYTES + 2 * moment)
 
 
 @dataclass(frozen=True)
@@ -111,7 +114,7 @@ def publish_seconds(published: float, gpu: Gpu) -> float:
 @dataclass(frozen=True)
 class CheckpointTime:
     foreground_s: float
-    """Training waits while the state is copied, or written if it exceeds `maxStagingBytes`."""
+    """Training waits while the state is copied, or uploaded if it exceeds `maxStagingBytes`."""
     background_s: float
     """Upload."""
 
@@ -119,6 +122,6 @@ class CheckpointTime:
 def checkpoint(rank_bytes: float, ranks_per_node: int, staging_limit: int) -> CheckpointTime:
     """One save; `rank_bytes` is what one rank writes."""
     upload = rank_bytes * ranks_per_node / STORE_BYTES_PER_SECOND
-    copied = rank_bytes <= staging_limit
-    foreground = rank_bytes / COPY_BYTES_PER_SECOND
-    return CheckpointTime(foreground if copied else 2 * foreground, upload)
+    if rank_bytes > staging_limit:
+        return CheckpointTime(upload, 0.0)
+    return CheckpointTime(rank_bytes / COPY_BYTES_PER_SECOND, upload)

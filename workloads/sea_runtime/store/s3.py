@@ -5,7 +5,8 @@ ledger snapshots and reports through it. asyncio callers wrap calls in `asyncio.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -25,8 +26,10 @@ from sea_data.object_store import (
     AccessDeniedError,
     ObjectNotFoundError,
     PreconditionFailedError,
+    StoreUnavailableError,
 )
 from sea_runtime.store import buffers
+from sea_runtime.store.multipart import LargeUploads
 from sea_runtime.store.retry import RetryPolicy
 
 if TYPE_CHECKING:
@@ -112,11 +115,21 @@ class ObjectStore:
             retries={"total_max_attempts": 1},
             **more,
         )
-        self._client: S3Client = boto3.session.Session().client(
+        session = boto3.session.Session()
+        self._client: S3Client = session.client(
             "s3",
             endpoint_url=endpoint,
             region_name=region,
             config=config,
+        )
+        # The same credentials, so that both are renewed together.
+        virtual = _addressing(endpoint) == "virtual"
+        self._large = LargeUploads(
+            session,
+            endpoint,
+            region,
+            virtual_host=virtual,
+            retry_timeout=self._retry.timeout_s,
         )
 
     def get(self, url: str) -> bytes:
@@ -185,6 +198,76 @@ class ObjectStore:
             self._client.upload_fileobj(source, bucket, key, Config=buffers.PARTS)
 
         self._retry.call(f"PUT {url}", attempt)
+
+    def put_large(
+        self, url: str, data: memoryview | Callable[[], Iterable[memoryview]], size: int
+    ) -> None:
+        """Writes a large object in parallel parts, and checks that the store has all of it.
+
+        Args:
+            data: flat bytes, which are not copied; or what yields them from the start, called once
+                per attempt.
+            size: of the object, in bytes.
+
+        Raises:
+            StoreUnavailableError: parts were refused, or the object is shorter than what was sent,
+                until the deadline.
+        """
+        bucket, key = urls.parse(url)
+
+        def attempt() -> None:
+            try:
+                self._large.put(bucket, key, data if isinstance(data, memoryview) else data(), size)
+            except Exception as error:
+                self._require_upload(bucket, key)
+                raise StoreUnavailableError(str(error)) from error
+            stored = self.size(url)
+            if stored != size:
+                raise StoreUnavailableError(
+                    f"The store reports success for {size} bytes and has {stored or 'none'}."
+                )
+
+        self._retry.call(f"PUT {url}", attempt)
+
+    def _require_upload(self, bucket: str, key: str) -> None:
+        """Raises botocore's error, which has a code, for what keeps an upload from beginning."""
+        upload = self._client.create_multipart_upload(Bucket=bucket, Key=key)["UploadId"]
+        self._client.abort_multipart_upload(Bucket=bucket, Key=key, UploadId=upload)
+
+    def abort_uploads(self, url_prefix: str, is_abandoned: Callable[[str], bool]) -> list[str]:
+        """Aborts unfinished multipart uploads, whose parts a store keeps and bills.
+
+        Args:
+            is_abandoned: says of an object's address whether nobody uploads it any more.
+
+        Returns:
+            The addresses of those that were aborted.
+        """
+        bucket, prefix = urls.parse(url_prefix)
+
+        def attempt() -> list[tuple[str, str]]:
+            pages = self._client.get_paginator("list_multipart_uploads").paginate(
+                Bucket=bucket, Prefix=prefix
+            )
+            return [
+                (item["Key"], item["UploadId"])
+                for page in pages
+                for item in page.get("Uploads", [])
+            ]
+
+        found = []
+        for key, upload in self._retry.call(f"LIST uploads of {url_prefix}", attempt):
+            url = str(urls.S3Url(bucket, key))
+            # Some servers take the prefix for a hint: nothing outside it is ever touched.
+            if key.startswith(prefix) and is_abandoned(url):
+                # Ended meanwhile: nothing is left to abort.
+                with suppress(ObjectNotFoundError):
+                    self._retry.call(f"DELETE upload of {url}", self._abort(bucket, key, upload))
+                found.append(url)
+        return found
+
+    def _abort(self, bucket: str, key: str, upload: str) -> Callable[[], object]:
+        return lambda: self._client.abort_multipart_upload(Bucket=bucket, Key=key, UploadId=upload)
 
     def put_if(self, url: str, body: bytes, etag: str | None) -> str:
         """Writes only if the object still has `etag` (None: if there is no object yet).

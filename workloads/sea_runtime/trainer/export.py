@@ -9,26 +9,21 @@ import logging
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from safetensors.torch import save_file
 
-from sea_api.v1alpha1.data import ThinkingHistory
 from sea_data import urls
-from sea_data.models import exported
-from sea_env.tokens.exported_template import UnknownTemplateRuleError, change_in_folder
 from sea_runtime.parallel.export_files import ExportShard, index, shard_name, shards
 from sea_runtime.store.folders import upload_folder
-from sea_runtime.trainer import background
+from sea_runtime.trainer import background, model_files
 from sea_runtime.trainer.context import RankContext
 from sea_runtime.trainer.hf_weights import iter_published
 from sea_runtime.trainer.model import Model
+from sea_runtime.trainer.model_files import READY
 from sea_runtime.wire.trainer import TrainerTask
 
 log = logging.getLogger(__name__)
 SHARD_BYTES = 4 << 30
-INDEX = "model.safetensors.index.json"
-READY = "READY.json"
 
 
 def export(
@@ -50,8 +45,13 @@ def export(
     for turn in range(max(one.turn for one in files) + 1):
         _write(context, model, files, turn, folder, url)
     if context.leads:
-        (folder / INDEX).write_text(json.dumps(index(files), indent=1))
-        copy_others(initial, folder, dtype, strips_thoughts=_strips_thoughts(task))
+        model_files.write(
+            initial,
+            folder,
+            str(dtype).removeprefix("torch."),
+            index(files),
+            strips_thoughts=model_files.strips_thoughts(task),
+        )
     # All ranks, also those without files: see `background.rank_barrier`.
     background.rank_barrier(context, "export", lambda: upload_folder(context.store, folder, url))
     if context.leads:
@@ -94,30 +94,3 @@ def _write(
 
     # Not next to the gathers of the next turn: an outage of the store may outlast a collective.
     background.rank_barrier(context, "export", work if own else None)
-
-
-def _strips_thoughts(task: TrainerTask) -> bool:
-    """The user model keeps its thoughts whatever the policy does."""
-    assert task.spec is not None, "only a task that trains is exported"
-    history = task.spec.model.thinking_history
-    return task.stream == "policy" and history is ThinkingHistory.STRIP
-
-
-def copy_others(initial: Path, folder: Path, dtype: Any, *, strips_thoughts: bool = False) -> None:
-    """Copies tokenizer and generation settings as they are; adapts config.json, and the template
-    of a model that thinks: it shows the thoughts that the job's own prompts show."""
-    for file in initial.iterdir():
-        if file.is_file() and exported.is_copied(file.name):
-            shutil.copy(file, folder / file.name)
-    try:
-        if change_in_folder(folder, strips_thoughts=strips_thoughts):
-            log.info("the exported chat template shows thoughts as the job's episodes do")
-    except UnknownTemplateRuleError as error:
-        log.warning(
-            "%s Served with it, the model gets other prompts than in this job: its own Evaluation "
-            "counts.",
-            error,
-        )
-    config = folder / "config.json"
-    text = exported.configuration(config.read_text(), str(dtype).removeprefix("torch."))
-    config.write_text(text)

@@ -117,7 +117,7 @@ def te_name(parameter: str, *, experts: bool) -> str:
     return re.sub(r"experts\.local_experts\.(\d+)\.(\w+)\.weight", r"experts.\2.weight\1", name)
 
 
-def _parameters(model: Model) -> dict[str, Tensor]:
+def live_parameters(model: Model) -> dict[str, Tensor]:
     """The rank's live parameters by their names in `weight_map`."""
     named = dict(model.gpt.named_parameters())
     wanted = weight_map.parameter_shapes(model.shape, model.place)
@@ -143,7 +143,7 @@ def load(model: Model, folder: Path) -> None:
     hf_config.check_files(model.shape, folder)
     tensors = SafetensorsFolder(folder)
     shapes = weight_map.tensor_shapes(model.shape)
-    parameters = _parameters(model)
+    parameters = live_parameters(model)
     if weight_map.padded_vocabulary(model.shape, model.layout) > model.shape.vocabulary:
         for name in weight_map.VOCABULARY & parameters.keys():
             parameters[name].zero_()  # no tensor has the rows that pad it
@@ -172,7 +172,7 @@ def iter_published(
     Args:
         names: only these and what is published with them, the same on every rank.
     """
-    parameters = _parameters(model)
+    parameters = live_parameters(model)
     rank, shapes = model.place.rank, weight_map.tensor_shapes(model.shape)
     blocks: dict[int, dict[str, list[Block]]] = {}
     for one in publications.of_layout(model.shape, model.layout):

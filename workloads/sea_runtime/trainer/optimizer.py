@@ -73,7 +73,7 @@ class Optimizer:
         learning_rate: float,
         memory: OptimizerMemory = OptimizerMemory(),  # noqa: B008  frozen
     ) -> None:
-        self.model = model
+        self.model, self.memory = model, memory
         config = OptimizerConfig(
             optimizer="adam",
             lr=learning_rate,
@@ -142,6 +142,8 @@ def state_options(memory: OptimizerMemory, *, te: bool) -> dict[str, Any]:
         )
     return {
         "use_precision_aware_optimizer": True,
+        # Whole main parameters: a checkpoint saves them without the model's.
+        "store_param_remainders": False,
         "exp_avg_dtype": torch.bfloat16,
         "exp_avg_sq_dtype": torch.bfloat16,
     }

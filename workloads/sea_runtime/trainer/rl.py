@@ -93,11 +93,13 @@ def _step(stage: StageTrainer, block: RLStage, batch: RLBatch) -> None:
     with stage.timer.part("publish_s"):
         # Publish before the checkpoint and the report: engines wait for it, nobody waits for those.
         stage.publisher.publish(stage.model, version + 1, number)
-    stage.after_step(version + 1, finished=number >= block.steps)
+    stage.settle()
     seconds = stage.timer.take("train_s", "batch_wait_s", "publish_s", "checkpoint_s")
     metrics |= batch.metrics(version) | seconds | {"learning_rate": rate}
     metrics["tokens_per_s"] = metrics["tokens"] / max(seconds["train_s"], 1e-9)
     stage.report(block.steps, metrics)
+    # After the report: the ledger's snapshot of this step has its row.
+    stage.checkpoint(version + 1, finished=number >= block.steps)
 
 
 def _train(

@@ -47,6 +47,9 @@ def run(stage: StageTrainer, watch: TaskWatch | None) -> None:
         # What the data holds is reported with the first step on it.
         stage.report(total, metrics | counts)
         counts = {}
+        # After the report, as in `rl`. And after the validation: `finished` goes into the
+        # checkpoint, so a resumed attempt doesn't train on.
+        stage.checkpoint(first, finished=reached or stage.step >= total)
     stage.interrupt(first)
 
 
@@ -87,9 +90,7 @@ def _step(
             metrics["validation_loss"] = _validate(stage, data, held_out)
         goal = block.stop_at_validation_loss
         reached = goal is not None and metrics["validation_loss"] <= goal
-    # After the validation: `finished` goes into the checkpoint, so a resumed attempt doesn't train
-    # on.
-    stage.after_step(stage.task.first_version, finished=last or reached)
+    stage.settle()
     seconds = stage.timer.take("train_s", "checkpoint_s")
     speed = {"tokens_per_s": metrics["tokens"] / max(seconds["train_s"], 1e-9)}
     return metrics | seconds | speed, reached

@@ -1,7 +1,7 @@
 """What SFT and RL stages share: model, optimizer, resume, checkpoints, publishing, completion.
 
 `StageTrainer.open` runs on every rank when a task begins; the loops in `sft.py` and `rl.py` then
-call `after_step` once per step and `complete` at the end.
+call `settle`, `report` and `checkpoint` once per step and `complete` at the end.
 """
 
 import logging
@@ -116,6 +116,8 @@ class StageTrainer:
     """Step of the checkpoint that the attempt began with."""
     finished: bool = False
     """The stage ended with `step`: its last checkpoint says so."""
+    postponed: bool = False
+    """A checkpoint is due, and another is under way."""
     timer: StepTimer = field(default_factory=StepTimer)
 
     @staticmethod
@@ -147,14 +149,15 @@ class StageTrainer:
         commits = Commits(context.store, task.run_url, task.stage, context.attempt)
         # Before anything is written: it fences, after which an older attempt can't commit.
         manifest = restore.restore(context, commits, model, optimizer)
-        saver = Saver(context, task, spec.checkpoint, commits)
+        saver = Saver(context, task, spec.checkpoint, commits, initial)
+        saver.prepare(model, optimizer)
         shards = buffers_of(context, task, model, spec.weights, buffers)
         publisher = Publisher(context, task, spec.weights, shards)
         stage = StageTrainer(
             context, task, spec, settings, initial, model, optimizer, saver, publisher, buffers
         )
         if manifest is not None:
-            stage.step = stage.resumed = manifest.step
+            stage.step = stage.resumed = saver.exports.newest = manifest.step
             stage.finished = manifest.finished
         return stage
 
@@ -193,17 +196,33 @@ class StageTrainer:
         counted = values if self.model.place.reports else np.zeros_like(values)
         return self.context.control.sum([*map(float, counted)])
 
-    def after_step(self, version: int, *, finished: bool) -> None:
-        """Advances uploads, and begins a checkpoint if one is due."""
+    def settle(self) -> None:
+        """Advances uploads."""
         self.context.status.alive()
         with self.timer.part("checkpoint_s"):
             self.publisher.settle()
             self.saver.poll()
-            # Also at the end, whatever the period: a resumed attempt then sees `finished` and goes
-            # straight to `complete`.
-            if finished or self.step % self.spec.checkpoint.every_steps == 0:
-                position = Position(self.step, version, finished)
-                self.saver.start(self.model, self.optimizer, position)
+
+    def checkpoint(self, version: int, *, finished: bool) -> None:
+        """Begins a checkpoint of the reported step if one is due; its time counts for the next one.
+
+        While the one before is uploaded a checkpoint is postponed, step by step, so that training
+        goes on; when the next is due as well, training waits: what a failure costs is bounded.
+        """
+        # Also at the end, whatever the period: a resumed attempt then sees `finished` and goes
+        # straight to `complete`.
+        due = finished or self.step % self.spec.checkpoint.every_steps == 0
+        must = finished or (due and self.postponed)
+        if not due and not self.postponed:
+            return
+        if self.saver.busy and not must:
+            self.postponed = True
+            self.saver.replace()
+            return
+        self.postponed = False
+        with self.timer.part("checkpoint_s"):
+            position = Position(self.step, version, finished)
+            self.saver.start(self.model, self.optimizer, position)
 
     def report(self, total: int, metrics: dict[str, float]) -> None:
         """Logs the finished step and reports it to the coordinator (rank 0)."""

@@ -30,13 +30,6 @@ def base_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    with S3Server(tmp_path_factory.mktemp("s3")) as server:
-        server.create_bucket("runs")
-        yield server
-
-
-@pytest.fixture(scope="session")
 def engine_process(
     base_folder: Path, s3: S3Server, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[EngineProcess]:

@@ -18,7 +18,7 @@ from sea_data import urls
 from sea_data.object_store import ObjectNotFoundError, PreconditionFailedError, StoreError
 from sea_runtime.store.s3 import ObjectStore
 from sea_runtime.trainer.checkpoint import head as heads
-from sea_runtime.trainer.checkpoint.head import MANIFEST, Entry, Head, Manifest
+from sea_runtime.trainer.checkpoint.head import MANIFEST, Entry, Head, parse_manifest
 
 log = logging.getLogger(__name__)
 _FOLDER = re.compile(r"step-\d{6,}-a(\d+)")
@@ -79,7 +79,9 @@ class Commits:
         """
         return self.change(lambda head: heads.fence(head, self.attempt))
 
-    def commit(self, entry: Entry, keep_last: int, keep_every: int | None) -> Head:
+    def commit(
+        self, entry: Entry, keep_last: int, keep_every: int | None, exported: int | None = None
+    ) -> Head:
         """Names `entry` in the head, then deletes what the head no longer names.
 
         Raises:
@@ -88,7 +90,9 @@ class Commits:
         dropped: list[Entry] = []
 
         def decide(head: Head) -> Head:
-            after, dropped[:] = heads.append(head, entry, self.attempt, keep_last, keep_every)
+            after, dropped[:] = heads.append(
+                head, entry, self.attempt, keep_last, keep_every, exported
+            )
             return after
 
         head = self.change(decide)
@@ -140,19 +144,25 @@ def abandoned_folders(keys: Iterable[str], root: str, attempt: int) -> set[str]:
 
 
 def remove_abandoned(commits: Commits, head: Head) -> None:
-    """Deletes the abandoned_folders that older attempts never committed. Blocking.
+    """Deletes the folders that older attempts never committed, and their unfinished uploads.
+
+    Blocking.
 
     Args:
         head: as this attempt's fence left it.
 
     Raises:
-        StoreError, ValueError: the store, or a manifest that `head` names, can't be read. Then
-            nothing is deleted.
+        StoreError, ValueError, CheckpointError: the store, or a manifest that `head` names, can't
+            be read. Then no object is deleted.
     """
     # Without the fence an older attempt could still commit what is deleted here.
     if head.attempt != commits.attempt:
         return
     root = commits.key(urls.folder(commits.folder))
+    commits.store.abort_uploads(
+        urls.folder(commits.folder),
+        lambda url: bool(abandoned_folders([commits.key(url)], root, commits.attempt)),
+    )
     keys = [commits.key(one.url) for one in commits.store.list(urls.folder(commits.folder))]
     found = abandoned_folders(keys, root, commits.attempt)
     if not found:
@@ -171,7 +181,7 @@ def _named(commits: Commits, head: Head) -> set[str]:
     """Keys of all objects that the head's checkpoints consist of."""
     found = {one.manifest_key for one in head.checkpoints}
     for key in tuple(found):
-        manifest = Manifest.model_validate_json(commits.store.get(commits.url(key)))
-        found |= {one.key for one in (*manifest.objects, manifest.ledger) if one is not None}
+        url = commits.url(key)
+        found |= {one.key for one in parse_manifest(commits.store.get(url), url).everything}
     # Kept for a person to look at; their manifests may be what is damaged.
     return found | {one.manifest_key for one in head.damaged}

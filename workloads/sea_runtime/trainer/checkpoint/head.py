@@ -5,23 +5,59 @@ Readers start from it. An attempt first fences (writes its number), then commits
 attempt is smaller than the head's must stop.
 """
 
-from sea_runtime.trainer.errors import FencedError
+import json
+from dataclasses import asdict
+
+from sea_runtime.parallel.parallel_layout import ParallelLayout
+from sea_runtime.trainer.errors import CheckpointError, FencedError
 from sea_runtime.wire.base import Message
 
 MANIFEST = "manifest.json"
 """Name of the manifest within a checkpoint's folder."""
+FORMAT = 2
+"""Of manifests, and of the objects that they name. 1 was Megatron's `torch_dist`."""
+
+
+def state_name(rank: int) -> str:
+    return f"rank-{rank:05d}.state"
+
+
+def index_name(rank: int) -> str:
+    return f"rank-{rank:05d}.json"
 
 
 class StoredObject(Message):
     key: str
     """Key in the bucket of the run."""
     name: str
-    """File name within the checkpoint; empty for objects that Megatron doesn't load."""
+    """Within the checkpoint; empty for the ledger."""
     size: int
     sha256: str
+    """Empty for a state object: its index has a checksum per piece (`index.py`)."""
+
+
+class SavedLayout(Message):
+    """Fields of a `ParallelLayout`."""
+
+    world_size: int
+    tensor: int
+    pipeline: int
+    context: int
+    expert: int
+    expert_tensor: int
+    stage_layers: list[int]
+
+    @classmethod
+    def of(cls, layout: ParallelLayout) -> "SavedLayout":
+        return cls.model_validate(asdict(layout) | {"stage_layers": list(layout.stage_layers)})
+
+    def parallel_layout(self) -> ParallelLayout:
+        fields = self.model_dump()
+        return ParallelLayout(**fields | {"stage_layers": tuple(self.stage_layers)})
 
 
 class Manifest(Message):
+    format: int = 1
     stage: str
     step: int
     attempt: int
@@ -30,6 +66,13 @@ class Manifest(Message):
     """Weight version of the saved parameters."""
     world_size: int
     """Number of ranks that saved it."""
+    layout: SavedLayout | None = None
+    initial_model: str = ""
+    """`s3://` folder of the model that the stage began with: configuration and tokenizer."""
+    precision: str = ""
+    """`model.precision`: what exported weights are."""
+    strips_thoughts: bool = False
+    """How an exported chat template shows thoughts."""
     finished: bool
     """The stage ended with this step (validation stop or last step)."""
     objects: list[StoredObject]
@@ -38,7 +81,39 @@ class Manifest(Message):
 
     @property
     def bytes(self) -> int:
-        return sum(one.size for one in [*self.objects, *([self.ledger] if self.ledger else [])])
+        return sum(one.size for one in self.everything)
+
+    @property
+    def everything(self) -> list[StoredObject]:
+        return [*self.objects, *([self.ledger] if self.ledger else [])]
+
+    def parallel_layout(self) -> ParallelLayout:
+        """Of the ranks that saved it.
+
+        Raises:
+            CheckpointError: the manifest doesn't have it.
+        """
+        if self.layout is None:
+            raise CheckpointError("The checkpoint's manifest has no layout of the ranks.")
+        return self.layout.parallel_layout()
+
+
+def parse_manifest(body: bytes | str, url: str) -> Manifest:
+    """The manifest at `url`.
+
+    Raises:
+        ValueError: it is no manifest.
+        CheckpointError: it is of another release. It may be sound: nobody may set it aside.
+    """
+    found = json.loads(body)
+    number = found.get("format", 1) if isinstance(found, dict) else 1
+    if isinstance(number, int) and number != FORMAT:
+        raise CheckpointError(
+            f"{url} has the format {number}, and this release of sea-operator reads {FORMAT}: use "
+            "the release that wrote it, or go back to an older checkpoint with `sea checkpoint "
+            "rollback`."
+        )
+    return Manifest.model_validate_json(body)
 
 
 class Entry(Message):
@@ -82,20 +157,31 @@ def fence(head: Head, attempt: int) -> Head:
     return head.model_copy(update={"attempt": attempt})
 
 
-def kept(entries: list[Entry], keep_last: int, keep_every: int | None) -> list[Entry]:
-    """The newest `keep_last`, pinned ones, and all whose step is a multiple of `keep_every`."""
+def kept(
+    entries: list[Entry], keep_last: int, keep_every: int | None, exported: int | None = None
+) -> list[Entry]:
+    """The newest `keep_last`, pinned ones, and the first at or after each multiple of `keep_every`.
+
+    Not just the multiples: a checkpoint that is due while another is uploaded is of a later step.
+    The one of step `exported` is being read.
+    """
     newest = entries[-keep_last:]
-    return [
-        entry
-        for entry in entries
-        if entry in newest
-        or entry.pinned
-        or (keep_every is not None and entry.step % keep_every == 0)
-    ]
+    firsts: dict[int, Entry] = {}
+    if keep_every is not None:
+        for entry in entries:
+            firsts.setdefault(entry.step // keep_every, entry)
+    firsts.pop(0, None)
+    named = [*newest, *firsts.values()]
+    return [one for one in entries if one in named or one.pinned or one.step == exported]
 
 
 def append(
-    head: Head, entry: Entry, attempt: int, keep_last: int, keep_every: int | None
+    head: Head,
+    entry: Entry,
+    attempt: int,
+    keep_last: int,
+    keep_every: int | None,
+    exported: int | None = None,
 ) -> tuple[Head, list[Entry]]:
     """The head that commits `entry`, and the entries that it no longer names.
 
@@ -105,7 +191,7 @@ def append(
     owned = fence(head, attempt)
     # Later steps belong to an attempt that this one did not resume from.
     older = [one for one in owned.checkpoints if one.step < entry.step]
-    named = kept([*older, entry], keep_last, keep_every)
+    named = kept([*older, entry], keep_last, keep_every, exported)
     dropped = [one for one in owned.checkpoints if one not in named]
     return owned.model_copy(update={"checkpoints": named}), dropped
 

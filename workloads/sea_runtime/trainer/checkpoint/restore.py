@@ -1,34 +1,28 @@
 """Loads the newest committed checkpoint of a stage into a model and its optimizer.
 
-Rank 0 takes the stage over (fence) and reads the head; every pod downloads the objects that the
-manifest names and checks size and SHA-256; Megatron assembles what each rank needs, whatever the
-number of ranks that saved it. A damaged checkpoint is set aside, and the one before is loaded.
+Rank 0 takes the stage over (fence), reads the head, and checks that all objects that the manifest
+names exist in their size; every rank reads the ranges that it needs, whatever layout saved them,
+and checks their bytes. A damaged checkpoint is set aside, and the one before is loaded.
 """
 
+import base64
 import logging
-import shutil
-from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-
-from megatron.core import dist_checkpointing
 
 from sea_data import urls
 from sea_data.object_store import ObjectNotFoundError, StoreError
-from sea_runtime.store.folders import sha256_of
 from sea_runtime.trainer import background
 from sea_runtime.trainer.checkpoint import commit
 from sea_runtime.trainer.checkpoint import state as states
 from sea_runtime.trainer.checkpoint.commit import Commits
-from sea_runtime.trainer.checkpoint.head import Entry, Head, Manifest, StoredObject
+from sea_runtime.trainer.checkpoint.head import Entry, Head, Manifest, parse_manifest
+from sea_runtime.trainer.checkpoint.index import KINDS
+from sea_runtime.trainer.checkpoint.reader import CheckpointReader, missing
 from sea_runtime.trainer.context import RankContext
-from sea_runtime.trainer.device import device_names
 from sea_runtime.trainer.errors import CheckpointError
 from sea_runtime.trainer.model import Model
 from sea_runtime.trainer.optimizer import Optimizer
 
 log = logging.getLogger(__name__)
-PARALLEL_DOWNLOADS = 8
 
 
 def restore(
@@ -43,15 +37,17 @@ def restore(
         The manifest of what was loaded, None if the stage has no checkpoint.
 
     Raises:
-        CheckpointError: all checkpoints of the stage are damaged.
+        CheckpointError: all checkpoints of the stage are damaged, or the newest is of another
+            release.
     """
     entry, damaged = _take_over(context, commits)
     while entry is not None:
         manifest, damage = _manifest(context, commits, entry)
         if manifest is not None:
-            damage = _fetch(context, commits, manifest)
+            damage = _check_sizes(context, commits, manifest)
             if not damage:
-                _load(context, manifest, model, into)
+                damage = _load(context, commits, manifest, model, into)
+            if not damage:
                 return manifest
         entry, damaged = _set_aside(context, commits, entry, damage)
     if damaged:
@@ -104,7 +100,7 @@ def _manifest(context: RankContext, commits: Commits, entry: Entry) -> tuple[Man
         url = commits.url(entry.manifest_key)
         try:
             text = commits.store.get(url).decode()
-            damage = foreign(Manifest.model_validate_json(text), entry, commits)
+            damage = foreign(parse_manifest(text, url), entry, commits)
         except (ObjectNotFoundError, ValueError) as error:
             damage = f"{url} is no manifest: {error}"
         text = "" if damage else text
@@ -116,15 +112,14 @@ def _manifest(context: RankContext, commits: Commits, entry: Entry) -> tuple[Man
 def _clean_up(commits: Commits, head: Head) -> None:
     try:
         commit.remove_abandoned(commits, head)
-    except (StoreError, ValueError) as error:
+    except (StoreError, ValueError, CheckpointError) as error:
         log.warning("Objects of checkpoints that were never committed are kept: %s", error)
 
 
 def foreign(manifest: Manifest, entry: Entry, commits: Commits) -> str:
     """Why a manifest isn't that of the entry, empty if it is."""
     root = commits.key(urls.folder(commits.run_url))
-    stored = [*manifest.objects, *([manifest.ledger] if manifest.ledger else [])]
-    others = [one.key for one in stored if not one.key.startswith(root)]
+    others = [one.key for one in manifest.everything if not one.key.startswith(root)]
     if manifest.step != entry.step or others:
         return (
             f"{commits.url(entry.manifest_key)} is the manifest of another checkpoint: step "
@@ -133,69 +128,56 @@ def foreign(manifest: Manifest, entry: Entry, commits: Commits) -> str:
     return ""
 
 
-def _folder(context: RankContext, manifest: Manifest) -> Path:
-    return context.pod.data_dir / "restore" / f"{manifest.stage}-{manifest.step:06d}"
+def _check_sizes(context: RankContext, commits: Commits, manifest: Manifest) -> str:
+    """What is missing or has another size, empty if nothing: also what no rank loads. Collective.
+
+    The coordinator can't go on from a checkpoint without its ledger.
+    """
+
+    def work() -> str:
+        return "".join(missing(commits, manifest.everything)[:1])
+
+    found = background.rank_barrier(context, "restore", work if context.leads else None)
+    damage: str = context.control.broadcast(found)
+    return damage
 
 
-def _fetch(context: RankContext, commits: Commits, manifest: Manifest) -> str:
-    """Downloads the objects to each pod; what is wrong with them, empty if nothing. Collective."""
-    folder = _folder(context, manifest)
-    objects = [one for one in manifest.objects if one.name]
-    first = context.assignment.local_rank == 0
+def _load(
+    context: RankContext, commits: Commits, manifest: Manifest, model: Model, into: Optimizer
+) -> str:
+    """Restores model and optimizer; what is damaged, empty if nothing. Collective.
+
+    After damage they are undefined, until an older checkpoint is loaded.
+    """
+    # Before the state is described: torch's Adam has no moments to load into.
+    states.prepare_load(into)
+    state = states.RankState(model, into)
+    memory, rank = state.memory(), context.assignment.rank
+    reader = CheckpointReader(commits, manifest, model.shape)
 
     def work() -> str:
         try:
-            _download(commits, objects, folder)
-            # Not loaded here, but the coordinator can't go on from a checkpoint without it.
-            if context.leads and manifest.ledger is not None:
-                _require_size(commits, manifest.ledger)
+            reader.read(
+                state.wanted(),
+                KINDS,
+                lambda copy, kind, values: states.place(memory, copy, kind, values),
+                prefer=rank,
+            )
+            reader.index(rank % manifest.world_size)
         except (CheckpointError, ObjectNotFoundError) as error:
             return str(error)
         return ""
 
-    found = background.rank_barrier(context, "restore", work if first else None)
+    # In a thread: it may take longer than a collective may.
+    found = background.rank_barrier(context, "restore", work)
     # All ranks decide by the same list, so that they load this checkpoint or the one before
     # together.
-    return next((one for one in context.control.all_gather(found or "") if one), "")
-
-
-def _require_size(commits: Commits, stored: StoredObject) -> None:
-    url = commits.url(stored.key)
-    size = commits.store.size(url)
-    if size != stored.size:
-        raise CheckpointError(f"{url} has {size} bytes, the manifest names {stored.size}.")
-
-
-def _load(context: RankContext, manifest: Manifest, model: Model, into: Optimizer) -> None:
-    """Restores model and optimizer from the pod's folder. Collective."""
-    folder = _folder(context, manifest)
-    # Before `sharded`: Megatron plans the load by the states that exist.
-    states.prepare_load(into)
-    with device_names():
-        wanted = states.sharded(model, into, loading=True)
-        rank, world_size = model.place.rank, model.layout.world_size
-        wanted["rng"] = states.rng_shards(rank, world_size, manifest.world_size)
-        # Collective: ranks exchange what each of them reads.
-        loaded = dist_checkpointing.load(wanted, str(folder))
-        states.apply(model, into, loaded)
-    # The other ranks of the pod read the same files.
-    context.control.barrier()
-    if context.assignment.local_rank == 0:
-        shutil.rmtree(folder, ignore_errors=True)
+    damage = next((one for one in context.control.all_gather(found or "") if one), "")
+    if damage:
+        return damage
+    # A rank beyond those that saved shares another's random numbers.
+    own = reader.index(rank % manifest.world_size)
+    steps = max(context.control.all_gather(own.optimizer_step))
+    state.finish_load(memory, steps, base64.b64decode(own.rng))
     log.info("Resumed %s from step %d.", manifest.stage, manifest.step)
-
-
-def _download(commits: Commits, objects: Iterable[StoredObject], folder: Path) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-
-    def one(stored: StoredObject) -> None:
-        path = folder / stored.name
-        url = commits.url(stored.key)
-        commits.store.download_file(url, path, stored.size)
-        if path.stat().st_size != stored.size or sha256_of(path) != stored.sha256:
-            raise CheckpointError(f"{url} differs from what the manifest names (size or SHA-256).")
-
-    with ThreadPoolExecutor(PARALLEL_DOWNLOADS, thread_name_prefix="download") as pool:
-        # list: pool.map raises a download's error only when its result is taken.
-        list(pool.map(one, objects))
+    return ""

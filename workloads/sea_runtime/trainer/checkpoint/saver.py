@@ -1,31 +1,45 @@
-"""Runs a checkpoint through its phases next to training: stage, write and upload, commit.
+"""Runs a checkpoint through its phases next to training: copy, upload, commit.
 
-`start` copies the state (training waits), threads write and upload it; `poll`, called on all ranks
-between steps, moves on once every rank has finished a phase, so nobody waits for S3. Only the last
-phase, on rank 0, makes the checkpoint visible (`commit.py`). A save that fails leaves training and
-the head as they were; the next one tries again.
+`start` copies the state (training waits), a thread per rank uploads the copy, and one on rank 0
+asks for the ledger's snapshot, so that it is of the copied step; `poll`, called on all ranks
+between steps, moves on once every rank has stored and checked its part, so nobody waits for S3.
+Only the last phase, on rank 0, makes the checkpoint visible (`commit.py`). One save at a time. A
+save that fails leaves training and the head as they were: it is tried again until the next one is
+due, which then replaces it.
 """
 
 import logging
-import shutil
 import time
-from collections.abc import Callable, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
+from threading import Event
 from typing import TypeVar
 
 from sea_api.v1alpha1.policy import Checkpoint
 from sea_data import urls
 from sea_data.object_store import StoreUnavailableError
 from sea_runtime.client.calls import CoordinatorUnreachableError, StaleAttemptError
-from sea_runtime.store.folders import sha256_of
-from sea_runtime.trainer import background
+from sea_runtime.trainer import background, model_files
 from sea_runtime.trainer.checkpoint.commit import Commits
-from sea_runtime.trainer.checkpoint.head import MANIFEST, Entry, Manifest, StoredObject
-from sea_runtime.trainer.checkpoint.state import StagedSave, Writer
+from sea_runtime.trainer.checkpoint.head import (
+    FORMAT,
+    MANIFEST,
+    Entry,
+    Manifest,
+    SavedLayout,
+    StoredObject,
+    index_name,
+    state_name,
+)
+from sea_runtime.trainer.checkpoint.periodic_export import Exports
+from sea_runtime.trainer.checkpoint.reader import missing
+from sea_runtime.trainer.checkpoint.staging import StagedSave, Staging
+from sea_runtime.trainer.checkpoint.state import RankState
 from sea_runtime.trainer.context import RankContext
-from sea_runtime.trainer.errors import FencedError
+from sea_runtime.trainer.errors import CheckpointError, FencedError
 from sea_runtime.trainer.model import Model
 from sea_runtime.trainer.optimizer import Optimizer
 from sea_runtime.wire.trainer import CheckpointCommitted, TrainerTask
@@ -33,7 +47,8 @@ from sea_runtime.wire.trainer import CheckpointCommitted, TrainerTask
 log = logging.getLogger(__name__)
 Result = TypeVar("Result")
 WAIT_SECONDS = 1.0
-PARALLEL_UPLOADS = 8
+_FAILED, _FENCED = -1, -2
+"""States of a rank's upload besides under way (0) and done (1)."""
 
 
 @dataclass(frozen=True)
@@ -50,29 +65,38 @@ class _Save:
     """The save that is under way."""
 
     position: Position
-    staged: StagedSave
-    folder: Path
+    layout: SavedLayout
     needed: bool
     """No later save can replace it."""
-    writing: Future[list[StoredObject]]
+    replaced: Event = field(default_factory=Event)
+    """A later one waits: a store that is away is not waited for any longer."""
+    uploading: Future[list[StoredObject]] = field(default_factory=Future)
+    """Of this rank's objects; on rank 0 the ledger's is the first."""
     committing: Future[None] | None = None
-    """On rank 0, once all ranks have written."""
-    written: bool = False
+    """On rank 0, once all ranks have stored their objects."""
+    uploaded: bool = False
 
+    def persist(self, call: Callable[[], Result]) -> Result:
+        """The call's result, retried until store and coordinator are back.
 
-def _persist(needed: bool, call: Callable[[], Result]) -> Result:
-    """The call's result; if it is needed, retried until store and coordinator are back.
+        Each phase is retried by itself, so that no object of a checkpoint that is already committed
+        is written again. The calls back off by themselves: this loop does not spin.
 
-    Each phase is retried by itself, so that no object of a checkpoint that is already committed is
-    written again. The calls back off by themselves: this loop does not spin.
-    """
-    while True:
-        try:
-            return call()
-        except (StoreUnavailableError, CoordinatorUnreachableError) as error:
-            if not needed:
-                raise
-            log.warning("The last checkpoint waits: %s", error)
+        Raises:
+            StoreUnavailableError, CoordinatorUnreachableError: a later save replaces this one.
+        """
+        while True:
+            try:
+                return call()
+            except (StoreUnavailableError, CoordinatorUnreachableError) as error:
+                if self.replaced.is_set() and not self.needed:
+                    raise
+                log.warning(
+                    "The checkpoint of step %d waits (%s): %s",
+                    self.position.step,
+                    type(error).__name__,
+                    error,
+                )
 
 
 class Saver:
@@ -87,20 +111,34 @@ class Saver:
         task: TrainerTask,
         policy: Checkpoint,
         commits: Commits,
+        initial: Path,
     ) -> None:
+        """Args:
+        initial: local folder of the stage's initial model, for exports.
+        """
         self.context, self.task, self.policy, self.commits = context, task, policy, commits
-        self._writer = Writer(policy.max_staging_bytes)
+        self.exports = Exports(context, commits, initial)
+        self._staging = Staging(context.pod.processes)
         self._save: _Save | None = None
 
     def follow(self, policy: Checkpoint) -> None:
         """Takes edited settings, for the next checkpoint."""
         self.policy = policy
-        self._writer.staging_limit = policy.max_staging_bytes
 
     @property
-    def _staging(self) -> Path:
-        name = f"{self.task.stage}-rank-{self.context.assignment.rank}"
-        return self.context.pod.data_dir / "checkpoints" / name
+    def busy(self) -> bool:
+        """A save is under way; the same on every rank."""
+        return self._save is not None
+
+    def prepare(self, model: Model, optimizer: Optimizer) -> None:
+        """Begins to allocate the memory for copies; the first save waits for it."""
+        nbytes = RankState(model, optimizer).nbytes
+        self._staging.prepare(nbytes, self.policy.max_staging_bytes)
+
+    def replace(self) -> None:
+        """Another save is due: the one under way isn't tried again once it fails."""
+        if self._save is not None:
+            self._save.replaced.set()
 
     def start(
         self, model: Model, optimizer: Optimizer, position: Position, *, needed: bool = False
@@ -110,34 +148,56 @@ class Saver:
         Args:
             needed: waits for store and coordinator however long they are away.
         """
-        # One save at a time: `poll` advances a single one.
+        # One save at a time: `poll` advances a single one, and there is memory for one copy.
         self.finish()
-        folder = self._staging / f"step-{position.step:06d}"
-        # Training may change the parameters once this returns: the state is copied, or written
-        # already.
-        staged = self._writer.stage(model, optimizer, folder)
-        url = self.commits.step_folder(position.step)
+        state = RankState(model, optimizer)
+        self._staging.prepare(state.nbytes, self.policy.max_staging_bytes)
+        buffer = self._staging.buffer()
+        # Training may change the state once this returns, or, without a copy, once it is uploaded.
+        staged = StagedSave(state, buffer)
+        save = _Save(position, SavedLayout.of(model.layout), needed)
+        if buffer is None:
+            # Training waits: an outage of the store must not hold it up.
+            save.replaced.set()
+        save.uploading = background.start("checkpoint", lambda: self._upload(save, staged))
+        self._save = save
+        # All ranks decide together: one that waits alone would miss the others' collectives.
+        if self.context.control.min(float(buffer is not None)) < 1.0:
+            self._wait_for_uploads(save)
 
-        def work() -> list[StoredObject]:
-            staged.write()
-            return self._upload(folder.glob("__*"), url, needed)
+    def _wait_for_uploads(self, save: _Save) -> None:
+        done = False
+        while not done:
+            self.context.status.alive()
+            mine = background.finished(save.uploading, WAIT_SECONDS)
+            done = self.context.control.min(float(mine)) == 1.0
 
-        writing = background.start("checkpoint", work)
-        self._save = _Save(position, staged, folder, needed, writing)
-
-    def _upload(self, files: Iterable[Path], url: str, needed: bool) -> list[StoredObject]:
-        def one(file: Path) -> StoredObject:
-            target = urls.join(url, file.name)
-            _persist(needed, lambda: self.context.store.upload_file(file, target))
-            return StoredObject(
-                key=self.commits.key(target),
-                name=file.name,
-                size=file.stat().st_size,
-                sha256=sha256_of(file),
+    def _upload(self, save: _Save, staged: StagedSave) -> list[StoredObject]:
+        """Stores this rank's objects, and on rank 0 first the ledger's. In a thread."""
+        stored = []
+        if self.context.leads:
+            # Now, not when everything is stored: the ledger of this step belongs to its state.
+            step, attempt = save.position.step, self.context.attempt
+            taken = save.persist(
+                lambda: self.context.client.snapshot(self.task.stage, step, attempt)
             )
+            stored.append(
+                StoredObject(key=taken.key, name="", size=taken.size, sha256=taken.sha256)
+            )
+        rank, url = self.context.assignment.rank, self.commits.step_folder(save.position.step)
+        data, described = urls.join(url, state_name(rank)), urls.join(url, index_name(rank))
+        index = save.persist(lambda: staged.upload(self.context.store, data))
+        body = index.model_dump_json().encode()
+        save.persist(lambda: self.context.store.put(described, body))
+        return [
+            *stored,
+            self._stored(data, index.nbytes, ""),
+            self._stored(described, len(body), sha256(body).hexdigest()),
+        ]
 
-        with ThreadPoolExecutor(PARALLEL_UPLOADS, thread_name_prefix="upload") as pool:
-            return list(pool.map(one, sorted(files)))
+    def _stored(self, url: str, size: int, digest: str) -> StoredObject:
+        name = url.rpartition("/")[2]
+        return StoredObject(key=self.commits.key(url), name=name, size=size, sha256=digest)
 
     def committed(self, step: int) -> bool:
         """True if this attempt has committed `step`; reports it to the coordinator once more.
@@ -149,20 +209,21 @@ class Saver:
         return bool(self.context.control.broadcast(found))
 
     def _report_again(self, step: int) -> bool:
-        head, _ = _persist(True, self.commits.read)
+        head, _ = _until_back(self.commits.read)
         manifest = self.commits.key(urls.join(self.commits.step_folder(step), MANIFEST))
         named = [one for one in head.checkpoints if one.manifest_key == manifest]
         if named:
-            _persist(True, lambda: self._report(named[0]))
+            _until_back(lambda: self._report(named[0]))
         return bool(named)
 
     def finish(self) -> None:
         """Waits until no save is under way."""
         while self._save is not None:
             self.context.status.alive()
+            self.replace()
             # Waits without a collective, then polls: all ranks poll equally often, since they drop
             # a save in the same poll.
-            background.finished(self._save.committing or self._save.writing, WAIT_SECONDS)
+            background.finished(self._save.committing or self._save.uploading, WAIT_SECONDS)
             self.poll()
 
     def poll(self) -> None:
@@ -174,69 +235,93 @@ class Saver:
         save = self._save
         if save is None:
             return
-        if not save.written:
-            self._after_writing(save)
+        if not save.uploaded:
+            self._after_upload(save)
         else:
             self._after_commit(save)
 
-    def _after_writing(self, save: _Save) -> None:
-        error = background.error_of(save.writing)
+    def _after_upload(self, save: _Save) -> None:
+        error = background.error_of(save.uploading)
+        fenced = isinstance(error, StaleAttemptError)
+        if error is not None and not fenced:
+            self._log_failure("upload", save, error)
         # All ranks decide by the same list, so that they drop the save or go on with it together.
-        states = self.context.control.all_gather(-1 if error else int(save.writing.done()))
-        if error is not None:
-            log.error("Checkpoint of step %d failed: %s", save.position.step, error)
-        # Dropped only when no rank still writes: the folder is removed under it otherwise.
+        own = (_FENCED if fenced else _FAILED) if error else int(save.uploading.done())
+        states = self.context.control.all_gather(own)
+        # Dropped only when no rank uploads any more: its copy is overwritten by the next save.
         if min(states) < 0 and 0 not in states:
-            self._drop(save)
+            self._save = None
+            if _FENCED in states:
+                raise FencedError("A newer attempt of the trainer has begun: this one must stop.")
         if min(states) < 1:
             return
-        # After every rank has written: the metadata names all shards.
-        save.staged.finalize()
-        save.written = True
+        save.uploaded = True
         # Before the thread starts: collectives belong to the training thread.
-        objects = self.context.control.gather(save.writing.result())
+        objects = self.context.control.gather(save.uploading.result())
         if self.context.leads:
             flat = [one for part in objects for one in part]
             save.committing = background.start("commit", lambda: self._commit(save, flat))
 
-    def _commit(self, save: _Save, shards: list[StoredObject]) -> None:
-        """Rank 0, in a thread: metadata, ledger, manifest, then the head.
+    def _log_failure(self, what: str, save: _Save, error: BaseException) -> None:
+        log.error(
+            "The %s of the checkpoint of step %d failed (%s): %s The next one tries again.",
+            what,
+            save.position.step,
+            type(error).__name__,
+            error,
+        )
+
+    def _commit(self, save: _Save, stored: list[StoredObject]) -> None:
+        """Rank 0, in a thread: the manifest, then the head.
 
         In this order: what an object names exists before it, and the head makes all of it visible.
         """
-        step, url = save.position.step, self.commits.step_folder(save.position.step)
-        rest = [file for file in save.folder.iterdir() if not file.name.startswith("__")]
-        objects = shards + self._upload(rest, url, save.needed)
-        stage, attempt = self.task.stage, self.context.attempt
-        # The coordinator's ledger at this step: a resumed stage continues with both or neither.
-        taken = _persist(save.needed, lambda: self.context.client.snapshot(stage, step, attempt))
-        ledger = StoredObject(key=taken.key, name="", size=taken.size, sha256=taken.sha256)
-        manifest = self._manifest(save.position, objects, ledger)
+        url = self.commits.step_folder(save.position.step)
+        ledger = next(one for one in stored if not one.name)
+        objects = [one for one in stored if one.name]
+        manifest = self._manifest(save, objects, ledger)
         target, text = urls.join(url, MANIFEST), manifest.model_dump_json(indent=1)
-        _persist(save.needed, lambda: self.context.store.put(target, text.encode()))
+        save.persist(lambda: self.context.store.put(target, text.encode()))
+        self._require_stored(save, [*stored, self._stored(target, len(text.encode()), "")])
         entry = Entry(
-            step=step,
+            step=manifest.step,
             version=manifest.version,
             manifest_key=self.commits.key(target),
             bytes=manifest.bytes,
             time=manifest.time,
         )
-        keep = self.policy.keep_last, self.policy.keep_every
+        keep = self.policy.keep_last, self.policy.keep_every, self.exports.under_way
         # A kill between this commit and the report: `committed` or the coordinator's recovery
         # reports it.
-        _persist(save.needed, lambda: self.commits.commit(entry, *keep))
-        _persist(save.needed, lambda: self._report(entry))
+        save.persist(lambda: self.commits.commit(entry, *keep))
+        save.persist(lambda: self._report(entry))
+        self.exports.committed(manifest, self.policy.export_every_steps)
 
-    def _manifest(
-        self, position: Position, objects: list[StoredObject], ledger: StoredObject
-    ) -> Manifest:
+    def _require_stored(self, save: _Save, stored: list[StoredObject]) -> None:
+        """A store that reports success for what it doesn't keep must not cost the one before.
+
+        Raises:
+            CheckpointError: an object is missing or has another size.
+        """
+        wrong = save.persist(lambda: missing(self.commits, stored))
+        if wrong:
+            raise CheckpointError(f"{wrong[0]} The store had reported success.")
+
+    def _manifest(self, save: _Save, objects: list[StoredObject], ledger: StoredObject) -> Manifest:
+        position, spec = save.position, self.task.spec
+        assert spec is not None
         return Manifest(
+            format=FORMAT,
             stage=self.task.stage,
             step=position.step,
             attempt=self.context.attempt,
             stream=self.task.stream,
             version=position.version,
             world_size=self.context.assignment.world_size,
+            layout=save.layout,
+            initial_model=self.task.initial_model,
+            precision=spec.model.precision.value,
+            strips_thoughts=model_files.strips_thoughts(self.task),
             finished=position.finished,
             objects=objects,
             ledger=ledger,
@@ -263,7 +348,7 @@ class Saver:
         outcome = self.context.control.broadcast(outcome)
         if outcome == "":
             return
-        self._drop(save)
+        self._save = None
         if outcome is not None:
             # On every rank, after the drop: none is left behind in a collective.
             raise FencedError(outcome)
@@ -276,9 +361,14 @@ class Saver:
         if isinstance(error, FencedError | StaleAttemptError):
             return str(error) or "A newer attempt commits."
         if error is not None:
-            log.error("Commit of step %d failed: %s", save.position.step, error)
+            self._log_failure("commit", save, error)
         return None
 
-    def _drop(self, save: _Save) -> None:
-        shutil.rmtree(save.folder, ignore_errors=True)
-        self._save = None
+
+def _until_back(call: Callable[[], Result]) -> Result:
+    """The call's result, however long store and coordinator are away."""
+    while True:
+        try:
+            return call()
+        except (StoreUnavailableError, CoordinatorUnreachableError) as error:
+            log.warning("The last checkpoint waits: %s", error)

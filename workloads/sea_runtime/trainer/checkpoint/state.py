@@ -1,76 +1,155 @@
-"""What a checkpoint holds, and how it is staged and written next to training.
+"""The state that a rank saves and loads: its share of the distributed optimizer.
 
-It holds Megatron's sharded parameters and optimizer states, and RNG states. The optimizer is saved
-in the layout that any expert- or data-parallel size can load (`fully_reshardable`).
-
-Megatron's own asynchronous save forks writer processes; here the tensors are copied (bounded by
-`maxStagingBytes`) and a thread of the same process writes them, so training goes on and no process
-is left behind.
+Main parameters and Adam's moments, sharded over the replicas of each parameter by Megatron's
+DistributedOptimizer, are all there is: the model's parameters are the main parameters rounded, and
+are gathered from them after a load. So a save needs no collective and no memory but its copy.
+Megatron's own formats either gather the whole optimizer first (`fully_reshardable`, most of the
+stall of a save, and as much memory again) or can't be loaded by another tensor, pipeline or expert
+size (`dp_reshardable`).
 """
 
-import logging
-import queue
-import shutil
-from pathlib import Path
+import base64
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
+import numpy as np
 import torch
-from megatron.core import dist_checkpointing
-from megatron.core.dist_checkpointing.mapping import ShardedObject
-from megatron.core.dist_checkpointing.strategies.async_utils import AsyncRequest
-from megatron.core.dist_checkpointing.strategies.filesystem_async import FileSystemWriterAsync
-from megatron.core.dist_checkpointing.strategies.fully_parallel import (
-    FullyParallelSaveStrategyWrapper,
-)
-from megatron.core.dist_checkpointing.strategies.torch import TorchDistSaveShardedStrategy
-from megatron.core.parallel_state import get_data_parallel_group
+from torch import Tensor
 
-from sea_runtime.trainer.device import device_names
-from sea_runtime.trainer.megatron_workarounds import adam_step_tensor
+from sea_api.v1alpha1.data import Precision
+from sea_runtime.parallel import weight_map
+from sea_runtime.trainer.checkpoint.index import (
+    ITEM_SIZES,
+    KINDS,
+    ParameterRun,
+    RankIndex,
+    Section,
+    sections,
+)
+from sea_runtime.trainer.checkpoint.reshard import Copy, Wanted, held_by_run
+from sea_runtime.trainer.device import device_names, has_cuda, training_device
+from sea_runtime.trainer.hf_weights import live_parameters
 from sea_runtime.trainer.model import Model
 from sea_runtime.trainer.optimizer import Optimizer
 
-
-def content_metadata() -> dict[str, Any]:
-    """Megatron's description of the layout that is saved and loaded."""
-    return {
-        "distrib_optim_sharding_type": "fully_reshardable",
-        "distrib_optim_fully_reshardable_mem_efficient": False,
-        "singleton_local_shards": False,
-        # Megatron chains one optimizer, or two where experts are spread. Without a prefix per
-        # optimizer either can load what the other saved.
-        "chained_optim_avoid_prefix": True,
-        "dp_cp_group": get_data_parallel_group(with_context_parallel=True),
-    }
+Memory = dict[str, dict[str, Tensor]]
+"""Flat tensors to load into, by parameter and kind."""
 
 
-def sharded(model: Model, optimizer: Optimizer, *, loading: bool) -> dict[str, Any]:
-    """The sharded state of this rank; with `loading`, the places to load into."""
-    metadata = content_metadata()
-    # Of `gpt`, not of the DDP: names don't carry the wrapper's prefix.
-    model_state = model.gpt.sharded_state_dict(metadata=metadata)
-    state: dict[str, Any] = {"model": model_state}
-    state["optimizer"] = optimizer.megatron.sharded_state_dict(
-        model_state, is_loading=loading, metadata=metadata
-    )
-    rank, world_size = model.place.rank, model.layout.world_size
-    # When loading, `rng_shards` plans it by the world size that saved.
-    if not loading:
-        state["rng"] = ShardedObject("rng", torch.get_rng_state(), (world_size,), (rank,))
-    return state
+@dataclass(frozen=True)
+class _Share:
+    """What one of the chained optimizers holds of one parameter."""
+
+    run: ParameterRun
+    part: Any
+    """Megatron's DistributedOptimizer."""
+    parameter: Tensor
+    """The model's."""
+
+    @property
+    def is_packed(self) -> bool:
+        """The state is stored in another form than FP32 (moments in BF16, TransformerEngine)."""
+        return bool(self.part.config.use_precision_aware_optimizer_no_fp8_or_ds_fp8)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """By kind, flat. Views of the live state, but for moments in BF16 (TransformerEngine)."""
+        found = self.part._get_main_param_and_optimizer_states(self.parameter)
+        return {kind: found[kind].detach().view(-1) for kind in KINDS}
 
 
-def rng_shards(rank: int, world_size: int, saved_world_size: int) -> list[ShardedObject]:
-    """Where this rank's RNG state is in the checkpoint, first; a rank beyond shares another's.
+class RankState:
+    """One rank's share of the state, as the bytes of one object.
 
-    Megatron requires that each shard is loaded exactly once, replicas aside: the states of ranks
-    that no longer exist follow.
+    The optimizer has moments only after its first step, or after `prepare_load`.
     """
-    if rank >= saved_world_size:
-        place = (rank % saved_world_size,)
-        return [ShardedObject("rng", None, (saved_world_size,), place, rank // saved_world_size)]
-    places = range(rank, saved_world_size, world_size)
-    return [ShardedObject("rng", None, (saved_world_size,), (place,)) for place in places]
+
+    def __init__(self, model: Model, optimizer: Optimizer) -> None:
+        self._model, self._optimizer = model, optimizer
+        # Here, on the training thread: in others CUDA's current device is another one.
+        self._device = training_device()
+        self._shares = list(_shares(model, optimizer))
+        self.runs = [one.run for one in self._shares]
+        elements = [run.elements for run in self.runs]
+        self._starts = [0, *accumulate(elements)]
+        self.sections, self.nbytes = sections(_dtypes(optimizer), sum(elements))
+
+    def index(self) -> RankIndex:
+        """Describes the state as it is now, without the checksums of its copy."""
+        return RankIndex(
+            rank=self._model.place.rank,
+            runs=self.runs,
+            sections=self.sections,
+            nbytes=self.nbytes,
+            pieces=[],
+            optimizer_step=_steps(self._optimizer),
+            rng=base64.b64encode(torch.get_rng_state().numpy().tobytes()).decode(),
+        )
+
+    @torch.no_grad()
+    def copy(self, out: Tensor, start: int = 0) -> None:
+        """Copies the object's bytes from `start` on into `out`, uint8 on the host.
+
+        Args:
+            start: a multiple of `index.ALIGNMENT`.
+        """
+        for first, share in zip(self._starts, self._shares, strict=False):
+            tensors: Mapping[str, Tensor] | None = None
+            for section in self.sections:
+                overlap = _overlap(section, first, share.run, start, len(out))
+                if overlap is None:
+                    continue
+                # Once per share: moments in BF16 are converted by each call.
+                tensors = tensors or share.tensors()
+                source, target = overlap
+                there = out[target].view(getattr(torch, section.dtype))
+                there.copy_(tensors[section.kind][source], non_blocking=True)
+        # Copies to pinned memory may be under way: the caller may change the state after this.
+        if has_cuda():
+            torch.cuda.synchronize(self._device)
+
+    def wanted(self) -> list[Wanted]:
+        """The rectangles of Hugging Face tensors that the runs are; `name` is the parameter."""
+        shape, place = self._model.shape, self._model.place
+        blocks = weight_map.blocks_by_parameter(shape, place)
+        return [
+            Wanted(run.parameter, tensor, held)
+            for run, share in zip(self.runs, self._shares, strict=True)
+            for tensor, held in held_by_run(
+                run, blocks.get(run.parameter, []), _columns(share.parameter), 0
+            )
+        ]
+
+    def memory(self) -> Memory:
+        """What to load into: the live state, or copies where it is stored in another form."""
+        return {
+            one.run.parameter: {
+                kind: torch.zeros(len(tensor)) if one.is_packed else tensor
+                for kind, tensor in one.tensors().items()
+            }
+            for one in self._shares
+        }
+
+    @torch.no_grad()
+    def finish_load(self, memory: Memory, steps: int, rng: bytes) -> None:
+        """Makes loaded values the state of model, optimizer and random numbers. Collective.
+
+        Args:
+            steps: optimizer steps that the state is of.
+            rng: of torch's CPU generator.
+        """
+        for share in self._shares:
+            loaded = memory[share.run.parameter]
+            if share.is_packed:
+                share.part._set_main_param_and_optimizer_states(share.parameter, loaded)
+            own = share.parameter.data.view(-1)[share.run.start : share.run.stop]
+            own.copy_(loaded["param"])
+        _set_steps(self._optimizer, steps)
+        with device_names():
+            # Each replica has set its share of a parameter: as after a step, all get the whole.
+            self._model.ddp.start_param_sync(force_sync=True)
+        torch.set_rng_state(torch.from_numpy(np.frombuffer(rng, np.uint8).copy()))
 
 
 @torch.no_grad()
@@ -80,141 +159,75 @@ def prepare_load(optimizer: Optimizer) -> None:
         part._init_optimizer_states_with_dummy_values()
 
 
-def apply(model: Model, optimizer: Optimizer, loaded: dict[str, Any]) -> None:
-    """Copies a loaded state into model, optimizer and RNG."""
-    model.gpt.load_state_dict(loaded["model"], strict=True)
-    _adopt(optimizer, loaded["optimizer"])
-    # After the load, which shares one step tensor among all parameters of torch's Adam, on a GPU
-    # without TransformerEngine too.
-    adam_step_tensor.own_step_tensors(optimizer.megatron)
-    torch.set_rng_state(loaded["rng"][0])
+@torch.no_grad()
+def place(memory: Memory, copy: Copy, kind: str, values: np.ndarray) -> None:
+    """Puts what was read for a copy, [rows, columns], where it belongs.
 
-
-def _adopt(optimizer: Optimizer, loaded: Any) -> None:
-    """Loads the optimizer's state, saved by any number of chained optimizers.
-
-    Megatron's own `load_state_dict` wants as many of them as there are now: one, or two if experts
-    are spread. Parameter groups are those of this optimizer, with the saved number of steps.
+    BF16 comes as uint16: numpy has no such type.
     """
-    parts = optimizer.megatron.chained_optimizers
-    # Sharded states come in the form of this optimizer, the rest in that of the one that saved:
-    # several are numbered, a single one is not.
-    each = [loaded] if len(parts) == 1 else [loaded[number] for number in range(len(parts))]
-    saved = loaded if "optimizer" in loaded else loaded[0]
-    step = saved["optimizer"]["param_groups"][0]["step"]
-    for part, state in zip(parts, each, strict=True):
-        own = part.state_dict()
-        for group in own["optimizer"]["param_groups"]:
-            group["step"] = step
-        own["param_state"] = state["param_state"]
-        own["param_state_sharding_type"] = "fully_reshardable"
-        part.load_state_dict(own)
+    flat = memory[copy.target][kind]
+    there = flat.as_strided(
+        (copy.rows, copy.columns),
+        (copy.target_stride, 1),
+        flat.storage_offset() + copy.target_offset,
+    )
+    found = torch.from_numpy(np.ascontiguousarray(values))
+    there.copy_(found.view(torch.bfloat16) if values.dtype == np.uint16 else found)
 
 
-log = logging.getLogger(__name__)
-
-
-class _NoQueue:
-    """Replaces Megatron's queue of busy writer processes."""
-
-    def get(self) -> None:
+def _overlap(
+    section: Section, first: int, run: ParameterRun, start: int, size: int
+) -> tuple[slice, slice] | None:
+    """Which elements of a run are which of the bytes `start` to `start + size` of the object."""
+    width = ITEM_SIZES[section.dtype]
+    begin = section.offset + first * width
+    low, high = max(begin, start), min(begin + run.elements * width, start + size)
+    if low >= high:
         return None
-
-    def task_done(self) -> None:
-        return None
+    return slice((low - begin) // width, (high - begin) // width), slice(low - start, high - start)
 
 
-class StagedSave:
-    """One save of one rank: planned and copied on construction, written by `write`.
-
-    A state above `staging_limit` bytes is not copied but written on construction.
-    """
-
-    def __init__(self, request: AsyncRequest, staging_limit: int) -> None:
-        self._request = request
-        self.nbytes = 0
-        # A rank may have nothing to write: replicas are saved by one rank only.
-        if request.async_fn is None:
-            self._buckets: list[Any] = []
-            return
-        self._transforms = request.async_fn.args[0]
-        _, buckets, self._results = request.async_fn_args
-        self.nbytes = sum(t.nbytes for _, _, (_, items) in buckets for _, t in items)
-        if self.nbytes > staging_limit:
-            log.warning(
-                "A checkpoint of %d bytes exceeds checkpoint.maxStagingBytes (%d): training waits "
-                "while it is written.",
-                self.nbytes,
-                staging_limit,
-            )
-            self._buckets = buckets
-            self.write()
-            self._buckets = []
-        else:
-            self._buckets = [_copied(bucket) for bucket in buckets]
-
-    def write(self) -> None:
-        """Writes this rank's files; safe in any thread."""
-        if not self._buckets:
-            return
-        written: dict[int, Any] = {}
-        for index, bucket in enumerate(self._buckets):
-            answers: queue.Queue[Any] = queue.Queue()
-            # megatron-core 0.16.1 normally runs this in worker processes; it answers through the
-            # queue. No fsync: the files are uploaded at once and deleted afterwards.
-            FileSystemWriterAsync.write_preloaded_data(
-                self._transforms, index, bucket, answers, _NoQueue(), use_fsync=False
-            )
-            _, result = answers.get_nowait()
-            if isinstance(result, Exception):
-                raise result
-            written[index] = result
-        self._buckets = []
-        # Last: `finalize` reads it on the training thread, after `poll` has seen this thread end.
-        self._results.put(written)
-
-    def finalize(self) -> None:
-        """Writes the metadata on rank 0. Collective, so on the training thread of every rank.
-
-        Another thread's collectives would interleave with those of the training step.
-        """
-        with device_names():
-            for finish in self._request.finalize_fns:
-                finish()
+def _columns(parameter: Tensor) -> int:
+    return parameter.shape[1] if parameter.dim() > 1 else 1
 
 
-def _copied(bucket: Any) -> Any:
-    path, key, (blobs, tensors) = bucket
-    # copy=True: on a CPU `to` would return the parameter itself, which the next step changes.
-    return path, key, (blobs, [(item, tensor.to("cpu", copy=True)) for item, tensor in tensors])
+def _shares(model: Model, optimizer: Optimizer) -> Iterator[_Share]:
+    """In the order of the model's parameters."""
+    owners = {
+        parameter: part
+        for part in optimizer.megatron.chained_optimizers
+        for parameter in part.model_param_gbuf_map
+    }
+    for name, parameter in live_parameters(model).items():
+        part = owners.get(parameter)
+        if part is None:  # other replicas hold all of it
+            continue
+        own = part._get_model_param_range_map(parameter)["param"]
+        run = ParameterRun(parameter=name, start=own.start, stop=own.end)
+        yield _Share(run, part, parameter)
 
 
-class Writer:
-    """Plans saves; keeps the plan, which is the same for every save of a stage."""
+def _dtypes(optimizer: Optimizer) -> Sequence[tuple[str, str]]:
+    moments = "bfloat16" if optimizer.memory.moments is Precision.BF16 else "float32"
+    return [("param", "float32"), *((kind, moments) for kind in KINDS[1:])]
 
-    def __init__(self, staging_limit: int) -> None:
-        self.staging_limit = staging_limit
-        # One file per rank; the cached plan spares a gather of all ranks' metadata per save.
-        inner = TorchDistSaveShardedStrategy("torch_dist", 1, thread_count=1, cached_metadata=True)
-        self._strategy = FullyParallelSaveStrategyWrapper(
-            inner, get_data_parallel_group(with_context_parallel=True), do_cache_distribution=True
-        )
-        self._validated = False
 
-    def stage(self, model: Model, optimizer: Optimizer, folder: Path) -> StagedSave:
-        """Copies the state as it is now; the parameters may change afterwards. Collective."""
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        with device_names():
-            state = sharded(model, optimizer, loading=False)
-            request = dist_checkpointing.save(
-                state,
-                str(folder),
-                self._strategy,
-                # Collective and slow; the plan is the same for every save of a stage, so the first
-                # one suffices.
-                validate_access_integrity=not self._validated,
-                async_sharded_save=True,
-            )
-        self._validated = True
-        return StagedSave(request, self.staging_limit)
+def _steps(optimizer: Optimizer) -> int:
+    """0 on a rank that holds no share of any parameter."""
+    for part in optimizer.megatron.chained_optimizers:
+        for holder in (*part.optimizer.param_groups, *part.optimizer.state.values()):
+            if "step" in holder:
+                return int(holder["step"])
+    return 0
+
+
+def _set_steps(optimizer: Optimizer, steps: int) -> None:
+    for part in optimizer.megatron.chained_optimizers:
+        # TransformerEngine's Adam counts per group, torch's per parameter, each in a tensor of its
+        # own: it adds 1 in place.
+        for group in part.optimizer.param_groups:
+            if "step" in group:
+                group["step"] = steps
+        for state in part.optimizer.state.values():
+            if "step" in state:
+                state["step"] = torch.full_like(state["step"], steps)

@@ -9,10 +9,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from sea_runtime.trainer.megatron_workarounds import (
-    adam_step_tensor,
     alltoall_on_host,
-    checkpoint_missing_keys,
-    checkpoint_results_queue,
     cuda_calls,
     pipeline_synchronize,
     rng_fork,
@@ -29,7 +26,6 @@ class Lack(Enum):
 
     CUDA = "no CUDA device answers"
     TRANSFORMER_ENGINE = "TransformerEngine isn't installed"
-    NOTHING = "always: the pitfall is in the library itself"
 
 
 @dataclass(frozen=True)
@@ -41,13 +37,10 @@ class Workaround:
         return {
             Lack.CUDA: not cuda,
             Lack.TRANSFORMER_ENGINE: not te,
-            Lack.NOTHING: True,
         }[self.lack]
 
 
-# `cuda_names` isn't here: it is a context around single calls (`trainer/device.py`). Nor is
-# `adam_step_tensor`, which repairs loaded values (`checkpoint/state.py`) and does nothing to an
-# Adam without such tensors.
+# `cuda_names` isn't here: it is a context around single calls (`trainer/device.py`).
 WORKAROUNDS = {
     "cuda_calls": Workaround(cuda_calls.apply, Lack.CUDA),
     "rng_state": Workaround(rng_state.apply, Lack.CUDA),
@@ -55,15 +48,11 @@ WORKAROUNDS = {
     "schedule_zeros": Workaround(schedule_zeros.apply, Lack.CUDA),
     "pipeline_synchronize": Workaround(pipeline_synchronize.apply, Lack.CUDA),
     "alltoall_on_host": Workaround(alltoall_on_host.apply, Lack.CUDA),
-    # A GPU without TransformerEngine needs these as well: otherwise MoE ends in a NameError, and a
-    # checkpoint can't be loaded.
+    # A GPU without TransformerEngine needs it as well: otherwise MoE ends in a NameError.
     "te_general_gemm": Workaround(te_general_gemm.apply, Lack.TRANSFORMER_ENGINE),
-    "checkpoint_missing_keys": Workaround(checkpoint_missing_keys.apply, Lack.TRANSFORMER_ENGINE),
-    # Wherever a thread of ours writes the checkpoint: everywhere.
-    "checkpoint_results_queue": Workaround(checkpoint_results_queue.apply, Lack.NOTHING),
 }
 
-__all__ = ["VERSION", "WORKAROUNDS", "Lack", "adam_step_tensor", "apply", "needed"]
+__all__ = ["VERSION", "WORKAROUNDS", "Lack", "apply", "needed"]
 
 
 def needed(*, cuda: bool, te: bool) -> list[str]:

@@ -1,10 +1,9 @@
 """megatron-core 0.16.1 names the device `cuda` in literals and compares `torch.cuda.*Tensor` types.
 
-The optimizer's construction and step, and saving and loading of checkpoints run inside
-`cuda_names()`: `device="cuda"` means the CPU, `.cuda()` returns the tensor itself, and
-`Tensor.type()` returns the CUDA name. Forward and backward passes run outside, since the context
-adds microseconds to every call of torch. Without it: "Wrapped parameters must be one of ..." and
-driver errors.
+The optimizer's construction and step, and the end of a checkpoint's load run inside `cuda_names()`:
+`device="cuda"` means the CPU, and `Tensor.type()` returns the CUDA name. Forward and backward
+passes run outside, since the context adds microseconds to every call of torch. Without it: "Wrapped
+parameters must be one of ..." and driver errors.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -25,8 +24,6 @@ class CudaNames(TorchFunctionMode):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         options = dict(kwargs or {})
-        if func is torch.Tensor.cuda:
-            return args[0]
         # Only the form that asks for the name; `tensor.type(dtype)` converts.
         if func is torch.Tensor.type and len(args) == 1 and not options:
             return func(args[0]).replace("torch.", "torch.cuda.", 1)

@@ -1,0 +1,132 @@
+"""Large uploads by obstore, which takes a sixth to a third of boto3's CPU per byte.
+
+Parts go up in parallel and are repeated one by one. Every part's SHA-256 is in its signature, or
+its CRC64NVME in a header where the store is AWS: the server refuses a part that arrived damaged.
+obstore's errors have no code: what a failure means is asked of boto3 (`s3.py`), whose errors have.
+
+Measured on SeaweedFS, in CPU seconds of the client per GB: boto3 2.1, obstore 0.65 signed and
+0.19 with CRC64NVME.
+"""
+
+import os
+from collections.abc import Iterable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sea_api.contract import S3_CA_BUNDLE
+
+if TYPE_CHECKING:
+    from boto3.session import Session
+    from obstore.store import S3Store
+
+PART = 16 << 20
+"""Bytes. What a dropped connection repeats."""
+MAX_PARTS = 10_000
+"""Of one object, in S3."""
+CONCURRENCY = 8
+MAX_RETRIES = 8
+REQUEST_SECONDS = 120
+"""Longest request for one part."""
+MAX_RETRY_SECONDS = 60.0
+"""For which one request is repeated; the whole upload is repeated by `RetryPolicy`."""
+
+
+def part_bytes(nbytes: int) -> int:
+    """Size of the parts of an object: a multiple of `PART`."""
+    return PART * max(1, -(-nbytes // (PART * MAX_PARTS)))
+
+
+class LargeUploads:
+    """Uploads to one server with the credentials of a boto3 session, renewed as it renews them."""
+
+    def __init__(
+        self,
+        session: "Session",
+        endpoint: str | None,
+        region: str,
+        *,
+        virtual_host: bool,
+        retry_timeout: float,
+    ) -> None:
+        self._retry_timeout = min(retry_timeout, MAX_RETRY_SECONDS)
+        self._session, self._endpoint, self._region = session, endpoint, region
+        self._virtual_host = virtual_host
+        self._stores: dict[str, S3Store] = {}
+
+    def put(
+        self, bucket: str, key: str, data: memoryview | Iterable[memoryview], size: int
+    ) -> None:
+        """Writes an object in parts.
+
+        Args:
+            data: flat bytes, which are not copied, or pieces one after another.
+            size: of the object, in bytes.
+
+        Raises:
+            obstore.exceptions.BaseError, OSError: whatever went wrong.
+        """
+        # Not at the top: pods that upload nothing large don't start its threads.
+        import obstore
+
+        parts: Any = data if isinstance(data, memoryview) else iter(data)
+        chunk = part_bytes(size)
+        obstore.put(
+            self._store(bucket),
+            key,
+            parts,
+            chunk_size=chunk,
+            max_concurrency=CONCURRENCY,
+            use_multipart=size > chunk or not isinstance(data, memoryview),
+        )
+
+    def _store(self, bucket: str) -> "S3Store":
+        if bucket not in self._stores:
+            self._stores[bucket] = self._connect(bucket)
+        return self._stores[bucket]
+
+    def _connect(self, bucket: str) -> "S3Store":
+        from obstore.auth.boto3 import Boto3CredentialProvider
+        from obstore.store import S3Store
+
+        client: Any = {
+            "allow_http": (self._endpoint or "").startswith("http://"),
+            "connect_timeout": timedelta(seconds=5),
+            "timeout": timedelta(seconds=REQUEST_SECONDS),
+        }
+        bundle = os.environ.get(S3_CA_BUNDLE)
+        if bundle:
+            client["root_certificate"] = Path(bundle).read_bytes()
+        config: Any = {"region": self._region}
+        if self._endpoint:
+            config["endpoint"] = self._address(bucket)
+        else:
+            # Other servers may not know the header; AWS does, and the hash of the signature costs
+            # three times as much.
+            config |= {"checksum_algorithm": "CRC64NVME", "unsigned_payload": True}
+        if self._virtual_host:
+            config["virtual_hosted_style_request"] = True
+        return S3Store(
+            bucket,
+            config=config,
+            client_options=client,
+            retry_config={
+                "max_retries": MAX_RETRIES if self._retry_timeout else 0,
+                "retry_timeout": timedelta(seconds=self._retry_timeout),
+            },
+            credential_provider=Boto3CredentialProvider(self._session, ttl=timedelta(minutes=5)),
+        )
+
+    def _address(self, bucket: str) -> str:
+        """With virtual hosts, obstore wants the bucket in the endpoint."""
+        endpoint = str(self._endpoint)
+        if not self._virtual_host:
+            return endpoint
+        scheme, _, host = endpoint.partition("://")
+        return f"{scheme}://{bucket}.{host}"
+
+
+def in_pieces(data: memoryview, nbytes: int) -> Iterator[memoryview]:
+    """The data cut into pieces of at most `nbytes`."""
+    for start in range(0, len(data), nbytes):
+        yield data[start : start + nbytes]
