@@ -12,7 +12,7 @@ against that.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from sea_api.contract import JOB_LABEL
 from sea_operator import parsing
@@ -251,8 +251,11 @@ def _parse(kind: Kind, live: Object, before: Value | None) -> Value:
 def _is_news(before: Value | None, now: Value) -> bool:
     """True if a pass must react: a job's status changes only through our own writes.
 
-    Or through those of another operator, which `claims.py` must hear of at once.
+    Or through those of another operator, which `claims.py` must hear of at once. That a pod has got
+    a node matters only once it runs there.
     """
+    if isinstance(before, Pod) and isinstance(now, Pod):
+        return replace(before, node=now.node) != now
     if not (isinstance(before, Job) and isinstance(now, Job)):
         return True
     # An apply of nothing but an unknown field changes the annotation and no generation.

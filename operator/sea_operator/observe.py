@@ -101,6 +101,7 @@ async def _read_all(sources: Sources, view: View) -> Observed:
     # None for a Secret that isn't ours: a stranger's token is never sent to a pod.
     token = auth.token if auth else None
     nodes = await sources.nodes.dead(pods)
+    lacking = await _lacking(sources, job, view.children, pods)
     return Observed(
         job=job,
         children=children,
@@ -113,7 +114,8 @@ async def _read_all(sources: Sources, view: View) -> Observed:
         unread=(*unread_token, *unread.values()),
         unread_secrets=frozenset(unread),
         token_unread=bool(unread_token) and token is None,
-        refusals=await _refusals(sources, job, view.children, pods),
+        refusals={role: words(said) for role, said in lacking.items() if said},
+        lacking=frozenset(lacking),
         gpus=await sources.nodes.kinds(job.spec) if job.spec else {},
         dead_nodes=frozenset(nodes),
         node_troubles=nodes,
@@ -137,12 +139,12 @@ def _replicas(live: Object | None) -> int:
     return int(live["spec"].get("replicas", 1)) if live else 0
 
 
-async def _refusals(
+async def _lacking(
     sources: Sources, job: Job, children: Mapping[Named, Child], pods: tuple[Pod, ...]
 ) -> dict[Role, str]:
-    """Why the API server refuses pods of the roles that have too few."""
+    """Roles that have had too few pods for a while, and why, if the API server refuses them."""
     found = await sources.refusals.words((job.namespace, job.name), short_sets(job, children, pods))
-    return {role: words(found[name]) for name, role in _sets(job) if name in found}
+    return {role: found[name] for name, role in _sets(job) if name in found}
 
 
 def short_sets(
@@ -191,6 +193,8 @@ async def refresh(sources: Sources, job: Job) -> bool:
     if live is None:
         sources.cache.deleted(JOB, job.namespace, job.name, job.uid)
         return False
+    if live["metadata"]["resourceVersion"] == job.resource_version:
+        return True  # no write since, of anything
     # `put`, not `wrote`: a spec that the watch has not brought yet needs a pass of its own.
     sources.cache.put(JOB, live)
     now = parsing.job(live, job)

@@ -1,5 +1,6 @@
 """What one pass observed of a job and its children; frozen, so that decisions can't change it."""
 
+import functools
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -144,17 +145,20 @@ class Child:
     JSON each time."""
 
 
+# Those of jobs that change just now: a pass may follow in a second. Shared, so nobody changes them.
+@functools.lru_cache(maxsize=512)
+def _read(body: bytes) -> Object:
+    return dict(orjson.loads(body))
+
+
 class Children(Mapping[Named, Object]):
     """Children by kind and name; each is read from its JSON when somebody looks at it."""
 
     def __init__(self, children: Mapping[Named, Child]) -> None:
         self._children = children
-        self._read: dict[Named, Object] = {}
 
     def __getitem__(self, key: Named) -> Object:
-        if key not in self._read:
-            self._read[key] = orjson.loads(self._children[key].body)
-        return self._read[key]
+        return _read(self._children[key].body)
 
     def __iter__(self) -> Iterator[Named]:
         return iter(self._children)
@@ -254,6 +258,8 @@ class Observed:
     """What is wrong with each of the dead nodes, and since when."""
     gpus: Mapping[str, NodeGpu] = field(default_factory=dict)
     """Of the nodes that a role's pods may run on, by the role's label."""
+    lacking: frozenset[Role] = frozenset()
+    """Roles that have had too few pods for a while; at first every StatefulSet has."""
     refusals: Mapping[Role, str] = field(default_factory=dict)
     """Why the API server refuses a role's pods, in its own words."""
     gpu_nodes: tuple[GPUNode, ...] | None = None

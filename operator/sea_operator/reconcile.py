@@ -51,6 +51,7 @@ class Settled:
     secrets: Mapping[str, SecretSeen]
     state: CoordinatorState | None
     unreachable: str | None
+    lacking: frozenset[Role]
     refusals: Mapping[Role, str]
     node_troubles: Mapping[str, str]
     requeue: float
@@ -63,6 +64,7 @@ class Settled:
             seen.secrets,
             seen.state,
             seen.unreachable,
+            seen.lacking,
             seen.refusals,
             seen.node_troubles,
             requeue,

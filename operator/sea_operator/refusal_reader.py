@@ -63,7 +63,10 @@ class RefusalReader:
         self._namespaces: dict[str, _Namespace] = {}
 
     async def words(self, job: tuple[str, str], short: Mapping[str, ShortSet]) -> dict[str, str]:
-        """Why pods are refused, in the server's words, by the names that `short` has."""
+        """Of the sets that have lacked pods for a while: why, in the server's words.
+
+        By the names that `short` has; empty where no refusal is known.
+        """
         before = self._short_since.pop(job, {})
         if not short:
             if before:
@@ -76,8 +79,7 @@ class RefusalReader:
         if not late:
             return {}
         found = await self._of_namespace(job[0])
-        words = {name: current(found.get(short[name].uid), short[name]) for name in late}
-        return {name: text for name, text in words.items() if text}
+        return {name: current(found.get(short[name].uid), short[name]) or "" for name in late}
 
     def forget(self, namespace: str, job: str) -> None:
         """There is no such job any more."""

@@ -95,12 +95,16 @@ def _pods(observed: Observed, lifecycle: Lifecycle) -> Mapping[str, tuple[int, i
 
 
 def _unmade(observed: Observed, pods: Mapping[str, tuple[int, int]]) -> Mapping[str, str]:
-    """StatefulSets that lack pods, and why: a quota or a missing PriorityClass for example."""
+    """StatefulSets that lack pods, and why: a quota or a missing PriorityClass for example.
+
+    Only once they have lacked them for a while: the pods of a new job come one after the other, and
+    each would change the message.
+    """
     job, found = observed.job, {}
     for role in ROLES:
         size = pods.get(role_label(role), (0, 0))[1]
         made = sum(pod.deleted is None for pod in observed.of_role(role))
-        if made < size:
+        if made < size and role in observed.lacking:
             name = role_name(job.name, role)
             command = f"`kubectl describe statefulset -n {job.namespace} {name}` says why"
             why = observed.refusals.get(role, command)

@@ -181,6 +181,18 @@ def test_what_no_policy_reads_brings_no_pass(cache: Watched) -> None:
     assert cache.keys == [KEY]
 
 
+def test_a_node_brings_no_pass_before_the_pod_runs_there(cache: Watched) -> None:
+    cache.put(POD, pod(6))
+    cache.keys.clear()
+    cache.put(POD, {**pod(7), "spec": {"nodeName": "a"}})
+    assert cache.keys == []
+    view = cache.view(KEY)
+    assert view is not None
+    assert view.pods[0].node == "a", "the next pass knows it"
+    cache.put(POD, {**pod(8, ready=True), "spec": {"nodeName": "a"}})
+    assert cache.keys == [KEY]
+
+
 def test_each_change_makes_another_revision(cache: Watched, stored: Any) -> None:
     seen = set()
     changes: tuple[Callable[[], None], ...] = (

@@ -10,6 +10,7 @@ import pytest
 from sea_operator.action_backoff import MAX_SECONDS
 from sea_operator.cache import Cache, Key
 from sea_operator.coordinator_link import Answer
+from sea_operator.decide import SOON_SECONDS
 from sea_operator.errors import (
     ConflictError,
     KubeError,
@@ -24,7 +25,7 @@ from sea_operator.policies.last_logs import LastLog
 from sea_operator.reconcile import Reconciler
 from sea_operator.refusal_reader import RefusalReader
 from sea_operator.secret_reader import SecretReader
-from sea_operator.settings import Settings
+from sea_operator.settings import Intervals, Settings
 from sea_testing.merge_patch import merged
 
 KEY = ("n", "j")
@@ -337,6 +338,15 @@ async def test_a_name_that_becomes_free_without_an_event_is_taken(operator: Oper
     operator.server.writes.clear()
     await operator.reconcile(KEY)
     assert operator.server.writes == ["Service j-rollout"]
+
+
+async def test_only_what_the_next_pass_decides_by_brings_it_early(operator: Operator) -> None:
+    """A new job's first conditions say nothing that the operator doesn't know."""
+    assert await operator.reconcile(KEY) == Intervals().waiting
+    assert operator.status()["conditions"][0]["type"] == "Ready"
+    operator.edit(2, suspend=True)
+    operator.hear()
+    assert await operator.reconcile(KEY) == SOON_SECONDS
 
 
 async def test_no_pass_acts_while_a_namespace_is_only_half_known(operator: Operator) -> None:

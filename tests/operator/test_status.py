@@ -140,12 +140,18 @@ def test_the_longest_address_fits_the_status(make: Any) -> None:
 def test_pods_that_are_not_even_made_are_told_with_where_to_look(make: Any) -> None:
     """As with a PriorityClass that doesn't exist: no pod is there to say so."""
     pods = tuple(pod for pod in make.observed().pods if pod.role is not Role.TRAINER)
-    status = ask(make, make.observed(pods=pods))
-    (ready,) = [one for one in status.conditions if one.type == "Ready"]
-    assert ready.message == (
-        "Waiting for pods to become ready: trainer 0/2. StatefulSet j-trainer: 0 of 2 pods made; "
+
+    def message(lacking: frozenset[Role]) -> str:
+        status = ask(make, make.observed(pods=pods, lacking=lacking))
+        (ready,) = [one for one in status.conditions if one.type == "Ready"]
+        return ready.message
+
+    waiting = "Waiting for pods to become ready: trainer 0/2."
+    assert message(frozenset({Role.TRAINER})) == (
+        f"{waiting} StatefulSet j-trainer: 0 of 2 pods made; "
         "`kubectl describe statefulset -n n j-trainer` says why."
     )
+    assert message(frozenset()) == waiting, "those of a new job are still being made"
 
 
 @pytest.mark.parametrize(
