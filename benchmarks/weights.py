@@ -13,18 +13,24 @@
 - `delta_gb_s`: GB of the model per second and core that are encoded and applied, of processor time
   (goal: at least 2 at 4 %), next to what memcpy moves in the same run.
 
+- `pause_ratio`: CPU seconds of an update's pause against a full reload from safetensors, in one
+  vLLM engine on the CPU (goal: at most 0.10).
+
 What a worker takes of each tensor is said here by `engine_blocks` (vLLM 0.32's cuts); an engine
 records it from its own loaders.
 """
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -35,6 +41,7 @@ from sea_api.v1alpha1.roles import TrainerParallelism
 from sea_runtime.parallel import hf_config, parallel_layout, publications, weight_map
 from sea_runtime.parallel.engine_blocks import EngineCuts, blocks
 from sea_runtime.parallel.regions import Region, Run
+from sea_runtime.rollout import engine_args
 from sea_runtime.transport import manifest
 from sea_runtime.transport.nixl_link import NixlSink, NixlSource
 from sea_runtime.transport.read_plan import ShardRead, reads_of
@@ -182,6 +189,20 @@ def transport_row() -> dict[str, float]:
     return {"transport_ratio": round(found["runs"] / found["whole"], 3)}
 
 
+def pause_row() -> dict[str, Any]:
+    """In a process of its own, with the variables of an engine on the CPU."""
+    program = [sys.executable, "-W", "ignore", str(Path(__file__).with_name("weights_pause.py"))]
+    with tempfile.TemporaryDirectory() as folder:
+        place = engine_args.Placement(Path(folder), "127.0.0.1", gpus=0)
+        variables = engine_args.environment(os.environ, place)
+        done = subprocess.run(
+            [*program, folder], env=variables, stdout=subprocess.PIPE, text=True, check=True
+        )
+    lines = done.stdout.splitlines()
+    print(*lines[-4:-1], sep="\n")
+    return dict(json.loads(lines[-1]))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--serve", type=int)
@@ -189,7 +210,7 @@ def main() -> None:
     if given.serve:
         serve(given.serve)
         return
-    print(json.dumps(transport_row() | plan_row() | weights_deltas.rows()))
+    print(json.dumps(transport_row() | plan_row() | pause_row() | weights_deltas.rows()))
 
 
 if __name__ == "__main__":

@@ -6,12 +6,14 @@ import pytest
 import torch
 
 from sea_runtime.parallel.regions import Region, Run, cut
-from sea_runtime.rollout.vllm_plugin.fetch import Fetcher, FetchError
-from sea_runtime.rollout.vllm_plugin.staging import StagedTensors
-from sea_runtime.transport import manifest
+from sea_runtime.rollout.vllm_plugin.fetch import Fetcher, FetchError, NixlReader
+from sea_runtime.rollout.vllm_plugin.recorder import Copy, Recording
+from sea_runtime.rollout.vllm_plugin.staging import StagedTensors, Staging
+from sea_runtime.transport import layouts, manifest
 from sea_runtime.transport.read_plan import IncompleteVersionError, ShardRead, reads_of
 from sea_runtime.transport.sources import NIXL, OBJECT_STORE, Source
-from sea_runtime.wire.weights import Shard, WeightVersion
+from sea_runtime.wire.weights import PrefetchState, Shard, WeightVersion
+from sea_testing.waiting import wait_for
 
 TENSORS = {"a": torch.arange(40, dtype=torch.float32).view(4, 10), "b": torch.ones(3)}
 NEEDED = {name: [Region.whole(tensor.shape)] for name, tensor in TENSORS.items()}
@@ -127,3 +129,28 @@ def test_a_version_without_something_needed_names_it(needed: dict[str, list[Regi
     version, _ = packed()
     with pytest.raises(IncompleteVersionError, match=f"all of {next(iter(needed))}"):
         reads_of(version, needed)
+
+
+def test_a_worker_asks_for_a_layout_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The version after it only names the layout, and is fetched at once."""
+    version, buffer = packed(url=False)
+    content = Bytes(buffer)
+    monkeypatch.setattr(NixlReader, "begin", lambda _, *read: content.begin(*read))
+    copies = tuple(
+        Copy(name, 0, tuple(tensor.shape), tensor.stride(), name, Region.whole(tensor.shape))
+        for name, tensor in TENSORS.items()
+    )
+    recording = Recording(((torch.nn.Identity(), copies),))
+    worker, compact = Staging(), layouts.compact(version)
+    ((digest, layout),) = layouts.layouts_of(version).items()
+    found = worker.prefetch(compact, lambda _: recording)
+    assert (found.state, found.missing_layouts) == (PrefetchState.IDLE, [digest])
+    worker.add_layout(digest, layout)
+    for number in (1, 2):
+        sent = compact.model_copy(update={"version": number})
+        assert worker.prefetch(sent, lambda _: recording).missing_layouts == []
+        wait_for("the fetch", lambda: worker.status().state is not PrefetchState.RUNNING)
+        assert worker.status().state is PrefetchState.READY, worker.status().error
+        for _, parts, staged in worker.layers(number, 1):
+            for part in parts:
+                assert torch.equal(staged.get(part.tensor, part.region), TENSORS[part.tensor])

@@ -14,6 +14,9 @@ import boto3
 import msgspec
 from aiohttp import web
 
+from sea_runtime.client.calls import UNKNOWN_LAYOUT
+from sea_runtime.transport import layouts
+from sea_runtime.transport.layouts import UnknownLayoutError
 from sea_runtime.wire.membership import Heartbeat, HeartbeatReply
 from sea_runtime.wire.rollouts import Batch
 from sea_runtime.wire.trainer import (
@@ -24,7 +27,7 @@ from sea_runtime.wire.trainer import (
     TaskKind,
     TrainerTask,
 )
-from sea_runtime.wire.weights import WeightVersion
+from sea_runtime.wire.weights import ShardLayout, WeightVersion
 from sea_testing.waiting import HANG_S
 
 IDLE = TrainerTask(kind=TaskKind.IDLE)
@@ -41,6 +44,8 @@ class FakeCoordinator:
         self.committed: list[CheckpointCommitted] = []
         self.done: list[StageDone] = []
         self.versions: list[WeightVersion] = []
+        """With their blocks."""
+        self._layouts: dict[str, ShardLayout] = {}
         self.heartbeats: list[Heartbeat] = []
         self.logs: dict[str, bytes] = {}
         """By path."""
@@ -81,7 +86,8 @@ class FakeCoordinator:
                 web.post("/v1/stages/{stage}/done", self._finish),
                 web.post("/v1/stages/{stage}/snapshot", self._snapshot),
                 web.put("/v1/logs/{pod}/{name}", self._keep_log),
-                web.post("/v1/weights/{stream}", self._keep(WeightVersion, "versions")),
+                web.post("/v1/weights/{stream}", self._publish),
+                web.put("/v1/layouts/{digest}", self._layout),
             ]
         )
         # A call that a test holds, or that a killed rank left, is not waited for (default: 60 s).
@@ -98,6 +104,19 @@ class FakeCoordinator:
     def _current(self, request: web.Request) -> None:
         if int(request.query["attempt"]) != self.attempt:
             raise web.HTTPConflict(text=f"attempt {self.attempt} is current")
+
+    async def _publish(self, request: web.Request) -> web.Response:
+        version = WeightVersion.model_validate_json(await request.read())
+        try:
+            self.versions.append(layouts.expand(version, self._layouts))
+        except UnknownLayoutError:
+            return web.Response(status=UNKNOWN_LAYOUT)
+        return web.json_response({})
+
+    async def _layout(self, request: web.Request) -> web.Response:
+        layout = ShardLayout.model_validate_json(await request.read())
+        self._layouts[request.match_info["digest"]] = layout
+        return web.json_response({})
 
     async def _keep_log(self, request: web.Request) -> web.Response:
         self.logs[request.path] = await request.read()

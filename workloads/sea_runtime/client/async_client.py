@@ -20,6 +20,7 @@ from sea_runtime.wire.weights import (
     Adopted,
     EngineCopy,
     ModelReply,
+    ShardLayout,
     WeightQueryReply,
     WrongWeights,
 )
@@ -101,6 +102,9 @@ class AsyncCoordinatorClient:
 
     async def wrong_weights(self, stream: str, message: WrongWeights) -> None:
         await self._send(calls.wrong_weights(stream, message))
+
+    async def layout(self, digest: str) -> ShardLayout:
+        return await self._send(calls.layout(digest))
 
     async def announce(self, stream: str, copy: EngineCopy) -> None:
         await self._send(calls.announce(stream, copy))

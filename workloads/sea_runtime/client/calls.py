@@ -29,6 +29,7 @@ from sea_runtime.wire.weights import (
     Adopted,
     EngineCopy,
     ModelReply,
+    ShardLayout,
     WeightQueryReply,
     WeightVersion,
     WrongWeights,
@@ -45,6 +46,8 @@ LEASE_WAIT_SECONDS = 5.0
 FIRST_DELAY_SECONDS = 0.1
 MAX_DELAY_SECONDS = 2.0
 POLL_MARGIN_SECONDS = 5.0
+UNKNOWN_LAYOUT = 428
+"""Status of a version whose layouts are to be sent first ("precondition required")."""
 
 
 class CoordinatorError(RuntimeFailure):
@@ -214,8 +217,24 @@ def done(stage: str, message: StageDone) -> Call[None]:
     return _tell(f"/v1/stages/{stage}/done", message)
 
 
-def publish(version: WeightVersion) -> Call[None]:
-    return _tell(f"/v1/weights/{version.stream}", version)
+def publish(version: WeightVersion) -> Call[bool]:
+    """False: the coordinator lacks a layout that the version names."""
+    return Call(
+        "POST",
+        f"/v1/weights/{version.stream}",
+        lambda _: True,
+        body=version.model_dump_json().encode(),
+        otherwise={UNKNOWN_LAYOUT: False},
+    )
+
+
+def put_layout(digest: str, layout: ShardLayout) -> Call[None]:
+    body = layout.model_dump_json().encode()
+    return Call("PUT", f"/v1/layouts/{digest}", _nothing, body=body)
+
+
+def layout(digest: str) -> Call[ShardLayout]:
+    return _get(f"/v1/layouts/{digest}", ShardLayout)
 
 
 def newer_weights(stream: str, after: int, wait: float, pod: str = "") -> Call[WeightQueryReply]:

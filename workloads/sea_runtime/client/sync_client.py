@@ -12,6 +12,7 @@ from sea_runtime.client.calls import (
     read_timeout,
     until,
 )
+from sea_runtime.transport import layouts
 from sea_runtime.wire.trainer import (
     CheckpointCommitted,
     LedgerSnapshot,
@@ -72,7 +73,12 @@ class CoordinatorClient:
         self.send(calls.done(stage, message))
 
     def publish(self, version: WeightVersion) -> None:
-        self.send(calls.publish(version))
+        """Registers a version; its layouts are sent where the coordinator doesn't know them."""
+        compact = layouts.compact(version)
+        if not self.send(calls.publish(compact)):
+            for name, layout in layouts.layouts_of(version).items():
+                self.send(calls.put_layout(name, layout))
+            self.send(calls.publish(compact))
 
     def send(self, call: Call[Result]) -> Result:
         """One of `calls`, sent until it has an answer."""

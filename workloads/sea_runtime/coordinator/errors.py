@@ -57,5 +57,11 @@ class GoneError(CoordinatorFailure):
     status = 410
 
 
+class UnknownLayoutsError(CoordinatorFailure):
+    """A weight version names layouts that were never sent, or that a lost ledger knew."""
+
+    status = 428
+
+
 class RefusedError(CoordinatorFailure):
     status = 400

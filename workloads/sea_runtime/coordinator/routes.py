@@ -41,7 +41,13 @@ from sea_runtime.wire.trainer import (
     TaskKind,
     TrainerTask,
 )
-from sea_runtime.wire.weights import Adopted, EngineCopy, WeightVersion, WrongWeights
+from sea_runtime.wire.weights import (
+    Adopted,
+    EngineCopy,
+    ShardLayout,
+    WeightVersion,
+    WrongWeights,
+)
 
 STATE = web.AppKey("state", StateReport)
 JOB = web.AppKey("job", Job)
@@ -133,8 +139,19 @@ async def publish(request: web.Request) -> web.Response:
     if is_stored(version):
         # Before the answer: rank 0 repeats the call until it is acknowledged, so a kill in between
         # can't leave a copy that a lost ledger would not find again.
-        await asyncio.to_thread(weights.keep_manifest, version)
+        # Expanded here, on the loop: SQLite's connection refuses other threads.
+        await asyncio.to_thread(weights.keep_manifest, weights.expanded(version))
     return done()
+
+
+async def put_layout(request: web.Request) -> web.Response:
+    found = await body(request, ShardLayout)
+    request.app[WEIGHTS].add_layout(request.match_info["digest"], found)
+    return done()
+
+
+async def layout(request: web.Request) -> web.Response:
+    return reply(request.app[WEIGHTS].layout(request.match_info["digest"]))
 
 
 async def newer(request: web.Request) -> web.Response:
@@ -279,6 +296,8 @@ def routes() -> list[web.RouteDef]:
         web.post("/v1/weights/{stream}/adopted", adopted),
         web.post("/v1/weights/{stream}/wrong", wrong_weights),
         web.post("/v1/weights/{stream}/copies", announce),
+        web.put("/v1/layouts/{digest}", put_layout),
+        web.get("/v1/layouts/{digest}", layout),
         web.post("/v1/leases", lease),
         web.post("/v1/leases/{lease}/result", result),
         web.post("/v1/leases/{lease}/release", release),

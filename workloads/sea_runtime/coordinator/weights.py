@@ -10,7 +10,7 @@ from sea_api.v1alpha1.status import WeightsStatus, WrongWeightsStatus
 from sea_data import urls
 from sea_runtime.coordinator import stage_plan
 from sea_runtime.coordinator.background import Notifiers
-from sea_runtime.coordinator.errors import RefusedError
+from sea_runtime.coordinator.errors import RefusedError, UnknownLayoutsError
 from sea_runtime.coordinator.job import Job
 from sea_runtime.coordinator.ledger import batches, registry
 from sea_runtime.coordinator.ledger.database import Ledger
@@ -18,12 +18,13 @@ from sea_runtime.coordinator.membership import ROLLOUT, USER_ROLE, Membership
 from sea_runtime.coordinator.relay import Relay
 from sea_runtime.coordinator.run_record import time_text
 from sea_runtime.store.s3 import ObjectStore
-from sea_runtime.transport import stored_versions
+from sea_runtime.transport import layouts, stored_versions
 from sea_runtime.transport.stored_versions import StoredVersionError
 from sea_runtime.wire.membership import Heartbeat
 from sea_runtime.wire.weights import (
     Adopted,
     EngineCopy,
+    ShardLayout,
     WeightQueryReply,
     WeightVersion,
     WrongWeights,
@@ -66,6 +67,8 @@ class WeightRegistry:
         """Registers a version and wakes the engines; False if it was known."""
         require_stream(version.stream)
         self._job.require_attempt(version.attempt)
+        if missing := registry.missing_layouts(self._ledger.db, version):
+            raise UnknownLayoutsError(f"Send the layouts {', '.join(missing)} first.")
         # Stored before the engines wake, which ask for it at once.
         new = registry.publish(self._ledger.db, version, self._wall())
         log.info("weights: %s v%d of attempt %d", version.stream, version.version, version.attempt)
@@ -211,6 +214,23 @@ class WeightRegistry:
         """True if a living engine of the stream can't read from other processes."""
         role = USER_ROLE if stream == stage_plan.USER else ROLLOUT
         return any(beat.unreachable for beat in self._membership.alive(role))
+
+    def expanded(self, version: WeightVersion) -> WeightVersion:
+        """The version with its blocks, as the object store keeps it."""
+        return registry.expanded(self._ledger.db, version)
+
+    def add_layout(self, digest: str, layout: ShardLayout) -> None:
+        """Raises RefusedError if it is another layout's digest."""
+        if layouts.digest(layout) != digest:
+            raise RefusedError(f"The layout in the body is not {digest}.")
+        registry.add_layout(self._ledger.db, digest, layout)
+
+    def layout(self, digest: str) -> ShardLayout:
+        """Raises RefusedError if there is none of this digest."""
+        found = registry.layout(self._ledger.db, digest)
+        if found is None:
+            raise RefusedError(f"There is no layout {digest}: ask for the newest version again.")
+        return found
 
 
 def transports(beats: Iterable[Heartbeat]) -> str:

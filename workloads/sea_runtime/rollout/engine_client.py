@@ -13,7 +13,7 @@ import aiohttp
 import msgspec
 
 from sea_runtime.errors import RuntimeFailure
-from sea_runtime.wire.weights import PrefetchStatus, WeightVersion, WorkerCopy
+from sea_runtime.wire.weights import PrefetchStatus, ShardLayout, WeightVersion, WorkerCopy
 
 MIN_LOGPROB, MAX_LOGPROB = -1000.0, 1e-3
 """Of a token that was drawn, rounding included."""
@@ -195,6 +195,10 @@ class EngineClient:
     async def prefetch(self, version: WeightVersion) -> list[PrefetchStatus]:
         """Starts fetching on every worker of the engine; generation goes on."""
         return self._statuses(await self._rpc("sea_prefetch", version.model_dump_json()))
+
+    async def add_layout(self, digest: str, layout: ShardLayout) -> None:
+        """Gives all workers a layout that versions name."""
+        await self._rpc("sea_add_layout", digest, layout.model_dump_json())
 
     async def prefetch_status(self) -> list[PrefetchStatus]:
         return self._statuses(await self._rpc("sea_prefetch_status"))

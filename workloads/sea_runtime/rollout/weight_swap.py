@@ -12,12 +12,12 @@ the version's, by the sums of `transport/weight_sums.py`.
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from sea_runtime.errors import RuntimeFailure
 from sea_runtime.rollout.engine_client import EngineClient, EngineError
-from sea_runtime.wire.weights import PrefetchState, PrefetchStatus, WeightVersion
+from sea_runtime.wire.weights import PrefetchState, PrefetchStatus, ShardLayout, WeightVersion
 
 _log = logging.getLogger(__name__)
 # Short against a transfer of seconds; one call through the engine's loop per poll.
@@ -71,15 +71,27 @@ def slowest(statuses: list[PrefetchStatus]) -> PrefetchStatus:
     order = [PrefetchState.FAILED, PrefetchState.IDLE, PrefetchState.RUNNING, PrefetchState.READY]
     found = min(statuses, key=lambda status: (order.index(status.state), -status.seconds))
     failed = sorted({pod for status in statuses for pod in status.failed_peers})
+    missing = sorted({name for status in statuses for name in status.missing_layouts})
     together = {
         "failed_peers": failed,
+        "missing_layouts": missing,
         "unreachable": max(status.unreachable for status in statuses),
         "check": any(status.check for status in statuses),
     }
     return found.model_copy(update=together)
 
 
-async def prefetch(engine: EngineClient, version: WeightVersion) -> PrefetchStatus:
+Layouts = Callable[[str], Awaitable[ShardLayout]]
+"""Gets a layout by its digest."""
+
+
+async def _no_layout(digest: str) -> ShardLayout:
+    raise PrefetchError(f"The engine's workers don't know the layout {digest}.")
+
+
+async def prefetch(
+    engine: EngineClient, version: WeightVersion, layout: Layouts = _no_layout
+) -> PrefetchStatus:
     """Has all workers of the engine fetch the version; generation goes on.
 
     Raises PrefetchError if a worker can't fetch it, or if it takes longer than
@@ -89,6 +101,12 @@ async def prefetch(engine: EngineClient, version: WeightVersion) -> PrefetchStat
     wanted = (version.version, version.attempt)
     status = slowest(await engine.prefetch(version))
     while time.monotonic() < deadline:
+        if status.missing_layouts:
+            # Once per engine and layout; afterwards versions only name it.
+            for digest in status.missing_layouts:
+                await engine.add_layout(digest, await layout(digest))
+            status = slowest(await engine.prefetch(version))
+            continue
         if (status.version, status.attempt) != wanted:
             # An earlier fetch is still running: ask until the worker starts ours.
             status = slowest(await engine.prefetch(version))
@@ -133,7 +151,10 @@ async def load(engine: EngineClient, version: WeightVersion, *, check: bool) -> 
 
 
 async def adopt(
-    engine: EngineClient, version: WeightVersion, fetched: Callable[[], None] = lambda: None
+    engine: EngineClient,
+    version: WeightVersion,
+    fetched: Callable[[], None] = lambda: None,
+    layout: Layouts = _no_layout,
 ) -> Timings:
     """Brings the engine to `version`.
 
@@ -141,9 +162,10 @@ async def adopt(
 
     Args:
         fetched: called before the pause: from then on other engines can read the version.
+        layout: gets layouts that the version names, where a worker lacks them.
     """
     # Prefetch before the pause: only the copy from host memory happens while requests wait.
-    status = await prefetch(engine, version)
+    status = await prefetch(engine, version, layout)
     fetched()
     paused = time.monotonic()
     try:

@@ -26,6 +26,7 @@ from sea_runtime.wire.weights import (
     MAX_REASON,
     Adopted,
     EngineCopy,
+    ShardLayout,
     WeightQueryReply,
     WeightVersion,
     WrongWeights,
@@ -131,6 +132,7 @@ class WeightUpdater:
                 self._engine,
                 version,
                 fetched=lambda: self._background(self._announce()) if version.relay else None,
+                layout=self._layout,
             )
         except PrefetchError as error:
             _log.warning("%s The engine keeps version %s.", error, self._state.version)
@@ -154,6 +156,12 @@ class WeightUpdater:
         finally:
             # Last, also on cancellation: the watcher looks after the engine again.
             self._state.updating = False
+
+    async def _layout(self, digest: str) -> ShardLayout:
+        try:
+            return await self._client.layout(digest)
+        except CoordinatorError as error:
+            raise PrefetchError(str(error)) from error
 
     def _report(self, version: int, timings: Timings) -> None:
         _log.info("The engine serves version %d: %s", version, timings)

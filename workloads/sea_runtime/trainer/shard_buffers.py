@@ -22,7 +22,7 @@ from sea_runtime.trainer.context import RankContext
 from sea_runtime.trainer.delta_upload import Packed
 from sea_runtime.trainer.hf_weights import published_shapes
 from sea_runtime.trainer.model import Model
-from sea_runtime.transport import manifest
+from sea_runtime.transport import layouts, manifest
 from sea_runtime.wire.trainer import TrainerTask
 from sea_runtime.wire.weights import Shard, ShardDelta
 
@@ -57,6 +57,7 @@ class ShardBuffers:
         self.nixl, self.cuts = nixl, cuts
         self.blocks = manifest.plan(_planned(shapes, dtype), self._regions)
         self.nbytes = manifest.total_bytes(self.blocks)
+        self._layout = layouts.digest(layouts.layout_of(self.blocks))
         self._buffers = [manifest.allocate(self.nbytes) for _ in range(BUFFERS)]
         self._uploads: list[Future[ShardDelta | None] | None] = [None] * BUFFERS
         self.stored: Packed | None = None
@@ -114,7 +115,7 @@ class ShardBuffers:
             self.stored = None
         buffer = self._buffers[index]
         blocks = manifest.pack(self.blocks, tensors, buffer)
-        shard = Shard(rank=rank, nbytes=self.nbytes, blocks=blocks)
+        shard = Shard(rank=rank, nbytes=self.nbytes, blocks=blocks, layout=self._layout)
         if self._source is not None:
             shard = shard.model_copy(
                 update={

@@ -56,7 +56,11 @@ class Shard(Part):
     rank: int
     nbytes: int
     blocks: list[Block]
-    """By offset."""
+    """By offset; empty while the version travels with `layout` in their place."""
+    layout: str = ""
+    """Digest of the blocks' `ShardLayout` (`transport/layouts.py`)."""
+    numbers: str = ""
+    """With `layout`: what differs from version to version, packed."""
     nixl_agent: str | None = None
     """Name of the NIXL agent that serves the shard; None if there is no fast path."""
     nixl_metadata: str | None = None
@@ -66,6 +70,13 @@ class Shard(Part):
     object_url: str | None = None
     """`s3://` copy of the same bytes, if the version is an anchor."""
     delta: ShardDelta | None = None
+
+
+class ShardLayout(Message):
+    """`PUT` and `GET /v1/layouts/{digest}`: where a shard's blocks are, in all its versions."""
+
+    blocks: list[Block]
+    """Without what differs from version to version."""
 
 
 class HeldPart(Part):
@@ -207,6 +218,8 @@ class PrefetchStatus(Message):
     attempt: int = -1
     transport: str = ""
     """As in `Adopted`, once READY."""
+    missing_layouts: list[str] = []
+    """Digests of layouts that the worker needs before it can fetch the version; then it is IDLE."""
     seconds: float = 0.0
     nbytes: int = 0
     """What this worker fetched, once READY."""

@@ -10,7 +10,8 @@ from sea_runtime.rollout import weight_swap
 from sea_runtime.rollout.engine_client import EngineClient, session
 from sea_runtime.rollout.engine_state import EMPTY, EngineState, observe
 from sea_runtime.rollout.weight_swap import Timings
-from sea_runtime.wire.weights import EngineCopy, WeightVersion
+from sea_runtime.transport import layouts
+from sea_runtime.wire.weights import EngineCopy, ShardLayout, WeightVersion
 from sea_testing.engine import EngineProcess
 from sea_testing.loopback import address
 from sea_testing.publisher import Publisher
@@ -37,10 +38,22 @@ def two_workers(base_folder: Path, tmp_path: Path) -> Iterator[EngineProcess]:
 
 
 async def adopted(
-    engine: EngineClient, published: WeightVersion, publisher: Publisher, reference: Reference
+    engine: EngineClient,
+    published: WeightVersion,
+    publisher: Publisher,
+    reference: Reference,
+    asked: list[str],
 ) -> Timings:
-    """After an update whose log-probabilities are those of transformers."""
-    timings = await weight_swap.adopt(engine, published)
+    """After an update whose log-probabilities are those of transformers.
+
+    The version only names its layouts; `asked` gets those that the engine asks for.
+    """
+
+    async def layout(digest: str) -> ShardLayout:
+        asked.append(digest)
+        return layouts.layouts_of(published)[digest]
+
+    timings = await weight_swap.adopt(engine, layouts.compact(published), layout=layout)
     reference.load(publisher.weights(published.version))
     turn = await engine.generate(PROMPT, max_tokens=24, temperature=1.0, stop_token_ids=[], seed=0)
     expected = reference.logprobs(PROMPT, turn.token_ids)
@@ -64,15 +77,16 @@ async def test_a_late_engine_reads_from_a_peer_of_another_layout_while_the_train
 ) -> None:
     """Then, from the trainer, each worker fetches hardly more than its half."""
     first = publisher.publish(NUMBER).model_copy(update={"relay": True})
-    await adopted(engine, first, publisher, reference)
+    await adopted(engine, first, publisher, reference, [])
     offered = await from_peer(engine, first)
     async with session() as http:
         late, state = EngineClient(http, two_workers.url), EngineState()
+        asked: list[str] = []
         await observe(late, state)
         assert state.version == EMPTY
         publisher.stop()
         try:
-            timings = await adopted(late, offered, publisher, reference)
+            timings = await adopted(late, offered, publisher, reference, asked)
         finally:
             publisher.resume()
         assert (timings.transport, timings.failed_peers) == ("Peer", ())
@@ -80,12 +94,15 @@ async def test_a_late_engine_reads_from_a_peer_of_another_layout_while_the_train
         assert state.version == NUMBER
 
         published = publisher.publish(NUMBER + 1).model_copy(update={"relay": True})
-        assert (await adopted(late, published, publisher, reference)).transport == "NIXL"
+        timings = await adopted(late, published, publisher, reference, asked)
+        assert timings.transport == "NIXL"
+        # Of both versions together, once.
+        assert sorted(asked) == sorted(layouts.layouts_of(published))
         await each_worker_has_its_half(late, published)
 
         # The other way: two workers serve one.
         back = await from_peer(late, published)
-        assert (await adopted(engine, back, publisher, reference)).transport == "Peer"
+        assert (await adopted(engine, back, publisher, reference, [])).transport == "Peer"
 
 
 async def each_worker_has_its_half(engine: EngineClient, published: WeightVersion) -> None:

@@ -3,16 +3,22 @@
 The newest attempt wins if two published the same version. After a restart the trainer
 publishes versions again that engines have long passed; they are kept for late joiners, because the
 memory that the old attempt served its versions from is gone. A copy in the object store stays
-known when its version is published again without one.
+known when its version is published again without one. Versions are stored compact, and each
+layout that they name once.
 """
 
 import sqlite3
 from collections.abc import Collection
+from functools import lru_cache
 
 from sea_runtime.coordinator.errors import StaleError
 from sea_runtime.coordinator.ledger.database import Database
+from sea_runtime.transport import layouts
 from sea_runtime.transport.stored_versions import is_stored
-from sea_runtime.wire.weights import Adopted, WeightVersion
+from sea_runtime.wire.weights import Adopted, ShardLayout, WeightVersion
+
+_LAYOUT = "layout:"
+"""Begins the names of layouts among the ledger's documents."""
 
 
 def publish(db: Database, version: WeightVersion, now: float) -> bool:
@@ -51,8 +57,34 @@ def publish(db: Database, version: WeightVersion, now: float) -> bool:
     return known is None
 
 
+def add_layout(db: Database, digest: str, layout: ShardLayout) -> None:
+    db.put_document(_LAYOUT + digest, layout)
+
+
+def layout(db: Database, digest: str) -> ShardLayout | None:
+    body = db.text(_LAYOUT + digest)
+    return None if body is None else ShardLayout.model_validate_json(body)
+
+
+def missing_layouts(db: Database, version: WeightVersion) -> list[str]:
+    """Digests of layouts that the version names and the ledger lacks."""
+    named = layouts.missing(version, {})
+    # Without the bodies, which are large.
+    known = "SELECT 1 FROM documents WHERE name = ?"
+    return [digest for digest in named if db.value(known, _LAYOUT + digest) is None]
+
+
+def expanded(db: Database, version: WeightVersion) -> WeightVersion:
+    """The version with its blocks. Raises UnknownLayoutError."""
+    named = {digest: layout(db, digest) for digest in layouts.missing(version, {})}
+    return layouts.expand(version, {digest: one for digest, one in named.items() if one})
+
+
 def add_anchor(db: Database, version: WeightVersion, now: float) -> None:
     """Registers a copy in the object store that a restored ledger does not know of."""
+    for digest, found in layouts.layouts_of(version).items():
+        add_layout(db, digest, found)
+    version = layouts.compact(version)
     body = version.model_dump_json()
     db.run(
         "INSERT OR IGNORE INTO weights (stream, version, attempt, body, anchor, time) "
@@ -120,8 +152,14 @@ def _of_attempt(body: str | None, attempt: int) -> WeightVersion | None:
     """Fast-path addresses are dead once their attempt is: an engine would wait for each in vain."""
     if body is None:
         return None
-    version = WeightVersion.model_validate_json(body)
+    version = _parsed(body)
     return version if version.attempt == attempt else version.copies()
+
+
+@lru_cache(maxsize=4)
+def _parsed(body: str) -> WeightVersion:
+    # All engines that wait look again whenever one of them has the version.
+    return WeightVersion.model_validate_json(body)
 
 
 def add_adoption(db: Database, stream: str, message: Adopted, now: float) -> None:

@@ -20,14 +20,15 @@ from sea_runtime.rollout.vllm_plugin.fetch import Fetched, NixlReader
 from sea_runtime.rollout.vllm_plugin.host_copies import HostCopies, HostCopy, PeerServer
 from sea_runtime.rollout.vllm_plugin.recorder import Copy, Recording, TensorTypes
 from sea_runtime.rollout.vllm_plugin.version_fetch import VersionFetcher, agents_of
-from sea_runtime.transport import manifest
-from sea_runtime.transport.read_plan import ShardRead, reads_of
+from sea_runtime.transport import layouts, manifest
+from sea_runtime.transport.read_plan import Needed, ShardRead, reads_of
 from sea_runtime.transport.sources import NIXL, PEER
 from sea_runtime.transport.weight_sums import total, weighted_sum
 from sea_runtime.wire.weights import (
     MAX_REASON,
     PrefetchState,
     PrefetchStatus,
+    ShardLayout,
     WeightVersion,
     WorkerCopy,
 )
@@ -45,6 +46,7 @@ class StagedTensors:
     def __init__(self, reads: Sequence[ShardRead], buffers: Mapping[int, torch.Tensor]) -> None:
         self._held: dict[str, list[tuple[Region, torch.Tensor]]] = {}
         self._sums: dict[tuple[str, Region], int] = {}
+        self._found: dict[tuple[str, Region], torch.Tensor] = {}
         for read in reads:
             for block, offset in zip(read.blocks, read.offsets, strict=True):
                 held, region = self._held.setdefault(block.name, []), manifest.region_of(block)
@@ -53,6 +55,16 @@ class StagedTensors:
 
     def get(self, name: str, region: Region) -> torch.Tensor:
         """In the region's shape: a view where one block holds it, else a copy of its parts."""
+        found = self._found.get((name, region))
+        return self._find(name, region) if found is None else found
+
+    def prepare(self, needed: Needed) -> None:
+        """Finds these regions now, rather than in the pause."""
+        for name, regions in needed.items():
+            for region in regions:
+                self._found[name, region] = self._find(name, region)
+
+    def _find(self, name: str, region: Region) -> torch.Tensor:
         held = self._held[name]
         for have, tensor in held:
             if have.contains(region):
@@ -96,6 +108,8 @@ class Staging:
         self._copies = HostCopies(self._nixl.abandoned, self._release)
         self._fetcher = VersionFetcher({PEER: self._nixl, NIXL: self._nixl}, self._copies)
         self._served: WorkerCopy | None = None
+        self._layouts: dict[str, ShardLayout] = {}
+        """By digest; those of a version and of its anchor."""
         self._recording: Recording | None = None
         self._recorded: TensorTypes = {}
         self._staged: StagedTensors | None = None
@@ -124,6 +138,10 @@ class Staging:
         # One at a time: a second fetch would overwrite the buffers that the first one is filling.
         if self._thread is not None and self._thread.is_alive():
             return self._status
+        if absent := layouts.missing(version, self._layouts):
+            self._status = PrefetchStatus(missing_layouts=absent)
+            return self._status
+        version = layouts.expand(version, self._layouts)
         # Set before the thread starts: `prefetch` must never report the version before as running.
         self._staged = None
         self._status = PrefetchStatus(
@@ -144,6 +162,10 @@ class Staging:
         self._thread.daemon = True
         self._thread.start()
         return self._status
+
+    def add_layout(self, digest: str, layout: ShardLayout) -> None:
+        """Keeps a layout that versions name."""
+        self._layouts[digest] = layout
 
     def status(self) -> PrefetchStatus:
         return self._status
@@ -229,11 +251,20 @@ class Staging:
 
     def _keep(self, version: WeightVersion, copy: HostCopy) -> None:
         self._copies.keep(copy)
-        # Before it is reported as READY: the worker container announces it at once.
-        self._served = self._server.serve(copy) if version.relay else None
+        self._served = None
+        if version.relay:
+            try:
+                # Before it is reported as READY: the worker container announces it at once.
+                self._served = self._server.serve(copy)
+            # Any error: NIXL raises types of its own, and this engine has the version all the same.
+            except Exception as error:
+                _log.warning("Other engines can't read from this one: %r", error)
 
     def _ready(self, reads: Sequence[ShardRead], fetched: Fetched, seconds: float) -> None:
-        self._staged = StagedTensors(reads, fetched.buffers)
+        staged = StagedTensors(reads, fetched.buffers)
+        if self._recording is not None:
+            staged.prepare(self._recording.needed())
+        self._staged = staged
         # Replaced in one assignment, and last: the engine's own thread reads it at any time.
         self._status = self._status.model_copy(
             update={

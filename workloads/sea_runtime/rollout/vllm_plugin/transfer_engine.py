@@ -28,7 +28,7 @@ from sea_runtime.rollout.vllm_plugin import recorder, reload_warnings
 from sea_runtime.rollout.vllm_plugin.cpu_moe_prepack import forget_moe_kernels
 from sea_runtime.rollout.vllm_plugin.cpu_tied_head import repack_heads
 from sea_runtime.rollout.vllm_plugin.staging import STAGING
-from sea_runtime.wire.weights import WeightVersion
+from sea_runtime.wire.weights import ShardLayout, WeightVersion
 
 TERMINATION_DELAY_SECONDS = 0.2
 
@@ -93,6 +93,10 @@ class SeaWorker:
         version = WeightVersion.model_validate_json(manifest)
         # Recorded here, in the engine's loop: between two forward passes, never during one.
         return STAGING.prefetch(version, self._record).model_dump_json()
+
+    def sea_add_layout(self, digest: str, layout: str) -> None:
+        """Keeps a layout (JSON of `ShardLayout`) that versions name."""
+        STAGING.add_layout(digest, ShardLayout.model_validate_json(layout))
 
     def _record(self, tensors: recorder.TensorTypes) -> recorder.Recording:
         worker: Any = self
