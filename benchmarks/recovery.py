@@ -36,7 +36,7 @@ from sea_devcluster.demo.kubectl import Kubectl, job_reader
 from sea_devcluster.demo.options import ROOT
 from sea_devcluster.demo.target import devcluster_target
 from sea_runtime.planner import job_plan, simulation
-from sea_runtime.planner.simulation import Failures
+from sea_runtime.planner.simulated_pipeline import Failures
 
 NAME, NAMESPACE = "recovery", "sea-demo"
 DATA = ["shop", "--seed", "0", "--dialogues", "200", "--train-tasks", "64", "--test-tasks", "16"]

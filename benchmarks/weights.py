@@ -210,7 +210,7 @@ def main() -> None:
     if given.serve:
         serve(given.serve)
         return
-    print(json.dumps(transport_row() | plan_row() | weights_deltas.rows() | pause_row()))
+    print(json.dumps(transport_row() | plan_row() | pause_row() | weights_deltas.rows()))
 
 
 if __name__ == "__main__":
