@@ -156,13 +156,13 @@ class Saver:
         # Training may change the state once this returns, or, without a copy, once it is uploaded.
         staged = StagedSave(state, buffer)
         save = _Save(position, SavedLayout.of(model.layout), needed)
-        if buffer is None:
-            # Training waits: an outage of the store must not hold it up.
-            save.replaced.set()
         save.uploading = background.start("checkpoint", lambda: self._upload(save, staged))
         self._save = save
         # All ranks decide together: one that waits alone would miss the others' collectives.
         if self.context.control.min(float(buffer is not None)) < 1.0:
+            # Training waits for all ranks, those with a copy too: an outage of the store must not
+            # hold it up.
+            save.replaced.set()
             self._wait_for_uploads(save)
 
     def _wait_for_uploads(self, save: _Save) -> None:
