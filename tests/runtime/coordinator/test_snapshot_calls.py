@@ -17,7 +17,8 @@ from sea_testing.waiting import HANG_S
 async def test_one_object_is_never_written_twice_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rank 0's call times out and is repeated: the slower upload would replace the other's bytes,
     and the manifest name a size and a SHA-256 that the object no longer has."""
-    may_end, began = Event(), []
+    may_end = Event()
+    began: list[Any] = []
 
     def upload(*args: Any) -> LedgerSnapshot:
         began.append(args)

@@ -9,6 +9,7 @@ import pytest
 
 from sea_api.v1alpha1.policy import Checkpoint
 from sea_data.object_store import AccessDeniedError, StoreUnavailableError
+from sea_runtime.trainer import background
 from sea_runtime.trainer.checkpoint import saver as saving
 from sea_runtime.trainer.checkpoint.commit import Commits
 from sea_runtime.trainer.checkpoint.saver import Position, Saver
@@ -55,7 +56,7 @@ class Group(Alone):
 def saver_of(store: Any, monkeypatch: pytest.MonkeyPatch, group: Group | None = None) -> Saver:
     monkeypatch.setattr(saving, "WAIT_SECONDS", 0.01)
     monkeypatch.setattr(saving, "RankState", State)
-    monkeypatch.setattr(saving.background, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(background, "POLL_SECONDS", 0.01)
     context: Any = SimpleNamespace(
         pod=SimpleNamespace(processes=1),
         assignment=SimpleNamespace(rank=0, world_size=1),
