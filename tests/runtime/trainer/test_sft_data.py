@@ -120,3 +120,22 @@ def test_stripped_thoughts_make_each_exchange_a_sample(renderer: Renderer) -> No
     assert (counts.dialogues, counts.without_answer) == (1, 0)
     data = sft_data.encode([replace(whole, trained=frozenset({3}))], stripping, 1000, counts)
     assert len(sft_data.unpack(data)) == 1, "an answer that another row trains makes no sample"
+
+
+def test_a_greeting_is_trained_as_the_agent_is_asked_for_it(renderer: Renderer) -> None:
+    """Before any text of the user: a prompt with the text would show it without its thought."""
+    style = Style(thinking=Thinking.OWN, strips_thoughts=True)
+    stripping = Renderer(renderer._tokenizer, style)
+    messages = [
+        {"role": "system", "content": "S"},
+        {"role": "assistant", "content": "Hi"},
+        {"role": "user", "content": "U1"},
+        {"role": "assistant", "content": "A1", "thinking": "T1"},
+    ]
+    counts = sequences.TokenCounts()
+    data = sft_data.encode([Dialogue("d", tuple(messages), {})], stripping, 1000, counts)
+    found = sft_data.unpack(data)
+    assert trained(found, stripping) == [
+        f"<think>\n{thought}\n</think>\n\n{text}<|im_end|>"
+        for thought, text in (("", "Hi"), ("T1", "A1"))
+    ]

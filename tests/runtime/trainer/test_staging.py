@@ -23,6 +23,16 @@ def test_a_copy_must_fit(nbytes: int, limit: int, available: int, ranks: int, wo
     assert bool(found) == bool(words)
 
 
+def test_pinned_memory_is_counted_as_torch_allocates_it() -> None:
+    """The next power of two: a pod that 8 states of 35 GiB would fit into is killed by 8 of 64."""
+    gib = 1 << 30
+    limit, available = 64 * gib, 400 * gib
+    assert not refusal(35 * gib, limit, available, 8)
+    assert f"8 copies of {64 * gib} bytes" in refusal(35 * gib, limit, available, 8, pinned=True)
+    assert not refusal(32 * gib, limit, available, 8, pinned=True)
+    assert not refusal(0, 0, 0, 8, pinned=True)
+
+
 @pytest.fixture
 def meminfo(tmp_path: Path) -> Path:
     file = tmp_path / "meminfo"

@@ -103,14 +103,17 @@ def _refuse_spelled(one: Dialogue, renderer: Renderer) -> None:
 
 
 def exchanges(given: Dialogue) -> list[Dialogue]:
-    """One dialogue per exchange (the turns between two texts of the user) that has an answer.
+    """One dialogue per exchange (the turns before, between and after texts of the user) that has an
+    answer.
 
     Each begins with all that was said before, and trains the answers of its own exchange: what the
     agent was asked when it wrote them, if a prompt leaves out the thoughts before.
     """
     asked = [i for i, message in enumerate(given.messages) if message["role"] == "user"]
     found = []
-    for start, end in pairwise([0, *asked[1:], len(given.messages)]):
+    # What comes before the first text, such as a greeting, is an exchange of its own: with the text
+    # in the prompt it would lose its thoughts.
+    for start, end in pairwise([0, *asked, len(given.messages)]):
         trained = frozenset(
             index
             for index in range(start, end)

@@ -262,9 +262,7 @@ async def take_snapshot(request: web.Request) -> web.Response:
     step, attempt = number(request, "step"), number(request, "attempt")
     # Before the copy: a ledger that lacks the step must not become part of its checkpoint.
     request.app[TRAINING].require_known(stage, step, attempt)
-    snapshots = request.app[SNAPSHOTS]
-    # A cancelled handler doesn't stop the thread: the upload ends by itself and is safe to repeat.
-    return reply(await asyncio.to_thread(snapshots.take, stage, step, attempt))
+    return reply(await request.app[SNAPSHOTS].take(stage, step, attempt))
 
 
 async def committed(request: web.Request) -> web.Response:

@@ -6,6 +6,7 @@ checkpoint are issued again after a restore, because the dataset cursor went bac
 else.
 """
 
+import asyncio
 import hashlib
 import json
 import tempfile
@@ -79,9 +80,25 @@ class Snapshots:
 
     def __init__(self, job: Job, ledger: Ledger, files: Files, store: ObjectStore) -> None:
         self._job, self._ledger, self._files, self._store = job, ledger, files, store
+        self._running: dict[tuple[str, int, int], asyncio.Future[LedgerSnapshot]] = {}
 
-    def take(self, stage: str, step: int, attempt: int) -> LedgerSnapshot:
-        """The ledger without what the checkpoint covers. Blocking; safe to repeat."""
+    async def take(self, stage: str, step: int, attempt: int) -> LedgerSnapshot:
+        """The ledger without what the checkpoint covers; safe to repeat.
+
+        A caller that asks again while the upload runs waits for the same one: two would write one
+        object, and the slower one would replace what the manifest names by size and SHA-256.
+        """
+        key = (stage, step, attempt)
+        running = self._running.get(key)
+        if running is None:
+            running = asyncio.ensure_future(asyncio.to_thread(self._take, *key))
+            self._running[key] = running
+            running.add_done_callback(lambda _: self._running.pop(key))
+        # A caller that goes away doesn't end it.
+        return await asyncio.shield(running)
+
+    def _take(self, stage: str, step: int, attempt: int) -> LedgerSnapshot:
+        """Blocking."""
         url = urls.join(self._job.desired.run_url, checkpoint_key(stage, step, attempt), FILE)
         # Only the path: SQLite's connection refuses to be used in this thread.
         path = self._ledger.db.path

@@ -4,6 +4,7 @@ RuntimeFailure
 `- TrainerError
     |- TrainingDataError    the stage's dialogues can't be read, or hold nothing to train on
     |- CheckpointError      a committed checkpoint is damaged
+    |- UncommittedError     a stage's last checkpoint can't be committed; transient
     |- DivergenceError      the model became NaN or infinite; transient
     |- OptimizerError       the optimizer can't be built as the spec asks
     |- RankOutOfMemoryError memory ran out; names rank, pipeline stage and item
@@ -26,6 +27,10 @@ class TrainingDataError(TrainerError):
 
 class CheckpointError(TrainerError):
     pass
+
+
+class UncommittedError(TrainerError):
+    permanent = False
 
 
 class DivergenceError(TrainerError):

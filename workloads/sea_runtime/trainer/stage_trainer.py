@@ -30,6 +30,7 @@ from sea_runtime.trainer.checkpoint.commit import Commits
 from sea_runtime.trainer.checkpoint.saver import Position, Saver
 from sea_runtime.trainer.context import RankContext
 from sea_runtime.trainer.device import gpu_memory
+from sea_runtime.trainer.errors import UncommittedError
 from sea_runtime.trainer.export import export
 from sea_runtime.trainer.model import Model
 from sea_runtime.trainer.optimizer import Optimizer
@@ -247,7 +248,13 @@ class StageTrainer:
         # Both waits come before `done`: the coordinator may end this attempt once it knows, and
         # counts the next stage's versions from the step of the last checkpoint.
         self.publisher.finish()
-        self._commit(version, finished=True)
+        if not self._commit(version, finished=True):
+            # Outages are waited out. Not done: the steps since the checkpoint before are in none.
+            raise UncommittedError(
+                f"The last checkpoint of stage '{self.task.stage}' (step {self.step}) could not be "
+                "committed; the log of the rank that failed says why. Training goes on from the "
+                "checkpoint before."
+            )
         if self.context.leads:
             generation = self.task.spec_generation
             done = StageDone(
@@ -261,8 +268,8 @@ class StageTrainer:
         """Commits the current step for a drain; exports nothing."""
         self._commit(version, finished=False)
 
-    def _commit(self, version: int, *, finished: bool) -> None:
-        """Commits the current step, unless it is committed.
+    def _commit(self, version: int, *, finished: bool) -> bool:
+        """Commits the current step, unless it is committed; false if the store refuses.
 
         A stage's last step too may not be: its save failed, or an edit made it the last.
         """
@@ -273,6 +280,8 @@ class StageTrainer:
             # Needed: there is no later save to replace this one.
             self.saver.start(self.model, self.optimizer, position, needed=True)
             self.saver.finish()
+            return not self.context.control.broadcast(self.saver.failed)
+        return True
 
 
 def _learning_rate(settings: StageSpec) -> float:

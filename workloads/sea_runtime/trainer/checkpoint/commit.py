@@ -159,10 +159,14 @@ def remove_abandoned(commits: Commits, head: Head) -> None:
     if head.attempt != commits.attempt:
         return
     root = commits.key(urls.folder(commits.folder))
-    commits.store.abort_uploads(
-        urls.folder(commits.folder),
-        lambda url: bool(abandoned_folders([commits.key(url)], root, commits.attempt)),
-    )
+    try:
+        commits.store.abort_uploads(
+            urls.folder(commits.folder),
+            lambda url: bool(abandoned_folders([commits.key(url)], root, commits.attempt)),
+        )
+    # Another right than the others (s3:ListBucketMultipartUploads), and not every server can do it.
+    except StoreError as error:
+        log.warning("Unfinished uploads of older attempts are kept: %s", error)
     keys = [commits.key(one.url) for one in commits.store.list(urls.folder(commits.folder))]
     found = abandoned_folders(keys, root, commits.attempt)
     if not found:

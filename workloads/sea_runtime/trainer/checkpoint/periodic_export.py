@@ -9,7 +9,6 @@ import shutil
 from concurrent.futures import Future
 from pathlib import Path
 
-from sea_api.errors import SeaError
 from sea_data import urls
 from sea_runtime.parallel import hf_config
 from sea_runtime.store.folders import upload_folder
@@ -69,7 +68,8 @@ class Exports:
             folder.mkdir(parents=True)
             self._write(manifest, folder, url)
             log.info("The weights of step %d are exported to %s.", manifest.step, url)
-        except (SeaError, OSError) as error:
+        # Of any type, also safetensors' own: nobody waits for the thread, so only the log shows it.
+        except Exception as error:
             log.error(
                 "The export of step %d failed (%s): %s The checkpoint is sound: use `sea "
                 "checkpoint export`.",

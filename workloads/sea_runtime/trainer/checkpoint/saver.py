@@ -120,6 +120,9 @@ class Saver:
         self.exports = Exports(context, commits, initial)
         self._staging = Staging(context.pod.processes)
         self._save: _Save | None = None
+        self.failed = False
+        """The newest save has ended without a commit; of one that failed in its commit only rank 0
+        knows."""
 
     def follow(self, policy: Checkpoint) -> None:
         """Takes edited settings, for the next checkpoint."""
@@ -156,13 +159,13 @@ class Saver:
         # Training may change the state once this returns, or, without a copy, once it is uploaded.
         staged = StagedSave(state, buffer)
         save = _Save(position, SavedLayout.of(model.layout), needed)
-        if buffer is None:
-            # Training waits: an outage of the store must not hold it up.
-            save.replaced.set()
         save.uploading = background.start("checkpoint", lambda: self._upload(save, staged))
-        self._save = save
+        self._save, self.failed = save, False
         # All ranks decide together: one that waits alone would miss the others' collectives.
         if self.context.control.min(float(buffer is not None)) < 1.0:
+            # Training waits for all ranks, those with a copy too: an outage of the store must not
+            # hold it up.
+            save.replaced.set()
             self._wait_for_uploads(save)
 
     def _wait_for_uploads(self, save: _Save) -> None:
@@ -250,7 +253,7 @@ class Saver:
         states = self.context.control.all_gather(own)
         # Dropped only when no rank uploads any more: its copy is overwritten by the next save.
         if min(states) < 0 and 0 not in states:
-            self._save = None
+            self._save, self.failed = None, True
             if _FENCED in states:
                 raise FencedError("A newer attempt of the trainer has begun: this one must stop.")
         if min(states) < 1:
@@ -361,6 +364,7 @@ class Saver:
         if isinstance(error, FencedError | StaleAttemptError):
             return str(error) or "A newer attempt commits."
         if error is not None:
+            self.failed = True
             self._log_failure("commit", save, error)
         return None
 

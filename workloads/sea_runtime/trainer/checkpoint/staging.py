@@ -38,22 +38,29 @@ def available_memory(cgroup: Path = _CGROUP, meminfo: Path = _MEMINFO) -> int:
     return min(free, int(limit.read_text()) - used)
 
 
-def refusal(nbytes: int, limit: int, available: int, ranks: int) -> str:
+def pinned_bytes(nbytes: int) -> int:
+    """What torch's allocator of pinned memory takes for as many: the next power of two."""
+    return 1 << (nbytes - 1).bit_length() if nbytes else 0
+
+
+def refusal(nbytes: int, limit: int, available: int, ranks: int, *, pinned: bool = False) -> str:
     """Why a state isn't copied, as a sentence; empty if it is. Pure.
 
     Args:
         limit: `maxStagingBytes`.
         available: bytes that the pod may still use.
         ranks: of the pod, each of which copies as much.
+        pinned: for copies from a GPU.
     """
+    taken = pinned_bytes(nbytes) if pinned else nbytes
     if nbytes > limit:
         return (
             f"The state of {nbytes} bytes exceeds checkpoint.maxStagingBytes ({limit}): training "
             "waits while a checkpoint is uploaded."
         )
-    if nbytes * ranks > USABLE * available:
+    if taken * ranks > USABLE * available:
         return (
-            f"{ranks} copies of {nbytes} bytes don't fit into the {available} bytes of memory that "
+            f"{ranks} copies of {taken} bytes don't fit into the {available} bytes of memory that "
             "this pod has left: training waits while a checkpoint is uploaded. Raise the memory "
             "limit of the trainer's template, or spread the model over more pods."
         )
@@ -73,7 +80,8 @@ class Staging:
         if self._decided == (nbytes, limit):
             return
         self._decided, self._buffer = (nbytes, limit), None
-        why = refusal(nbytes, limit, available_memory(), self._ranks)
+        free = available_memory()
+        why = refusal(nbytes, limit, free, self._ranks, pinned=has_cuda())
         if why:
             log.warning("%s", why)
         else:
