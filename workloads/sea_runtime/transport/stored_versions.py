@@ -96,10 +96,13 @@ def parse(body: bytes, url: str, run_url: str, stream: str) -> WeightVersion:
         raise StoredVersionError(
             f"{url} is no manifest of a weight version: {str(error)[:200]}"
         ) from error
+    if not version.run_url:
+        # Of a release that didn't write it.
+        version = version.model_copy(update={"run_url": run_url})
     if manifest_url(run_url, stream, version.version) != url or version.run_url != run_url:
         raise StoredVersionError(
             f"{url} is about version {version.version} of '{version.stream}' in "
-            f"{version.run_url or 'an unknown run'}: it was copied from another run or version."
+            f"{version.run_url}: it was copied from another run or version."
         )
     return version
 
