@@ -131,16 +131,34 @@ def test_a_version_without_something_needed_names_it(needed: dict[str, list[Regi
         reads_of(version, needed)
 
 
-def test_a_worker_asks_for_a_layout_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The version after it only names the layout, and is fetched at once."""
-    version, buffer = packed(url=False)
-    content = Bytes(buffer)
-    monkeypatch.setattr(NixlReader, "begin", lambda _, *read: content.begin(*read))
+def recorded() -> Recording:
+    """Everything, as one layer's parameters."""
     copies = tuple(
         Copy(name, 0, tuple(tensor.shape), tensor.stride(), name, Region.whole(tensor.shape))
         for name, tensor in TENSORS.items()
     )
-    recording = Recording(((torch.nn.Identity(), copies),))
+    return Recording(((torch.nn.Identity(), copies),))
+
+
+def test_a_version_without_sums_is_not_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An anchor of an older release: an engine that started from it would restart for ever."""
+    version, buffer = packed(url=False)
+    content, recording = Bytes(buffer), recorded()
+    monkeypatch.setattr(NixlReader, "begin", lambda _, *read: content.begin(*read))
+    blocks = [block.model_copy(update={"weighted_sum": 0}) for block in version.shards[0].blocks]
+    old = version_of(version.shards[0].model_copy(update={"blocks": blocks}))
+    worker = Staging()
+    for sent, check in ((old, False), (version, True)):
+        worker.prefetch(sent, lambda _: recording)
+        wait_for("the fetch", lambda: worker.status().state is not PrefetchState.RUNNING)
+        assert (worker.status().state, worker.status().check) == (PrefetchState.READY, check)
+
+
+def test_a_worker_asks_for_a_layout_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The version after it only names the layout, and is fetched at once."""
+    version, buffer = packed(url=False)
+    content, recording = Bytes(buffer), recorded()
+    monkeypatch.setattr(NixlReader, "begin", lambda _, *read: content.begin(*read))
     worker, compact = Staging(), layouts.compact(version)
     ((digest, layout),) = layouts.layouts_of(version).items()
     found = worker.prefetch(compact, lambda _: recording)

@@ -99,6 +99,11 @@ def tensor_types(version: WeightVersion) -> TensorTypes:
     }
 
 
+def _has_sums(version: WeightVersion) -> bool:
+    """False for an anchor of a release that didn't sum its blocks: nothing could equal them."""
+    return any(block.weighted_sum for shard in version.shards for block in shard.blocks)
+
+
 class Staging:
     """Brings versions into the host copies, and says how far it is."""
 
@@ -149,7 +154,7 @@ class Staging:
             version=version.version,
             attempt=version.attempt,
             # The first update is the first time that the recording is used.
-            check=version.check or not self._checked,
+            check=(version.check or not self._checked) and _has_sums(version),
         )
         try:
             recording = self._record(version, record)
