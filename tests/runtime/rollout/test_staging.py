@@ -154,6 +154,29 @@ def test_a_version_without_sums_is_not_compared(monkeypatch: pytest.MonkeyPatch)
         assert (worker.status().state, worker.status().check) == (PrefetchState.READY, check)
 
 
+def test_a_worker_keeps_the_layouts_of_two_versions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the newest and its anchor, which alternate; an older one is asked for again."""
+    version, buffer = packed(url=False)
+    content, recording, worker = Bytes(buffer), recorded(), Staging()
+    monkeypatch.setattr(NixlReader, "begin", lambda _, *read: content.begin(*read))
+    compact = layouts.compact(version)
+    ((_, layout),) = layouts.layouts_of(version).items()
+
+    def asks(name: str) -> bool:
+        shard = compact.shards[0].model_copy(update={"layout": name})
+        found = worker.prefetch(version_of(shard), lambda _: recording)
+        if found.missing_layouts:
+            worker.add_layout(name, layout)
+            worker.prefetch(version_of(shard), lambda _: recording)
+        wait_for("the fetch", lambda: worker.status().state is not PrefetchState.RUNNING)
+        assert worker.status().state is PrefetchState.READY, worker.status().error
+        return bool(found.missing_layouts)
+
+    assert [asks(name) for name in ("a", "b", "a", "b", "c", "b", "a")] == [
+        *(True, True, False, False, True, False, True)
+    ]
+
+
 def test_a_worker_asks_for_a_layout_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """The version after it only names the layout, and is fetched at once."""
     version, buffer = packed(url=False)
