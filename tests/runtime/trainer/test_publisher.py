@@ -246,6 +246,18 @@ def test_deltas_restore_the_published_bytes(
         assert np.array_equal(out, published[number])
 
 
+def test_a_version_that_is_published_again_is_not_based_on_itself(
+    publisher: Publisher, store: ObjectStore, coordinator: FakeCoordinator
+) -> None:
+    """As the last one of each stage: as a step's version, then as an anchor."""
+    publisher.context = with_store(publisher.context, store)
+    publisher.weights = Weights.model_validate({"transport": "ObjectStore", "anchorEvery": 100})
+    for number, anchor in ((1, False), (2, False), (2, True), (3, False)):
+        publisher.publish(MODEL, number, number, anchor=anchor)
+    deltas = [one.shards[0].delta for one in coordinator.versions]
+    assert [one.base_version if one else None for one in deltas] == [None, 1, None, 2]
+
+
 def test_after_a_failed_upload_or_a_restart_the_chain_begins_again(
     publisher: Publisher, store: ObjectStore, coordinator: FakeCoordinator
 ) -> None:

@@ -109,7 +109,10 @@ class Publisher:
         shard, index = self.buffers.pack(iter_published(model), self.context.assignment.rank)
         only_store = self.weights.transport is Transport.OBJECT_STORE
         every = only_store or self.task.store_versions
-        full = anchor or version % self.weights.anchor_every == 0
+        # Engines follow no longer chain of deltas, whatever `anchorEvery` says.
+        period = self.weights.anchor_every
+        period = min(period, stored_versions.MAX_CHAIN) if every else period
+        full = anchor or version % period == 0
         if full or every:
             # One upload at a time: this one takes the place of the one before, which is registered
             # first if it is done. One that is still uploading after the wait is never registered.
@@ -118,6 +121,9 @@ class Publisher:
                 self.buffers.stored = None
             packed = self.buffers.packed(shard, index, version, self.context.attempt)
             base = self.buffers.stored if every else None
+            # A stage's last version is published twice: no delta leads from it to itself.
+            if base is not None and base.version >= version:
+                base = None
             # Without a base the chain begins again: the first version of an attempt, or the one
             # after an upload that failed.
             self._upload(packed, shard, step, full=full or base is None, base=base)

@@ -153,6 +153,11 @@ def path_to(
 def _base_of(version: WeightVersion, load: Callable[[int], WeightVersion]) -> WeightVersion:
     delta = version.shards[0].delta
     assert delta is not None
+    if delta.base_version >= version.version:
+        raise StoredVersionError(
+            f"The delta of version {version.version} is for version {delta.base_version}, which is "
+            "no older one."
+        )
     base = load(delta.base_version)
     if base.attempt != delta.base_attempt:
         raise StoredVersionError(
