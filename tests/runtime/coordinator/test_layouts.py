@@ -64,7 +64,7 @@ def of_height(number: int, rows: int, *, anchor: bool = False) -> WeightVersion:
 
 def test_old_versions_leave_neither_shards_nor_layouts(core: Components) -> None:
     """But their numbers; and the newest copy in the object store, however old it is."""
-    names = []
+    names: list[str] = []
 
     def publish(found: WeightVersion) -> None:
         ((digest, layout),) = layouts.layouts_of(found).items()
