@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 LOAD = """
 import importlib, pkgutil, sys
 from sea_runtime.rollout import vllm_plugin
@@ -15,6 +17,7 @@ assert not found, found
 """
 
 
+@pytest.mark.component
 def test_nothing_that_vllm_loads_imports_numba() -> None:
     """vLLM 0.32's CPU worker looks through all modules as it starts, and breaks on llvmlite's.
 
