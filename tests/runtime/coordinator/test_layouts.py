@@ -54,6 +54,42 @@ def test_a_restored_anchor_is_compact_too_and_stored_whole(core: Components) -> 
     assert core.weights.expanded(found).shards[0].blocks == version(1).shards[0].blocks
 
 
+def of_height(number: int, rows: int, *, anchor: bool = False) -> WeightVersion:
+    """With a layout of its own for each number of rows."""
+    found = version(number, anchor=anchor)
+    block = found.shards[0].blocks[0].model_copy(update={"tensor": [rows]})
+    shards = [shard.model_copy(update={"blocks": [block]}) for shard in found.shards]
+    return found.model_copy(update={"shards": shards})
+
+
+def test_old_versions_leave_neither_shards_nor_layouts(core: Components) -> None:
+    """But their numbers; and the newest copy in the object store, however old it is."""
+    names: list[str] = []
+
+    def publish(found: WeightVersion) -> None:
+        ((digest, layout),) = layouts.layouts_of(found).items()
+        if digest not in names:
+            names.append(digest)
+            core.weights.add_layout(digest, layout)
+        core.weights.publish(layouts.compact(found))
+
+    def known() -> list[bool]:
+        return [registry.layout(core.ledger.db, name) is not None for name in names]
+
+    publish(of_height(1, 5, anchor=True))
+    publish(of_height(2, 6, anchor=True))
+    for number in range(3, 3 + registry.KEPT):
+        publish(of_height(number, 7))
+    assert known() == [True, True, True]
+    for number in (100, 101):
+        publish(of_height(number, number))
+    assert known() == [False, True, False, True, True]
+    bodies = [row[0] for row in core.ledger.db.rows("SELECT body FROM weights ORDER BY version")]
+    assert [bool(body) for body in bodies] == [False] * (2 + registry.KEPT) + [True, True]
+    reply = kit.some(core.weights.query("policy", 0))
+    assert (kit.some(reply.newest).version, kit.some(reply.anchor).version) == (101, 2)
+
+
 def test_wrong_and_unknown_digests_are_refused(core: Components) -> None:
     with pytest.raises(RefusedError, match="is not abc"):
         core.weights.add_layout("abc", ShardLayout(blocks=[]))

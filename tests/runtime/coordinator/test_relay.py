@@ -96,6 +96,16 @@ def test_a_reader_that_failed_gets_another_source() -> None:
     assert fleet.ask("c", kit.version(2)) == TRAINER
 
 
+def test_a_reader_that_had_the_version_and_lost_it_may_ask_the_same_peer() -> None:
+    """It restarted after the read: that says nothing about its source."""
+    fleet, version = Fleet(), kit.version(1)
+    fleet.took("a", version)
+    assert fleet.ask("b", version, ranks=0) == "a"
+    fleet.took("b", version)
+    fleet.relay.forget("b")
+    assert fleet.ask("b", version, ranks=0) == "a"
+
+
 def test_a_dead_reader_frees_its_source_and_a_dead_holder_is_none() -> None:
     fleet, version = Fleet(), kit.version(1)
     fleet.took("a", version)

@@ -131,16 +131,57 @@ def test_a_version_without_something_needed_names_it(needed: dict[str, list[Regi
         reads_of(version, needed)
 
 
-def test_a_worker_asks_for_a_layout_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The version after it only names the layout, and is fetched at once."""
-    version, buffer = packed(url=False)
-    content = Bytes(buffer)
-    monkeypatch.setattr(NixlReader, "begin", lambda _, *read: content.begin(*read))
+def recorded() -> Recording:
+    """Everything, as one layer's parameters."""
     copies = tuple(
         Copy(name, 0, tuple(tensor.shape), tensor.stride(), name, Region.whole(tensor.shape))
         for name, tensor in TENSORS.items()
     )
-    recording = Recording(((torch.nn.Identity(), copies),))
+    return Recording(((torch.nn.Identity(), copies),))
+
+
+def test_a_version_without_sums_is_not_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An anchor of an older release: an engine that started from it would restart for ever."""
+    version, buffer = packed(url=False)
+    content, recording = Bytes(buffer), recorded()
+    monkeypatch.setattr(NixlReader, "begin", lambda _, *read: content.begin(*read))
+    blocks = [block.model_copy(update={"weighted_sum": 0}) for block in version.shards[0].blocks]
+    old = version_of(version.shards[0].model_copy(update={"blocks": blocks}))
+    worker = Staging()
+    for sent, check in ((old, False), (version, True)):
+        worker.prefetch(sent, lambda _: recording)
+        wait_for("the fetch", lambda: worker.status().state is not PrefetchState.RUNNING)
+        assert (worker.status().state, worker.status().check) == (PrefetchState.READY, check)
+
+
+def test_a_worker_keeps_the_layouts_of_two_versions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the newest and its anchor, which alternate; an older one is asked for again."""
+    version, buffer = packed(url=False)
+    content, recording, worker = Bytes(buffer), recorded(), Staging()
+    monkeypatch.setattr(NixlReader, "begin", lambda _, *read: content.begin(*read))
+    compact = layouts.compact(version)
+    ((_, layout),) = layouts.layouts_of(version).items()
+
+    def asks(name: str) -> bool:
+        shard = compact.shards[0].model_copy(update={"layout": name})
+        found = worker.prefetch(version_of(shard), lambda _: recording)
+        if found.missing_layouts:
+            worker.add_layout(name, layout)
+            worker.prefetch(version_of(shard), lambda _: recording)
+        wait_for("the fetch", lambda: worker.status().state is not PrefetchState.RUNNING)
+        assert worker.status().state is PrefetchState.READY, worker.status().error
+        return bool(found.missing_layouts)
+
+    assert [asks(name) for name in ("a", "b", "a", "b", "c", "b", "a")] == [
+        *(True, True, False, False, True, False, True)
+    ]
+
+
+def test_a_worker_asks_for_a_layout_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The version after it only names the layout, and is fetched at once."""
+    version, buffer = packed(url=False)
+    content, recording = Bytes(buffer), recorded()
+    monkeypatch.setattr(NixlReader, "begin", lambda _, *read: content.begin(*read))
     worker, compact = Staging(), layouts.compact(version)
     ((digest, layout),) = layouts.layouts_of(version).items()
     found = worker.prefetch(compact, lambda _: recording)

@@ -148,6 +148,10 @@ def test_the_choice_counts_versions_and_forgets_once_it_works() -> None:
     assert tries == [False] * TRY_AGAIN_AFTER + [True]
     choice.failed(agents, "why")
     assert choice.is_worth(frozenset({"a", "c"}))
+    choice.failed(frozenset({"a", "c"}), "why")
+    # One peer and then the other: both are known to fail.
+    assert not choice.is_worth(agents)
+    assert not choice.is_worth(frozenset({"a", "c"}))
     choice.worked()
     assert choice.reason == ""
     assert choice.is_worth(agents)

@@ -246,6 +246,35 @@ def test_deltas_restore_the_published_bytes(
         assert np.array_equal(out, published[number])
 
 
+def test_a_version_that_is_published_again_is_not_based_on_itself(
+    publisher: Publisher, store: ObjectStore, coordinator: FakeCoordinator
+) -> None:
+    """As the last one of each stage: as a step's version, then as an anchor."""
+    publisher.context = with_store(publisher.context, store)
+    publisher.weights = Weights.model_validate({"transport": "ObjectStore", "anchorEvery": 100})
+    for number, anchor in ((1, False), (2, False), (2, True), (3, False)):
+        publisher.publish(MODEL, number, number, anchor=anchor)
+    deltas = [one.shards[0].delta for one in coordinator.versions]
+    assert [one.base_version if one else None for one in deltas] == [None, 1, None, 2]
+
+
+def test_the_version_that_an_engine_cannot_read_is_stored_afterwards(
+    publisher: Publisher, store: ObjectStore, coordinator: FakeCoordinator
+) -> None:
+    """With `maxStaleness` 0 no other comes before engines have this one."""
+    assert publisher.task.spec is not None
+    publisher.context = with_store(publisher.context, store)
+    publisher.weights = publisher.task.spec.weights
+    publisher.publish(MODEL, 1, 1)
+    assert kinds(coordinator.versions) == "-"
+    publisher.follow(publisher.task.model_copy(update={"store_versions": True}), MODEL, {})
+    publisher.finish()
+    assert kinds(coordinator.versions) == "F"
+    publisher.publish(MODEL, 2, 2)
+    publisher.finish()
+    assert kinds(coordinator.versions) == "FD"
+
+
 def test_after_a_failed_upload_or_a_restart_the_chain_begins_again(
     publisher: Publisher, store: ObjectStore, coordinator: FakeCoordinator
 ) -> None:

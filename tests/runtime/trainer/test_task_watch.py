@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from sea_runtime.client.sync_client import CoordinatorClient
 from sea_runtime.trainer.task_watch import TaskWatch
+from sea_runtime.wire.trainer import TaskKind, TrainerTask
 from sea_testing.fake_coordinator import FakeCoordinator
 from sea_testing.waiting import HANG_S
 
@@ -21,3 +22,12 @@ def test_an_answer_that_cannot_be_read_ends_the_attempt(coordinator: FakeCoordin
         watch.current()
     with pytest.raises(ValidationError):
         watch.next()
+
+
+def test_what_may_change_while_a_stage_runs_is_followed(coordinator: FakeCoordinator) -> None:
+    """An engine that can't read from the trainer shows while the stage runs, not before."""
+    task = TrainerTask(kind=TaskKind.RL, stage="rl", first_version=3)
+    update = {"store_versions": True, "ledger_epoch": "e", "spec_generation": 2}
+    coordinator.task = task.model_copy(update={**update, "first_version": 9})
+    watch = TaskWatch(CoordinatorClient(coordinator.url, "token", retry_timeout=HANG_S), 1)
+    assert watch.still(task) == task.model_copy(update=update)

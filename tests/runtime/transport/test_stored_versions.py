@@ -94,7 +94,15 @@ def test_a_gap_behind_the_anchor_harms_nobody() -> None:
 
 def test_a_chain_without_an_end_is_given_up() -> None:
     with pytest.raises(StoredVersionError, match=f"{MAX_CHAIN} deltas back"):
-        path_to(version(5, base=4), None, lambda number: version(number, base=number))
+        path_to(version(5000, base=4999), None, lambda one: version(one, base=one - 1))
+
+
+def test_a_version_that_is_based_on_itself_is_read_as_a_copy() -> None:
+    """Not followed for as long as a chain may be."""
+    itself = version(4, full=True, base=4)
+    assert path_to(itself, (2, 1), lambda _: itself).start == itself
+    with pytest.raises(StoredVersionError, match="no older one"):
+        path_to(version(4, base=4), None, lambda _: itself)
 
 
 def test_a_version_that_is_not_stored_says_so() -> None:

@@ -24,6 +24,9 @@ from sea_runtime.wire.weights import ModelReply, WeightVersion
 
 Result = TypeVar("Result")
 
+LAYOUT_TRIES = 5
+"""More than one: a coordinator that loses its ledger meanwhile asks again."""
+
 
 class CoordinatorClient:
     """Blocking calls, safe to share between threads.
@@ -75,10 +78,15 @@ class CoordinatorClient:
     def publish(self, version: WeightVersion) -> None:
         """Registers a version; its layouts are sent where the coordinator doesn't know them."""
         compact = layouts.compact(version)
-        if not self.send(calls.publish(compact)):
+        for _ in range(LAYOUT_TRIES):
+            if self.send(calls.publish(compact)):
+                return
             for name, layout in layouts.layouts_of(version).items():
                 self.send(calls.put_layout(name, layout))
-            self.send(calls.publish(compact))
+        raise CoordinatorUnreachableError(
+            f"Version {version.version} was not registered: the coordinator forgot its layouts "
+            f"{LAYOUT_TRIES} times."
+        )
 
     def send(self, call: Call[Result]) -> Result:
         """One of `calls`, sent until it has an answer."""

@@ -140,9 +140,12 @@ class Relay:
         return version.model_copy(update={"peers": [self._copies[source]]})
 
     def _note_failure(self, pod: str, version: WeightVersion) -> None:
-        """An engine that asks for what it was given a source for could not read from it."""
+        """An engine that asks for what it was given a source for could not read from it.
+
+        Unless it said that it has the version: it restarted, or could not be paused.
+        """
         read = self._reads.pop(pod, None)
-        if read is None or not read.of(version):
+        if read is None or read.done or not read.of(version):
             self._refused.pop(pod, None)
         elif read.source != TRAINER:
             self._refused.setdefault(pod, set()).add(read.source)

@@ -61,6 +61,7 @@ class WeightRegistry:
         def alive(pod: str) -> bool:
             return membership.get(pod) is not None
 
+        self._layouts_added = False
         self._relays = {stream: Relay(alive, clock) for stream in stage_plan.STREAMS}
 
     def publish(self, version: WeightVersion) -> bool:
@@ -71,6 +72,10 @@ class WeightRegistry:
             raise UnknownLayoutsError(f"Send the layouts {', '.join(missing)} first.")
         # Stored before the engines wake, which ask for it at once.
         new = registry.publish(self._ledger.db, version, self._wall())
+        if self._layouts_added:
+            # Only now: a trainer sends its layouts before the version that names them.
+            self._layouts_added = False
+            registry.forget_layouts(self._ledger.db)
         log.info("weights: %s v%d of attempt %d", version.stream, version.version, version.attempt)
         self._notifiers.weights.notify()
         self._notifiers.leases.notify()
@@ -224,6 +229,7 @@ class WeightRegistry:
         if layouts.digest(layout) != digest:
             raise RefusedError(f"The layout in the body is not {digest}.")
         registry.add_layout(self._ledger.db, digest, layout)
+        self._layouts_added = True
 
     def layout(self, digest: str) -> ShardLayout:
         """Raises RefusedError if there is none of this digest."""

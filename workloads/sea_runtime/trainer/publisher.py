@@ -75,6 +75,8 @@ class Publisher:
         self._retention = Retention(time.monotonic)
         self._newest: WeightVersion | None = None
         """As rank 0 registered it last."""
+        self._published: tuple[Packed, Shard, int] | None = None
+        """The newest version on this rank, and its step."""
 
     def register_again(self) -> None:
         """Registers the newest version with a ledger that was restored from before it.
@@ -92,11 +94,37 @@ class Publisher:
         """Takes edited settings, and whether engines need versions in the object store."""
         assert task.spec is not None
         weights = task.spec.weights
-        if weights.transport is not self.weights.transport:
+        moved = weights.transport is not self.weights.transport
+        only_store = weights.transport is Transport.OBJECT_STORE
+        if (task.store_versions and not self.task.store_versions) or (moved and only_store):
+            self._store_newest()
+        if moved:
             # Its upload reads a buffer that is about to be replaced.
             self.finish()
+            self._published = None
             self.buffers = buffers_of(self.context, task, model, weights, kept)
         self.weights, self.task = weights, task
+
+    def _store_newest(self) -> None:
+        """Uploads the newest version after all: engines that wait for it can't read it elsewhere.
+
+        The next one may never come: with `maxStaleness` 0 its batch needs engines of this one.
+        """
+        if self._published is None:
+            return
+        packed, shard, step = self._published
+        known = [self.buffers.stored, self._upload_of.packed if self._upload_of else None]
+        if any(one is not None and one.version == packed.version for one in known):
+            return
+        self._end_upload()
+        self._upload(packed, shard, step, full=True, base=None)
+
+    def _end_upload(self) -> None:
+        # One upload at a time: the next takes the place of the one before, which is registered
+        # first if it is done. One that is still uploading after the wait is never registered.
+        self.settle(wait=True)
+        if self._upload_of is not None:
+            self.buffers.stored = None
 
     def publish(self, model: Model, version: int, step: int, *, anchor: bool = False) -> None:
         """Registers `version` with the coordinator; returns once engines can read it.
@@ -107,17 +135,20 @@ class Publisher:
         # Packed before anything is announced: an engine may read as soon as the version is
         # registered.
         shard, index = self.buffers.pack(iter_published(model), self.context.assignment.rank)
+        packed = self.buffers.packed(shard, index, version, self.context.attempt)
+        self._published = (packed, shard, step)
         only_store = self.weights.transport is Transport.OBJECT_STORE
         every = only_store or self.task.store_versions
-        full = anchor or version % self.weights.anchor_every == 0
+        # Engines follow no longer chain of deltas, whatever `anchorEvery` says.
+        period = self.weights.anchor_every
+        period = min(period, stored_versions.MAX_CHAIN) if every else period
+        full = anchor or version % period == 0
         if full or every:
-            # One upload at a time: this one takes the place of the one before, which is registered
-            # first if it is done. One that is still uploading after the wait is never registered.
-            self.settle(wait=True)
-            if self._upload_of is not None:
-                self.buffers.stored = None
-            packed = self.buffers.packed(shard, index, version, self.context.attempt)
+            self._end_upload()
             base = self.buffers.stored if every else None
+            # A stage's last version is published twice: no delta leads from it to itself.
+            if base is not None and base.version >= version:
+                base = None
             # Without a base the chain begins again: the first version of an attempt, or the one
             # after an upload that failed.
             self._upload(packed, shard, step, full=full or base is None, base=base)

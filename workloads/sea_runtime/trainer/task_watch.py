@@ -84,6 +84,7 @@ class TaskWatch:
         changed = {
             "spec": now.spec,
             "spec_generation": now.spec_generation,
+            "store_versions": now.store_versions,
             "ledger_epoch": now.ledger_epoch,
         }
         return task.model_copy(update=changed)

@@ -96,10 +96,13 @@ def parse(body: bytes, url: str, run_url: str, stream: str) -> WeightVersion:
         raise StoredVersionError(
             f"{url} is no manifest of a weight version: {str(error)[:200]}"
         ) from error
+    if not version.run_url:
+        # Of a release that didn't write it.
+        version = version.model_copy(update={"run_url": run_url})
     if manifest_url(run_url, stream, version.version) != url or version.run_url != run_url:
         raise StoredVersionError(
             f"{url} is about version {version.version} of '{version.stream}' in "
-            f"{version.run_url or 'an unknown run'}: it was copied from another run or version."
+            f"{version.run_url}: it was copied from another run or version."
         )
     return version
 
@@ -150,6 +153,11 @@ def path_to(
 def _base_of(version: WeightVersion, load: Callable[[int], WeightVersion]) -> WeightVersion:
     delta = version.shards[0].delta
     assert delta is not None
+    if delta.base_version >= version.version:
+        raise StoredVersionError(
+            f"The delta of version {version.version} is for version {delta.base_version}, which is "
+            "no older one."
+        )
     base = load(delta.base_version)
     if base.attempt != delta.base_attempt:
         raise StoredVersionError(

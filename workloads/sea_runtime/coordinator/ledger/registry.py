@@ -19,6 +19,9 @@ from sea_runtime.wire.weights import Adopted, ShardLayout, WeightVersion
 
 _LAYOUT = "layout:"
 """Begins the names of layouts among the ledger's documents."""
+KEPT = 32
+"""Versions behind a published one whose shards are kept, megabytes each for a large model: more
+than engines lag behind. Of older ones only the number stays."""
 
 
 def publish(db: Database, version: WeightVersion, now: float) -> bool:
@@ -28,6 +31,7 @@ def publish(db: Database, version: WeightVersion, now: float) -> bool:
         StaleError: a newer attempt published it before.
     """
     with db.transaction(durable=True):
+        _forget_older(db, version)
         known = db.value(
             "SELECT attempt FROM weights WHERE stream = ? AND version = ?",
             version.stream,
@@ -55,6 +59,33 @@ def publish(db: Database, version: WeightVersion, now: float) -> bool:
             now,
         )
     return known is None
+
+
+def _forget_older(db: Database, version: WeightVersion) -> None:
+    # By the version's own number, not the newest: a trainer may have gone back.
+    where = (version.stream, version.version - KEPT)
+    db.run("UPDATE weights SET body = '' WHERE stream = ? AND version < ? AND body != ''", *where)
+    # The newest copy stays, however old it is.
+    db.run(
+        "UPDATE weights SET anchor = NULL WHERE stream = ?1 AND version < ?2 "
+        "AND version < (SELECT MAX(version) FROM weights WHERE stream = ?1 AND anchor IS NOT NULL)",
+        *where,
+    )
+
+
+def forget_layouts(db: Database) -> None:
+    """Deletes the layouts that no version names whose shards are kept."""
+    named = db.rows(
+        "SELECT DISTINCT json_extract(shard.value, '$.layout') FROM "
+        "(SELECT body FROM weights WHERE body != '' "
+        "UNION ALL SELECT anchor FROM weights WHERE anchor IS NOT NULL) AS kept, "
+        "json_each(kept.body, '$.shards') AS shard"
+    )
+    used = {f"{_LAYOUT}{row[0]}" for row in named}
+    with db.transaction():
+        for row in db.rows("SELECT name FROM documents WHERE name LIKE ?", f"{_LAYOUT}%"):
+            if row[0] not in used:
+                db.run("DELETE FROM documents WHERE name = ?", row[0])
 
 
 def add_layout(db: Database, digest: str, layout: ShardLayout) -> None:
@@ -128,7 +159,8 @@ def held(
             return None
         # Another attempt may have published the number again, with other weights.
         body = db.value(
-            "SELECT body FROM weights WHERE stream = ? AND version = ? AND attempt = ?",
+            "SELECT body FROM weights WHERE stream = ? AND version = ? AND attempt = ? "
+            "AND body != ''",
             stream,
             version,
             owner,

@@ -46,10 +46,13 @@ class HostCopies:
         self._abandoned, self._release = abandoned, release
         self._kept: dict[int, torch.Tensor] = {}
         self._free: dict[int, torch.Tensor] = {}
+        self._aside: list[torch.Tensor] = []
+        """Replaced while a read that timed out could still write to them."""
         self.newest: HostCopy | None = None
 
     def target(self, read: ShardRead) -> torch.Tensor:
         """Memory for a read of the next version; never a buffer of `newest`."""
+        self._release_ended()
         known = self._free.get(read.rank)
         usable = known is not None and not self._abandoned(known)
         if known is not None and usable and known.numel() == read.nbytes:
@@ -57,9 +60,19 @@ class HostCopies:
         if known is not None and usable:
             # Deregister before the buffer is dropped: NIXL would keep reading into freed memory.
             self._release(known)
-        # One that is still written to is kept alive by its read.
+        elif known is not None:
+            self._aside.append(known)
         self._free[read.rank] = manifest.allocate(read.nbytes)
         return self._free[read.rank]
+
+    def _release_ended(self) -> None:
+        # Registered memory is never freed by itself: each read that hung would cost its buffer.
+        aside, self._aside = self._aside, []
+        for buffer in aside:
+            if self._abandoned(buffer):
+                self._aside.append(buffer)
+            else:
+                self._release(buffer)
 
     def keep(self, copy: HostCopy) -> None:
         """Makes the version in the targets the newest; the buffers of the one before are free."""
@@ -73,6 +86,7 @@ class HostCopies:
     def clear(self) -> None:
         self.newest = None
         self._kept.clear()
+        self._aside.clear()
         self._free.clear()
 
 

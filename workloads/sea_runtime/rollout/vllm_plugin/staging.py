@@ -99,6 +99,11 @@ def tensor_types(version: WeightVersion) -> TensorTypes:
     }
 
 
+def _has_sums(version: WeightVersion) -> bool:
+    """False for an anchor of a release that didn't sum its blocks: nothing could equal them."""
+    return any(block.weighted_sum for shard in version.shards for block in shard.blocks)
+
+
 class Staging:
     """Brings versions into the host copies, and says how far it is."""
 
@@ -109,7 +114,9 @@ class Staging:
         self._fetcher = VersionFetcher({PEER: self._nixl, NIXL: self._nixl}, self._copies)
         self._served: WorkerCopy | None = None
         self._layouts: dict[str, ShardLayout] = {}
-        """By digest; those of a version and of its anchor."""
+        """By digest; those of the last versions (`_named`)."""
+        self._named: list[set[str]] = []
+        """The digests that the last two versions named: of the newest and of its anchor."""
         self._recording: Recording | None = None
         self._recorded: TensorTypes = {}
         self._staged: StagedTensors | None = None
@@ -141,6 +148,7 @@ class Staging:
         if absent := layouts.missing(version, self._layouts):
             self._status = PrefetchStatus(missing_layouts=absent)
             return self._status
+        self._forget_layouts(version)
         version = layouts.expand(version, self._layouts)
         # Set before the thread starts: `prefetch` must never report the version before as running.
         self._staged = None
@@ -149,7 +157,7 @@ class Staging:
             version=version.version,
             attempt=version.attempt,
             # The first update is the first time that the recording is used.
-            check=version.check or not self._checked,
+            check=(version.check or not self._checked) and _has_sums(version),
         )
         try:
             recording = self._record(version, record)
@@ -166,6 +174,14 @@ class Staging:
     def add_layout(self, digest: str, layout: ShardLayout) -> None:
         """Keeps a layout that versions name."""
         self._layouts[digest] = layout
+
+    def _forget_layouts(self, version: WeightVersion) -> None:
+        # Each trainer layout is tens of MB; one that is wanted again is asked for again.
+        named = {shard.layout for shard in version.shards}
+        if named not in self._named:
+            self._named = [*self._named[-1:], named]
+            kept = self._named[0].union(*self._named)
+            self._layouts = {name: one for name, one in self._layouts.items() if name in kept}
 
     def status(self) -> PrefetchStatus:
         return self._status

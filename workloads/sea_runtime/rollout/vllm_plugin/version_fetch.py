@@ -47,7 +47,9 @@ class NetworkChoice:
         self.reason = ""
 
     def failed(self, agents: frozenset[str], reason: str) -> None:
-        self._agents, self._left, self.reason = agents, TRY_AGAIN_AFTER, reason
+        # All that failed since it last worked: another peer is named for each version.
+        self._agents = agents | self._agents if self.reason else agents
+        self._left, self.reason = TRY_AGAIN_AFTER, reason
 
 
 class VersionFetcher:
