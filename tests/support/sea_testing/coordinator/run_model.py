@@ -308,7 +308,7 @@ class Run:
         training = self.core.training
         if save.phase == 0:
             training.require_known("rl", save.step, process.attempt)
-            self.core.snapshots.take("rl", save.step, process.attempt)
+            self.await_(self.core.snapshots.take("rl", save.step, process.attempt))
             self.saved[key] = save.lineage
         elif save.phase == 1:
             entry = Entry(
