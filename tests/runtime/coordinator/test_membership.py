@@ -266,6 +266,18 @@ def test_a_failure_while_room_is_made_is_a_failure(core: Components) -> None:
     assert kit.some(core.rendezvous.failure).message == "boom"
 
 
+def test_a_world_that_an_older_release_wrote_goes_on(core: Components) -> None:
+    beat(core, 0)
+    world = beat(core, 1).world
+    body = json.loads(core.ledger.db.text("world") or "")
+    del body["trainer"]
+    core.ledger.db.put_text("world", json.dumps(body))
+    assert beat(core, 1).world == world
+    beat(core, 0, attempt=1, state=PodState.READY)
+    task = kit.some(core.training.task(1))
+    assert (task.kind, kit.some(task.spec).trainer) == (TaskKind.RL, core.job.desired.spec.trainer)
+
+
 @pytest.mark.parametrize("joined", [True, False])
 def test_a_pod_that_has_nothing_to_commit_leaves_at_once(core: Components, joined: bool) -> None:
     beat(core, 0)
