@@ -19,8 +19,8 @@ def avoiding(child: Object, nodes: Sequence[str]) -> Object:
     affinity = template["spec"].get("affinity") or {}
     node = affinity.get("nodeAffinity") or {}
     kept = node.get("preferredDuringSchedulingIgnoredDuringExecution") or []
-    # One requirement per node, all of which a node must meet: the API server refuses a field selector
-    # with more than one value.
+    # One requirement per node, all of which a node must meet: the API server refuses a field
+    # selector with more than one value.
     fields = [{"key": "metadata.name", "operator": "NotIn", "values": [one]} for one in nodes]
     term = {"weight": WEIGHT, "preference": {"matchFields": fields}}
     preferred = [*(one for one in kept if not _is_ours(one)), term]
