@@ -158,6 +158,22 @@ def test_a_pod_runs_once_it_has_begun_on_a_node_that_lives(
     assert found == (frozenset({0}) if runs else frozenset())
 
 
+def test_a_pod_that_leaves_holds_its_rank_until_its_grace_period_ends(make: Any) -> None:
+    """A smaller attempt would fence off the last checkpoint, which may take minutes."""
+    job = Job(make)
+    job.after(0, 0, 1)
+    leaving = make.pod("j-trainer-1", Role.TRAINER, deleted=job.now + 600)
+    found = {}
+    for passed in (1, 500, 601, 611):
+        owner = make.job(spec=job.spec, status=job.status)
+        pods = tuple(leaving if one.name == leaving.name else one for one in make.pods(owner))
+        seen = make.observed(owner, pods=pods, state=make.state("sft", stages=("rl",), attempt=1))
+        context = dataclasses.replace(make.context(), now=make.now + passed)
+        job.status = compute(seen, decisions.decide(seen, context), (), context.now)
+        found[passed] = job.trainer
+    assert found == {1: (2, "Full"), 500: (2, "Full"), 601: (2, "Short"), 611: (1, "Reduced")}
+
+
 def test_engines_follow_their_range(make: Any) -> None:
     engines = {"minReplicas": 1, "maxReplicas": 3, "giveUpSeconds": 10}
     spec = make.spec(rollout={"replicas": 2, "elastic": engines})
