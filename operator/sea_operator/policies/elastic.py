@@ -120,10 +120,7 @@ def _leaving(observed: Observed, pods: tuple[Pod, ...], now: float) -> frozenset
     return frozenset(
         _ordinal(pod)
         for pod in pods
-        if pod.deleted is not None
-        and now < pod.deleted
-        and pod.began
-        and _is_here(observed, pod)
+        if pod.deleted is not None and now < pod.deleted and pod.began and _is_here(observed, pod)
     )
 
 
