@@ -113,6 +113,20 @@ def test_attempts_never_go_back(core: Components) -> None:
     assert core.state.assemble().attempt == 3
 
 
+def test_a_stored_spec_that_breaks_a_newer_rule_gives_way(core: Components) -> None:
+    core.job.adopt(kit.desired(kit.spec(), attempt=4))
+    body = json.loads(core.ledger.db.text("desired") or "")
+    rule = {"role": "Trainer", "action": "Resize"}
+    body["spec"]["failurePolicy"]["rules"] = [rule]
+    core.ledger.db.put_text("desired", json.dumps(body))
+    core.job.load()
+    assert core.job.known is None
+    assert core.state.assemble().spec_digest != body["digest"]
+    assert not beat(core, 0).run
+    core.job.adopt(kit.desired(kit.spec(), attempt=3))
+    assert core.job.attempt == 4
+
+
 def test_a_job_is_drained_once_everything_is_committed_and_stopped(core: Components) -> None:
     """Running processes, and steps without a checkpoint, hold a drain up."""
     beat(core, 0)
