@@ -76,10 +76,20 @@ def verdict_of(observed: Observed, spec: Spec, now: float) -> Verdict | None:
     recent = within(restarts.recent, spec.failure_policy.budget, now)
     # An edit after a failure starts with a full budget.
     recent = () if phase.retries(observed.job) else recent
-    trainer = failures.of_trainer(observed, known_attempt(observed))
+    trainer = failures.of_trainer(observed, known_attempt(observed), _replaced(observed, spec))
     seen = ([trainer] if trainer else []) + list(failures.of_others(observed, now))
     verdicts = (judge(observed, failure, recent, now) for failure in seen)
     return next((verdict for verdict in verdicts if verdict.acts), None)
+
+
+def _replaced(observed: Observed, spec: Spec) -> frozenset[str]:
+    """Trainer pods that the operator replaced for the failure before this one."""
+    failure = observed.state.trainer_failure if observed.state else None
+    if failure is None:
+        return frozenset()
+    names = [pod.name for pod in observed.of_role(Role.TRAINER)]
+    before = observed.job.status.recent_failures
+    return escalation.replaced(spec.failure_policy, before, names, failure.time)
 
 
 def lifecycle_of(
