@@ -269,6 +269,17 @@ def test_an_attempt_that_makes_room_for_another_size_commits_and_ends(core: Comp
     assert len(kit.some(beat(core, 1).world).pods) == 2
 
 
+def test_an_edit_while_rank_0_commits_for_another_size_doesnt_hold_it_up(core: Components) -> None:
+    sized(core, 1, 2)
+    beat(core, 0)
+    beat(core, 0, attempt=2, state=PodState.READY)
+    sized(core, 2, 2)
+    assert kit.some(core.training.task(2)).kind == TaskKind.STOP
+    core.job.adopt(kit.desired(kit.spec(), attempt=2, trainer_size=2, generation=3))
+    assert not beat(core, 0, attempt=0).run
+    assert core.state.assemble().resized_attempt == 2
+
+
 def test_a_failure_while_room_is_made_is_a_failure(core: Components) -> None:
     sized(core, 1, 2)
     beat(core, 0)

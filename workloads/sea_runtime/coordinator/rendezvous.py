@@ -164,8 +164,9 @@ class Rendezvous:
             db.delete_text(FAILURE)
             db.delete_text(WORLD)
         record = db.document(WORLD, WorldRecord)
-        # An attempt that ended for another size stays ended: its processes don't run it again.
-        over = record is not None and (now.drain or (record.stopped and resizes(now, record)))
+        # An attempt that makes room for another size ends: rank 0 may have heard of it already, and
+        # its processes don't run it again.
+        over = record is not None and (now.drain or resizes(now, record))
         if record is not None and not over and (record.stop_served or record.stopped):
             cleared = record.model_copy(update={"stop_served": False, "stopped": False})
             db.put_document(WORLD, cleared)
