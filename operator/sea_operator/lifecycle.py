@@ -10,6 +10,7 @@ from sea_api.v1alpha1.policy import Role
 from sea_api.v1alpha1.status import Failure, PodFailure, Restarts
 from sea_api.wire.state import Severity
 from sea_operator import sizing
+from sea_operator.elasticity import GROWING
 from sea_operator.observed import Blocker, Observed, Pod
 from sea_operator.plan import Lifecycle, Outcome, Suspension
 from sea_operator.policies import (
@@ -116,7 +117,7 @@ def lifecycle_of(
     # Drain before scale-down: a new size during a drain would end the attempt whose checkpoint
     # the drain waits for.
     running = not over and suspended is Suspension.NONE
-    another_size = running and resized(job.status, sized.working)
+    another_size = running and (resized(job.status, sized.working) or _stays(observed, sized))
     attempt = _attempt(observed, spec, verdict, fenced, another_size=another_size)
     secrets = secret_rotation.digests(observed, spec)
     renewed, note = _renewal(
@@ -235,6 +236,13 @@ def _made_room(observed: Observed) -> bool:
     """Whether the running attempt has ended with its checkpoint for another size."""
     state = observed.state
     return state is not None and state.resized_attempt == known_attempt(observed)
+
+
+def _stays(observed: Observed, sized: sizing.Sizing) -> bool:
+    """Whether an edit takes back that the trainer grows, whose processes may have ended for it."""
+    last, now = observed.job.status.elastic, sized.elastic.roles.get(Role.TRAINER)
+    grew = last is not None and last.trainer is not None and last.trainer.state == GROWING
+    return grew and (now is None or now.state != GROWING)
 
 
 def _is_over(observed: Observed, verdict: Verdict | None) -> bool:

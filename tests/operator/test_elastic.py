@@ -158,6 +158,18 @@ def test_a_pod_runs_once_it_has_begun_on_a_node_that_lives(
     assert found == (frozenset({0}) if runs else frozenset())
 
 
+@pytest.mark.parametrize("trainer", [{"replicas": 1, "elastic": RANGE}, {"replicas": 1}])
+def test_an_edit_that_takes_growing_back_begins_an_attempt(make: Any, trainer: Any) -> None:
+    """The processes of the one before may have ended, and don't run it again."""
+    job = Job(make)
+    for seconds, *running in ((0, 0, 1), (1, 0), (10, 0), (1, 0, 1), (5, 0, 1)):
+        job.after(seconds, *running)
+    assert (job.trainer, job.attempt) == ((1, "Growing"), 2)
+    job.spec = make.spec(trainer=trainer)
+    assert job.after(1, 0, 1).coordinator_spec.attempt == 3
+    assert job.after(1, 0, 1).coordinator_spec.attempt == 3
+
+
 def test_a_pod_that_leaves_holds_its_rank_until_its_grace_period_ends(make: Any) -> None:
     """A smaller attempt would fence off the last checkpoint, which may take minutes."""
     job = Job(make)
