@@ -93,6 +93,12 @@ class Elasticity:
             return None
         return ElasticStatus(**{role.value.lower(): one for role, one in self.roles.items()})
 
+    def with_trainer_of(self, other: "Elasticity") -> "Elasticity":
+        """With the trainer as `other` has it, which may know none."""
+        trainer = {role: one for role, one in other.roles.items() if role is Role.TRAINER}
+        rest = {role: one for role, one in self.roles.items() if role is not Role.TRAINER}
+        return Elasticity({**trainer, **rest})
+
     def asked(self, full: Mapping[Role, int]) -> dict[Role, int]:
         """Pods of each StatefulSet, where a stage needs `full`."""
         return {

@@ -10,6 +10,7 @@ from sea_api.v1alpha1.policy import Role
 from sea_api.v1alpha1.status import Failure, PodFailure, Restarts
 from sea_api.wire.state import Severity
 from sea_operator import sizing
+from sea_operator.elasticity import GROWING
 from sea_operator.observed import Blocker, Observed, Pod
 from sea_operator.plan import Lifecycle, Outcome, Suspension
 from sea_operator.policies import (
@@ -76,10 +77,20 @@ def verdict_of(observed: Observed, spec: Spec, now: float) -> Verdict | None:
     recent = within(restarts.recent, spec.failure_policy.budget, now)
     # An edit after a failure starts with a full budget.
     recent = () if phase.retries(observed.job) else recent
-    trainer = failures.of_trainer(observed, known_attempt(observed))
+    trainer = failures.of_trainer(observed, known_attempt(observed), _replaced(observed, spec))
     seen = ([trainer] if trainer else []) + list(failures.of_others(observed, now))
     verdicts = (judge(observed, failure, recent, now) for failure in seen)
     return next((verdict for verdict in verdicts if verdict.acts), None)
+
+
+def _replaced(observed: Observed, spec: Spec) -> frozenset[str]:
+    """Trainer pods that the operator replaced for the failure before this one."""
+    failure = observed.state.trainer_failure if observed.state else None
+    if failure is None:
+        return frozenset()
+    names = [pod.name for pod in observed.of_role(Role.TRAINER)]
+    before = observed.job.status.recent_failures
+    return escalation.replaced(spec.failure_policy, before, names, failure.time)
 
 
 def lifecycle_of(
@@ -106,7 +117,7 @@ def lifecycle_of(
     # Drain before scale-down: a new size during a drain would end the attempt whose checkpoint
     # the drain waits for.
     running = not over and suspended is Suspension.NONE
-    another_size = running and resized(job.status, sized.working)
+    another_size = running and (resized(job.status, sized.working) or _stays(observed, sized))
     attempt = _attempt(observed, spec, verdict, fenced, another_size=another_size)
     secrets = secret_rotation.digests(observed, spec)
     renewed, note = _renewal(
@@ -225,6 +236,13 @@ def _made_room(observed: Observed) -> bool:
     """Whether the running attempt has ended with its checkpoint for another size."""
     state = observed.state
     return state is not None and state.resized_attempt == known_attempt(observed)
+
+
+def _stays(observed: Observed, sized: sizing.Sizing) -> bool:
+    """Whether an edit takes back that the trainer grows, whose processes may have ended for it."""
+    last, now = observed.job.status.elastic, sized.elastic.roles.get(Role.TRAINER)
+    grew = last is not None and last.trainer is not None and last.trainer.state == GROWING
+    return grew and (now is None or now.state != GROWING)
 
 
 def _is_over(observed: Observed, verdict: Verdict | None) -> bool:

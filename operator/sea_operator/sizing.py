@@ -54,14 +54,18 @@ def size(
     needed = role_sizes.sizes(spec, stage_index)
     starts = suspension is Suspension.NONE and not over
     sized = elastic.decide(observed, spec, needed, now, runs=starts, attempt_over=attempt_over)
-    full = sized.asked(needed)
     least = elastic.least(spec, needed)
     no_nodes = waiting_pods.no_node(observed, spec, least) if starts else None
-    checked = no_nodes is None and is_checked(observed, spec, stage_index, sized)
+    protects = starts and _protects_layout(observed, spec, attempt_over=attempt_over)
+    # Another size, as the layout of the edit may need, would end the attempt that is protected.
+    held = sized.with_trainer_of(elastic.remembered(observed)) if protects else sized
+    checked = no_nodes is None and is_checked(observed, spec, stage_index, held)
+    sized = sized if checked else held
+    full = sized.asked(needed)
     sets = role_sizes.replicas(
         observed, spec, full, over=over, suspension=suspension, checked=checked
     )
-    keeps = starts and not checked and _protects_layout(observed, spec, attempt_over=attempt_over)
+    keeps = protects and not checked
     if keeps and sets[Role.TRAINER]:
         live = observed.replicas(role_name(observed.job.name, Role.TRAINER)) or 0
         sets = {**sets, Role.TRAINER: live}

@@ -10,7 +10,14 @@ from typing import Any, TypeVar
 
 from sea_api.lenient import Path
 from sea_api.redaction import redacted
-from sea_api.v1alpha1.status import Condition, Failure, Restarts, Status
+from sea_api.v1alpha1.status import (
+    Condition,
+    ElasticRole,
+    ElasticStatus,
+    Failure,
+    Restarts,
+    Status,
+)
 from sea_operator.action_backoff import STATUS, ActionBackoff
 from sea_operator.cache import Cache, Key
 from sea_operator.errors import (
@@ -25,7 +32,7 @@ from sea_operator.observe import Sources, refresh
 from sea_operator.observed import Blocker, Job
 from sea_operator.report import Event, between, post
 
-M = TypeVar("M", Condition, Failure)
+M = TypeVar("M", Condition, Failure, ElasticRole)
 
 MAX_ATTEMPTS = 10
 """Of one write, while others change the job's metadata."""
@@ -146,7 +153,23 @@ def without_credentials(status: Status) -> Status:
     """
     told = [_redacted(one) for one in status.conditions]
     failure = status.last_failure and _redacted(status.last_failure)
-    return status.model_copy(update={"conditions": told, "last_failure": failure})
+    # A kubelet's words about a pod that is missing, and an engine's about what it can't reach.
+    elastic, weights = status.elastic, status.weights
+    if elastic is not None:
+        roles = {name: getattr(elastic, name) for name in ElasticStatus.model_fields}
+        elastic = elastic.model_copy(
+            update={name: role and _redacted(role) for name, role in roles.items()}
+        )
+    if weights is not None and weights.transport:
+        weights = weights.model_copy(update={"transport": redacted(weights.transport)})
+    return status.model_copy(
+        update={
+            "conditions": told,
+            "last_failure": failure,
+            "elastic": elastic,
+            "weights": weights,
+        }
+    )
 
 
 def _redacted(said: M) -> M:

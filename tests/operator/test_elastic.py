@@ -158,6 +158,57 @@ def test_a_pod_runs_once_it_has_begun_on_a_node_that_lives(
     assert found == (frozenset({0}) if runs else frozenset())
 
 
+@pytest.mark.parametrize("trainer", [{"replicas": 1, "elastic": RANGE}, {"replicas": 1}])
+def test_an_edit_that_takes_growing_back_begins_an_attempt(make: Any, trainer: Any) -> None:
+    """The processes of the one before may have ended, and don't run it again."""
+    job = Job(make)
+    for seconds, *running in ((0, 0, 1), (1, 0), (10, 0), (1, 0, 1), (5, 0, 1)):
+        job.after(seconds, *running)
+    assert (job.trainer, job.attempt) == ((1, "Growing"), 2)
+    job.spec = make.spec(trainer=trainer)
+    assert job.after(1, 0, 1).coordinator_spec.attempt == 3
+    assert job.after(1, 0, 1).coordinator_spec.attempt == 3
+
+
+def test_a_pod_that_leaves_holds_its_rank_until_its_grace_period_ends(make: Any) -> None:
+    """A smaller attempt would fence off the last checkpoint, which may take minutes."""
+    job = Job(make)
+    job.after(0, 0, 1)
+    leaving = make.pod("j-trainer-1", Role.TRAINER, deleted=job.now + 600)
+    found = {}
+    for passed in (1, 500, 601, 611):
+        owner = make.job(spec=job.spec, status=job.status)
+        pods = tuple(leaving if one.name == leaving.name else one for one in make.pods(owner))
+        seen = make.observed(owner, pods=pods, state=make.state("sft", stages=("rl",), attempt=1))
+        context = dataclasses.replace(make.context(), now=make.now + passed)
+        job.status = compute(seen, decisions.decide(seen, context), (), context.now)
+        found[passed] = job.trainer
+    assert found == {1: (2, "Full"), 500: (2, "Full"), 601: (2, "Short"), 611: (1, "Reduced")}
+
+
+def test_a_size_that_an_unchecked_layout_needs_waits_with_it(make: Any) -> None:
+    job = Job(make)
+    job.after(0, 0, 1)
+    job.after(1, 0)
+    job.after(10, 0)
+    assert (job.trainer, job.attempt) == ((1, "Reduced"), 2)
+    before = make.job(spec=job.spec, status=job.status)
+    wider = {"elastic": {**RANGE, "minReplicas": 2}, "parallelism": {"tensor": 2}}
+    after = make.job(spec=make.spec(trainer=wider), status=job.status, generation=2)
+    context = dataclasses.replace(make.context(), now=job.now)
+
+    def sent(digest: str) -> Any:
+        state = make.state("sft", stages=("rl",), attempt=2, prepared=True, spec_digest=digest)
+        live, pods = make.children(before), make.pods(before)
+        seen = make.observed(after, children=live, pods=pods, state=state)
+        return decisions.decide(seen, context).coordinator_spec
+
+    asked = sent("of the spec before the edit")
+    assert (asked.attempt, asked.trainer_size) == (2, 1)
+    checked = sent(asked.digest)
+    assert (checked.attempt, checked.trainer_size) == (3, 2)
+
+
 def test_engines_follow_their_range(make: Any) -> None:
     engines = {"minReplicas": 1, "maxReplicas": 3, "giveUpSeconds": 10}
     spec = make.spec(rollout={"replicas": 2, "elastic": engines})

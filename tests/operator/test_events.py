@@ -7,6 +7,8 @@ import pytest
 
 from sea_api.v1alpha1.status import (
     CheckpointStatus,
+    ElasticRole,
+    ElasticStatus,
     EvaluationResult,
     Failure,
     Roles,
@@ -193,14 +195,24 @@ async def test_no_credential_of_a_message_gets_into_status_or_event(make: Any) -
     message = "GET s3://b: Invalid header b'AWS4-HMAC-SHA256 Credential=AKIAX, Signature=0abc'."
     failure = Failure(role="Trainer", cause="Hang", message=message, time="2027-01-15T08:00:00Z")
     stalled = make.condition("Stalled", "True", reason="StoreFails", message=message)
-    status = make.status(stalled, trainer_attempt=2, last_failure=failure)
+    full = ElasticRole(state="Full", size=2, asked=2, began_with=2, since=failure.time)
+    given_up = full.model_copy(update={"asked": 1, "message": message})
+    status = make.status(
+        stalled,
+        trainer_attempt=2,
+        last_failure=failure,
+        elastic=ElasticStatus(rollout=given_up),
+        weights=WeightsStatus(
+            published=1, adopted_min=1, adopted_max=1, engines=1, transport=message
+        ),
+    )
     server = Writes()
-    job = make.job(status=make.status())
+    job = make.job(status=make.status(elastic=ElasticStatus(rollout=full)))
     sources: Any = SimpleNamespace(client=server, cache=server)
     backoff = ActionBackoff(lambda: 0.0)
     assert await StatusWriter(sources, "me").report(job, status, backoff, make.now)
     written, *events = server.bodies
-    assert {event["reason"] for event in events} == {"StoreFails", "NewAttempt"}
+    assert {event["reason"] for event in events} == {"StoreFails", "NewAttempt", "PodsGivenUp"}
     for body in (written, *events):
         assert "[redacted]" in str(body)
         assert "AKIAX" not in str(body)

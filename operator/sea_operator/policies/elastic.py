@@ -68,6 +68,8 @@ def decide(
         active = runs and full.get(role, 0) > 0 and bool(asked)
         why = _why(pods, memory.asked if memory else 0, running)
         if role is Role.TRAINER:
+            # A new attempt would fence off the last checkpoint that their grace period is for.
+            coming |= _leaving(observed, pods, now)
             seen = elastic_trainer.Seen(
                 running, coming, attempt_over, _may_shrink(observed, spec), active, why
             )
@@ -113,14 +115,26 @@ def _coming(observed: Observed, pods: tuple[Pod, ...]) -> frozenset[int]:
     )
 
 
+def _leaving(observed: Observed, pods: tuple[Pod, ...], now: float) -> frozenset[int]:
+    """Of pods that are being deleted and hold their ranks until the last checkpoint is there."""
+    return frozenset(
+        _ordinal(pod)
+        for pod in pods
+        if pod.deleted is not None and now < pod.deleted and pod.began and _is_here(observed, pod)
+    )
+
+
 def _runs(observed: Observed, pod: Pod) -> bool:
     return pod.began and _is_well(observed, pod)
 
 
 def _is_well(observed: Observed, pod: Pod) -> bool:
     # `waiting`: a container that can't be started, as after an image that is gone.
-    here = pod.deleted is None and not pod.waiting and not pod.cut_off
-    return here and pod.node not in observed.dead_nodes
+    return pod.deleted is None and not pod.waiting and _is_here(observed, pod)
+
+
+def _is_here(observed: Observed, pod: Pod) -> bool:
+    return not pod.cut_off and pod.node not in observed.dead_nodes
 
 
 def _ordinal(pod: Pod) -> int:

@@ -44,7 +44,8 @@ class Seen:
     running: frozenset[int]
     """Ordinals of pods that run: started, on a living node, not about to go."""
     coming: frozenset[int] = frozenset()
-    """Of pods that have a place on a node and will run, once their image is there for example."""
+    """Of pods that have a place on a node and will run, once their image is there for example; and
+    of those that leave, as long as their grace period lasts."""
     attempt_over: bool = False
     """The attempt ended with its checkpoint for another size, or failed."""
     may_shrink: bool = True

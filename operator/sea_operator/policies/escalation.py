@@ -30,6 +30,8 @@ AVOIDED_AFTER = 2
 MEMORY_SECONDS = 24 * 3600
 """For which a failure is remembered."""
 MAX_REMEMBERED = 32
+REPLACED_SECONDS = 300
+"""After a failure that replaced pods: for so long young ones are no sign of an eviction."""
 
 
 def named_rule(policy: FailurePolicy, role: Role, cause: str) -> FailureRule | None:
@@ -62,6 +64,22 @@ def rule_for(
     return found or FailureRule(
         role=failure.role, cause=Cause.ANY, action=action(failure, before), counts=counts
     )
+
+
+def replaced(
+    policy: FailurePolicy, before: Sequence[PodFailure], names: Sequence[str], time: float
+) -> frozenset[str]:
+    """Of the trainer pods `names`, those that the newest failure before `time` had replaced."""
+    if not before:
+        return frozenset()
+    *earlier, last = before
+    if last.cause not in set(Cause) or time - _time(last) > REPLACED_SECONDS:
+        return frozenset()
+    failure = DetectedFailure(Role.TRAINER, Cause(last.cause), last.pod, "", _time(last))
+    done = rule_for(policy, failure, earlier).action
+    if done is Action.RESTART_ROLE:
+        return frozenset(names)
+    return frozenset({last.pod}) if done is Action.RESTART_POD else frozenset()
 
 
 def recent(before: Sequence[PodFailure], now: float) -> list[PodFailure]:

@@ -35,14 +35,19 @@ class DetectedFailure:
     """Whether the spec was edited since."""
 
 
-def of_trainer(observed: Observed, attempt: int) -> DetectedFailure | None:
-    """Failure of the running attempt; failures of earlier attempts are handled already."""
+def of_trainer(
+    observed: Observed, attempt: int, ours: frozenset[str] = frozenset()
+) -> DetectedFailure | None:
+    """Failure of the running attempt; failures of earlier attempts are handled already.
+
+    `ours`: pods that the operator itself replaced a moment ago.
+    """
     failure = observed.state.trainer_failure if observed.state else None
     # The coordinator reports a failure until it gets the next attempt. Without this check each pass
     # in between would count it again.
     if failure is None or failure.attempt != attempt:
         return None
-    cause = _blamed(failure, observed)
+    cause = _blamed(failure, observed, ours)
     edited = observed.job.generation > failure.spec_generation
     return DetectedFailure(Role.TRAINER, cause, failure.pod, failure.message, failure.time, edited)
 
@@ -58,7 +63,7 @@ def of_others(observed: Observed, now: float) -> tuple[DetectedFailure, ...]:
     )
 
 
-def _blamed(failure: TrainerFailure, observed: Observed) -> Cause:
+def _blamed(failure: TrainerFailure, observed: Observed, ours: frozenset[str]) -> Cause:
     """The infrastructure if it removed a trainer pod, else the coordinator's cause."""
     pods = observed.of_role(Role.TRAINER)
     # Most specific first: a dead node's pods are also being deleted, which looks like an eviction.
@@ -68,7 +73,8 @@ def _blamed(failure: TrainerFailure, observed: Observed) -> Cause:
     missing = len(pods) < _trainer_size(observed)
     # A job whose pods are all new has replaced none of them.
     eldest = min((pod.created for pod in observed.pods), default=failure.time)
-    if missing or any(_taken_away(pod, failure.time, eldest) for pod in pods):
+    others = [pod for pod in pods if pod.disrupted or pod.name not in ours]
+    if missing or any(_taken_away(pod, failure.time, eldest) for pod in others):
         return Cause.EVICTION
     return failure.cause
 

@@ -6,7 +6,7 @@ used up at the moment only makes the job wait.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from functools import partial
 
@@ -49,16 +49,20 @@ def is_final(said: str, pods: int, needed: Callable[[str], Decimal] = lambda nam
     return any(phrase in said for phrase in FINAL)
 
 
-def needed_by_job(observed: Observed, name: str) -> Decimal:
+def needed_by_job(observed: Observed, least: Mapping[Role, int], name: str) -> Decimal:
     """What all pods of the job need of a resource that a quota limits.
 
-    A quota that has room for each pod, but not for all, makes the job wait for itself.
+    A quota that has room for each pod, but not for all, makes the job wait for itself. Of an
+    elastic role the smallest size counts (`least`): it asks for more to see if there is room.
     """
-    sets = [live["spec"] for (kind, _), live in observed.children.items() if kind == "StatefulSet"]
-    return sum(
-        (int(one.get("replicas", 1)) * _of_pod(one["template"]["spec"], name) for one in sets),
-        NOTHING,
-    )
+    bounds = {role_name(observed.job.name, role): size for role, size in least.items()}
+    total = NOTHING
+    for (kind, child), live in observed.children.items():
+        if kind == "StatefulSet":
+            replicas = int(live["spec"].get("replicas", 1))
+            pods = min(replicas, bounds.get(child, replicas))
+            total += pods * _of_pod(live["spec"]["template"]["spec"], name)
+    return total
 
 
 def _of_pod(pod: Object, name: str) -> Decimal:
@@ -77,9 +81,11 @@ def _of_container(container: Object, kind: str, resource: str) -> Decimal:
 
 def blocker(observed: Observed, spec: Spec) -> Blocker | None:
     """The first role whose pods are refused for good."""
-    for role, size in elastic.least(spec, full_size(spec)).items():
+    least = elastic.least(spec, full_size(spec))
+    needed = partial(needed_by_job, observed, least)
+    for role, size in least.items():
         said = observed.refusals.get(role)
-        if said is not None and is_final(said, size, partial(needed_by_job, observed)):
+        if said is not None and is_final(said, size, needed):
             return Blocker("PodsForbidden", _sentence(observed, role, said))
     return None
 

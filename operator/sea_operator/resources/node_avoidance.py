@@ -19,8 +19,10 @@ def avoiding(child: Object, nodes: Sequence[str]) -> Object:
     affinity = template["spec"].get("affinity") or {}
     node = affinity.get("nodeAffinity") or {}
     kept = node.get("preferredDuringSchedulingIgnoredDuringExecution") or []
-    field = {"key": "metadata.name", "operator": "NotIn", "values": list(nodes)}
-    term = {"weight": WEIGHT, "preference": {"matchFields": [field]}}
+    # One requirement per node, all of which a node must meet: the API server refuses a field
+    # selector with more than one value.
+    fields = [{"key": "metadata.name", "operator": "NotIn", "values": [one]} for one in nodes]
+    term = {"weight": WEIGHT, "preference": {"matchFields": fields}}
     preferred = [*(one for one in kept if not _is_ours(one)), term]
     node = {**node, "preferredDuringSchedulingIgnoredDuringExecution": preferred}
     pod = {**template["spec"], "affinity": {**affinity, "nodeAffinity": node}}

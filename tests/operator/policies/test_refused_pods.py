@@ -121,3 +121,16 @@ def test_a_job_that_waits_for_the_quota_of_its_own_pods_is_refused_for_good(
         make.job(spec=spec), refusals={Role.COORDINATOR: exceeded(requested, limited)}
     )
     assert (blocker(observed, spec) is not None) is final
+
+
+def test_an_elastic_role_that_asks_for_more_than_a_quota_has_stalls_nothing(make: Any) -> None:
+    """Its smallest size fits; with one pod less there would be no room for that either."""
+    spec = make.spec(rollout={"replicas": 1, "elastic": {"minReplicas": 1, "maxReplicas": 4}})
+    more = make.spec(rollout={"replicas": 4})
+    for most, final in (("pods=5", False), ("pods=4", True)):
+        observed = make.observed(
+            make.job(spec=spec),
+            children=make.children(make.job(spec=more)),
+            refusals={Role.ROLLOUT: exceeded("pods=1", most)},
+        )
+        assert (blocker(observed, spec) is not None) is final

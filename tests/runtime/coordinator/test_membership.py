@@ -113,6 +113,20 @@ def test_attempts_never_go_back(core: Components) -> None:
     assert core.state.assemble().attempt == 3
 
 
+def test_a_stored_spec_that_breaks_a_newer_rule_gives_way(core: Components) -> None:
+    core.job.adopt(kit.desired(kit.spec(), attempt=4))
+    body = json.loads(core.ledger.db.text("desired") or "")
+    rule = {"role": "Trainer", "action": "Resize"}
+    body["spec"]["failurePolicy"]["rules"] = [rule]
+    core.ledger.db.put_text("desired", json.dumps(body))
+    core.job.load()
+    assert core.job.known is None
+    assert core.state.assemble().spec_digest != body["digest"]
+    assert not beat(core, 0).run
+    core.job.adopt(kit.desired(kit.spec(), attempt=3))
+    assert core.job.attempt == 4
+
+
 def test_a_job_is_drained_once_everything_is_committed_and_stopped(core: Components) -> None:
     """Running processes, and steps without a checkpoint, hold a drain up."""
     beat(core, 0)
@@ -255,6 +269,17 @@ def test_an_attempt_that_makes_room_for_another_size_commits_and_ends(core: Comp
     assert len(kit.some(beat(core, 1).world).pods) == 2
 
 
+def test_an_edit_while_rank_0_commits_for_another_size_doesnt_hold_it_up(core: Components) -> None:
+    sized(core, 1, 2)
+    beat(core, 0)
+    beat(core, 0, attempt=2, state=PodState.READY)
+    sized(core, 2, 2)
+    assert kit.some(core.training.task(2)).kind == TaskKind.STOP
+    core.job.adopt(kit.desired(kit.spec(), attempt=2, trainer_size=2, generation=3))
+    assert not beat(core, 0, attempt=0).run
+    assert core.state.assemble().resized_attempt == 2
+
+
 def test_a_failure_while_room_is_made_is_a_failure(core: Components) -> None:
     sized(core, 1, 2)
     beat(core, 0)
@@ -264,6 +289,18 @@ def test_a_failure_while_room_is_made_is_a_failure(core: Components) -> None:
     beat(core, 0, attempt=2, state=PodState.FAILED, cause=Cause.PROCESS_EXIT, detail="boom")
     assert core.state.assemble().resized_attempt == 0
     assert kit.some(core.rendezvous.failure).message == "boom"
+
+
+def test_a_world_that_an_older_release_wrote_goes_on(core: Components) -> None:
+    beat(core, 0)
+    world = beat(core, 1).world
+    body = json.loads(core.ledger.db.text("world") or "")
+    del body["trainer"]
+    core.ledger.db.put_text("world", json.dumps(body))
+    assert beat(core, 1).world == world
+    beat(core, 0, attempt=1, state=PodState.READY)
+    task = kit.some(core.training.task(1))
+    assert (task.kind, kit.some(task.spec).trainer) == (TaskKind.RL, core.job.desired.spec.trainer)
 
 
 @pytest.mark.parametrize("joined", [True, False])

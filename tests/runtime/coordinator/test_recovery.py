@@ -212,6 +212,21 @@ def test_a_stored_version_with_a_bad_manifest_is_left_out(store: MemoryStore) ->
     assert found == [good.model_copy(update={"version": 1}), good]
 
 
+def test_a_version_that_an_older_release_stored_is_found(store: MemoryStore) -> None:
+    """Release 0.1.0 wrote neither the run nor a format; a copy in another run is still refused."""
+    run, other = "s3://runs/of-0-1-0", "s3://runs/copied-from-0-1-0"
+    good = kit.version(2, anchor=True)
+    url = stored_versions.shard_url(run, "policy", 2, 0)
+    shards = [one.model_copy(update={"object_url": url}) for one in good.shards]
+    good = good.model_copy(update={"shards": shards, "run_url": run})
+    body = good.model_dump_json(exclude={"run_url", "format", "check"}).encode()
+    stand_in: Any = store
+    for place in (run, other):
+        store.put(stored_versions.manifest_url(place, "policy", 2), body)
+    assert weights.read_stored(stand_in, run) == [good]
+    assert weights.read_stored(stand_in, other) == []
+
+
 async def test_a_trainer_that_resumes_behind_the_ledger_takes_it_back(
     tmp_path: Path, store: MemoryStore
 ) -> None:

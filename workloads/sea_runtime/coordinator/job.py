@@ -3,8 +3,11 @@
 A new spec takes effect in one transaction, then all waiters look again.
 """
 
+import json
 import logging
 from collections.abc import Callable
+
+from pydantic import ValidationError
 
 from sea_api.v1alpha1.stages import Stage
 from sea_api.wire.coordinator_spec import CoordinatorSpec
@@ -150,10 +153,10 @@ class Job:
 
     def write(self, db: Database, desired: CoordinatorSpec) -> CoordinatorSpec:
         """Writes a spec and what follows from it into a ledger. Inside a transaction."""
-        before = db.document(DOCUMENT, CoordinatorSpec)
+        before = stored(db)
         # Fencing relies on it: a smaller number would let the processes of an
         # ended attempt report again.
-        attempt = max(desired.attempt, before.attempt if before else 0)
+        attempt = max(desired.attempt, before.attempt if before else stored_attempt(db))
         merged = desired.model_copy(update={"attempt": attempt})
         # All inside the caller's transaction: a kill leaves the old spec with
         # the old world, or both new.
@@ -168,7 +171,7 @@ class Job:
 
     def load(self) -> None:
         """Reads the spec of a ledger that was opened or restored, then adopts a pending one."""
-        self._current = self._ledger.db.document(DOCUMENT, CoordinatorSpec)
+        self._current = stored(self._ledger.db)
         # Cleared before `adopt`, which may raise: the operator sends a spec
         # again until it is in force.
         pending, self._pending = self._pending, None
@@ -185,3 +188,19 @@ class Job:
     def _changed(self) -> None:
         for listener in self._listeners:
             listener()
+
+
+def stored(db: Database) -> CoordinatorSpec | None:
+    """The ledger's spec; None if there is none that this release can read."""
+    try:
+        return db.document(DOCUMENT, CoordinatorSpec)
+    except ValidationError as error:
+        # A rule may be newer than the spec. The operator, which has the same rules, says so in the
+        # job's status, and sends what it was edited to.
+        log.warning("the ledger's spec breaks a rule of this release: %s", error)
+        return None
+
+
+def stored_attempt(db: Database) -> int:
+    """Of a spec that can't be read, and of none."""
+    return int(json.loads(db.text(DOCUMENT) or "{}").get("attempt", 0))

@@ -35,8 +35,8 @@ class WorldRecord(BaseModel):
     """What the ledger keeps of an attempt."""
 
     world: TrainerWorld
-    trainer: Trainer
-    """The spec's block that the world was formed for."""
+    trainer: Trainer | None = None
+    """The spec's block that the world was formed for; None in a ledger of an older release."""
     incarnations: dict[str, str]
     joined: bool = False
     """Whether a member has reported that its processes joined."""
@@ -92,7 +92,7 @@ def of_world(spec: Spec, record: WorldRecord | None) -> Spec:
     may open their next stage in between: theirs is the layout that their world was formed for, and
     of the new block only what holds from the next step.
     """
-    if record is None:
+    if record is None or record.trainer is None:
         return spec
     later = [n for n in Trainer.model_fields if Trainer.edits.of(n) is Effect.NEXT_STEP]
     newest = {name: getattr(spec.trainer, name) for name in later}
@@ -164,8 +164,9 @@ class Rendezvous:
             db.delete_text(FAILURE)
             db.delete_text(WORLD)
         record = db.document(WORLD, WorldRecord)
-        # An attempt that ended for another size stays ended: its processes don't run it again.
-        over = record is not None and (now.drain or (record.stopped and resizes(now, record)))
+        # An attempt that makes room for another size ends: rank 0 may have heard of it already, and
+        # its processes don't run it again.
+        over = record is not None and (now.drain or resizes(now, record))
         if record is not None and not over and (record.stop_served or record.stopped):
             cleared = record.model_copy(update={"stop_served": False, "stopped": False})
             db.put_document(WORLD, cleared)

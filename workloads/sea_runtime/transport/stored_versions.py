@@ -96,8 +96,7 @@ def parse(body: bytes, url: str, run_url: str, stream: str) -> WeightVersion:
         raise StoredVersionError(
             f"{url} is no manifest of a weight version: {str(error)[:200]}"
         ) from error
-    if not version.run_url:
-        # Of a release that didn't write it.
+    if not version.run_url and _is_of_older_release(version, run_url, stream):
         version = version.model_copy(update={"run_url": run_url})
     if manifest_url(run_url, stream, version.version) != url or version.run_url != run_url:
         raise StoredVersionError(
@@ -105,6 +104,14 @@ def parse(body: bytes, url: str, run_url: str, stream: str) -> WeightVersion:
             f"{version.run_url}: it was copied from another run or version."
         )
     return version
+
+
+def _is_of_older_release(version: WeightVersion, run_url: str, stream: str) -> bool:
+    """Whether it says where it belongs in the way of 0.1.0: by the addresses of its bytes alone."""
+    place = version_folder(run_url, stream, version.version) + "/"
+    return has_copy(version) and all(
+        (shard.object_url or "").startswith(place) for shard in version.shards
+    )
 
 
 def path_to(
