@@ -95,9 +95,11 @@ class Elasticity:
 
     def with_trainer_of(self, other: "Elasticity") -> "Elasticity":
         """With the trainer as `other` has it, which may know none."""
-        trainer = {role: one for role, one in other.roles.items() if role is Role.TRAINER}
-        rest = {role: one for role, one in self.roles.items() if role is not Role.TRAINER}
-        return Elasticity({**trainer, **rest})
+        roles = dict(self.roles)
+        roles.pop(Role.TRAINER, None)
+        if trainer := other.roles.get(Role.TRAINER):
+            roles[Role.TRAINER] = trainer
+        return Elasticity(roles)
 
     def asked(self, full: Mapping[Role, int]) -> dict[Role, int]:
         """Pods of each StatefulSet, where a stage needs `full`."""

@@ -195,8 +195,13 @@ def test_a_stored_version_with_a_bad_manifest_is_left_out(store: MemoryStore) ->
     run = "s3://runs/bad-manifests"
     good = kit.version(2, anchor=True).model_copy(update={"run_url": run})
     body = good.model_dump_json().encode()
-    # Of a release that didn't write the run.
-    older = body.replace(b'"version":2', b'"version":1').replace(run.encode(), b"")
+    # Of a release that didn't write the run: known by the addresses of its bytes.
+    shards = [
+        shard.model_copy(update={"object_url": stored_versions.shard_url(run, "policy", 1, 0)})
+        for shard in good.shards
+    ]
+    oldest = good.model_copy(update={"version": 1, "shards": shards})
+    older = oldest.model_copy(update={"run_url": ""}).model_dump_json().encode()
     bodies = {
         1: older,
         2: body,
@@ -209,7 +214,7 @@ def test_a_stored_version_with_a_bad_manifest_is_left_out(store: MemoryStore) ->
         store.put(stored_versions.manifest_url(run, "policy", number), one)
     stand_in: Any = store
     found = weights.read_stored(stand_in, run)
-    assert found == [good.model_copy(update={"version": 1}), good]
+    assert found == [oldest, good]
 
 
 def test_a_version_that_an_older_release_stored_is_found(store: MemoryStore) -> None:
