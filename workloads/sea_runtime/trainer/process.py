@@ -145,6 +145,8 @@ def _write_stacks_when_asked() -> None:
     """faulthandler's handler runs in C: it also says where a thread hangs in a collective."""
     path = os.environ.get(STACKS_FILE)
     if path:
+        # The supervisor's folder: a pod's volume is empty when its first process starts.
+        os.makedirs(os.path.dirname(path), exist_ok=True)  # noqa: PTH103, PTH120
         # Open for as long as the process lives: the handler can't open files.
         faulthandler.register(STACKS_SIGNAL, file=open(path, "a"), all_threads=True)  # noqa: SIM115, PTH123
 
