@@ -12,7 +12,7 @@ from sea_testing.ranks import Ranks
 
 pytestmark = pytest.mark.component
 
-SAVED_EVERY, STEPS = 2, 12
+SAVED_EVERY, STEPS = 2, 20
 STAGE = {
     "type": "SFT",
     "sft": {"batchSize": 16, "learningRate": 2e-3, "epochs": 2, "maxSteps": STEPS},
@@ -60,7 +60,10 @@ def test_fewer_pods_and_more_resume_where_the_others_were(
     make_task: Callable[..., TrainerTask],
 ) -> None:
     """Half as many ranks, and then twice as many, see the losses that those before saw."""
-    coordinator.task = make_task("resize", STAGE, checkpoint={"everySteps": SAVED_EVERY})
+    # Replicas of the whole model: a layout that one process admits as well as two.
+    trainer = {"replicas": 2, "gpusPerPod": 0}
+    saved = {"everySteps": SAVED_EVERY}
+    coordinator.task = make_task("resize", STAGE, checkpoint=saved, trainer=trainer)
     losses: list[dict[int, float]] = []
     for attempt, team in enumerate(teams, start=1):
         coordinator.attempt = attempt
