@@ -120,6 +120,7 @@ class Elector:
         self._times = times or LeaseTimes()
         self._seen: Sighting | None = None
         self._renewed: float | None = None
+        self._asked = False
         self._term = 0
         # Per task: the term in which it passed `wait`, None if it never did.
         self._began_in: ContextVar[int | None] = ContextVar("began_in", default=None)
@@ -183,6 +184,7 @@ class Elector:
         if move(self._seen, self._me, asked, self._times) is Move.WAIT:
             self._renewed = None
             return
+        self._asked = True
         try:
             record = await self._write(held_by(self._me, self._seen, self._wall(), self._times))
         except ConflictError:
@@ -228,7 +230,8 @@ class Elector:
 
     async def _release(self) -> None:
         """On a clean shutdown the successor needn't wait for the lease to expire."""
-        if not self.leads:
+        # Not `leads`: a first take that was cut off may have arrived.
+        if not self._asked:
             return
         # First: from here on the guard refuses every write, also those of passes that are still
         # being cancelled. Giving the lease back before that would let two operators write.

@@ -5,6 +5,7 @@ up after a few tries: a log never holds a pass up for longer than `MAX_SECONDS`,
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -17,6 +18,7 @@ from sea_operator.errors import CoordinatorRefusedError, KubeError, NotLeadingEr
 from sea_operator.kube.client import MAX_LOG_BYTES, KubeClient
 from sea_operator.lifecycle import known_attempt
 from sea_operator.observed import Observed
+from sea_operator.plan import Plan
 from sea_operator.policies import last_logs
 from sea_operator.policies.last_logs import LastLog
 
@@ -25,6 +27,7 @@ log = logging.getLogger(__name__)
 MAX_SECONDS = 20.0
 """Of a pass, for all logs together."""
 MAX_TRIES = 3
+RETRY_SECONDS = 1.0
 AT_ONCE = 4
 LINES = (2000, 200, 20)
 """How many are asked for: fewer if they are so long that the answer is cut before the last."""
@@ -63,6 +66,10 @@ class LogKeeper:
         """Whether a log is tried again by the next pass."""
         return key in self._jobs and bool(self._jobs[key].tries)
 
+    def _tried(self, observed: Observed) -> tuple[LastLog, ...]:
+        kept = self._jobs.get(_key(observed))
+        return tuple(kept.tries) if kept else ()
+
     async def with_failed(self, observed: Observed) -> Observed:
         """Keeps the logs of what has failed; the observation with the places of all of them."""
         attempt, spec = known_attempt(observed), observed.job.spec
@@ -74,6 +81,16 @@ class LogKeeper:
         found = [one for one in kept.places.values() if one.attempt == attempt]
         root = run_url(observed.job, spec)
         return replace(observed, logs={one.pod: f"{root}/{one.path}" for one in found})
+
+    async def keep_going(self, observed: Observed, plan: Plan) -> None:
+        """Of the pods that this plan removes; tried again now, since no later pass can."""
+        logs = last_logs.of_going(observed, plan)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(MAX_SECONDS):
+                await self.keep(observed, logs)
+                while any(one in logs for one in self._tried(observed)):
+                    await asyncio.sleep(RETRY_SECONDS)
+                    await self.keep(observed, logs)
 
     async def keep(self, observed: Observed, logs: Sequence[LastLog]) -> None:
         """Stores those that aren't stored yet, as far as there is time."""

@@ -21,7 +21,6 @@ from sea_operator.log_keeper import LogKeeper
 from sea_operator.observe import Sources, observe, refresh
 from sea_operator.observed import Blocker, Job, Observed, SecretSeen, is_leaving
 from sea_operator.plan import Plan, Suspension
-from sea_operator.policies import last_logs
 from sea_operator.report import Event, post
 from sea_operator.settings import Settings
 from sea_operator.status import compute
@@ -155,7 +154,7 @@ class Reconciler:
                 return await self(key)
             if current:
                 # With the pod goes its log, and with the coordinator the way to the object store.
-                await self._logs.keep(observed, last_logs.of_going(observed, plan))
+                await self._logs.keep_going(observed, plan)
                 await actions.before_status(plan)
         status = compute(observed, plan, backoff.blockers, now, self._conflict(key))
         status = status.model_copy(update={"operator": self._claims.me})

@@ -113,10 +113,11 @@ def test_job_survives_the_death_of_each_part(
     database = ledger(e2e, status, tmp_path)
     check_ledger(database)
     check_same_batches(database)
-    check_logs(e2e.objects(status))
     rows = [row for row in e2e.objects(status).metrics() if row["stage"] == "rl"]
     assert [row["step"] for row in rows] == list(range(1, STEPS + 1))  # none lost, none twice
     wait_for("all pods gone", lambda: not e2e.pods("survivor"))
+    # Only now: the status is written before the pods go, and the last logs are read in between.
+    check_logs(e2e.objects(status))
     assert not e2e.processes("survivor", "sea_runtime")
 
 

@@ -180,15 +180,20 @@ async def test_a_clean_end_gives_the_lease_back(store: Any, time: Any) -> None:
 
 
 class CutOff(Store):
-    """From `cut` on a renewal is stored, and its answer never comes."""
+    """From `cut` on a write is stored, and its answer never comes."""
 
     def __init__(self) -> None:
         super().__init__()
         self.cut = False
         self.stored = asyncio.Event()
 
+    async def create(self, kind: Any, namespace: Any, body: Any) -> Any:
+        return await self._answer(await super().create(kind, namespace, body))
+
     async def replace(self, kind: Any, body: Any) -> Any:
-        record = await super().replace(kind, body)
+        return await self._answer(await super().replace(kind, body))
+
+    async def _answer(self, record: Any) -> Any:
         if self.cut:
             self.cut = False
             self.stored.set()
@@ -207,6 +212,29 @@ async def test_a_clean_end_in_the_middle_of_a_renewal_gives_the_lease_back_too(t
     with pytest.raises(asyncio.CancelledError):
         await task
     assert store.record["spec"]["holderIdentity"] == ""
+
+
+async def test_a_clean_end_in_the_middle_of_the_first_take_gives_the_lease_back_too(
+    time: Any,
+) -> None:
+    store = CutOff()
+    store.cut = True
+    one = elector(store, "one", time)
+    task = asyncio.create_task(one.run())
+    await asyncio.wait_for(store.stored.wait(), 120)
+    assert not one.leads
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert store.record["spec"]["holderIdentity"] == ""
+
+
+async def test_a_standby_that_never_asked_leaves_the_lease_alone(store: Any, time: Any) -> None:
+    one, two = elector(store, "one", time), elector(store, "two", time)
+    await one._round()
+    await two._round()
+    await two._release()
+    assert store.record["spec"]["holderIdentity"] == "one"
 
 
 async def test_the_gate_closes_and_opens_with_the_lease(store: Any, time: Any) -> None:

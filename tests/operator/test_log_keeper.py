@@ -10,8 +10,10 @@ from sea_api.v1alpha1.policy import Role
 from sea_operator import log_keeper
 from sea_operator.coordinator_spec import run_url
 from sea_operator.errors import CoordinatorRefusedError, RejectedError, UnavailableError
+from sea_operator.kube.client import POD
 from sea_operator.log_keeper import MAX_TRIES, LogKeeper
 from sea_operator.observed import Observed, Termination
+from sea_operator.plan import Lifecycle, Plan, Removal
 from sea_operator.policies.last_logs import LastLog, of_failed
 
 KEY = ("n", "j")
@@ -141,6 +143,23 @@ async def test_of_an_evicted_pod_the_end_is_named_until_the_next_attempt(make: A
     assert known.logs["j-trainer-0"].endswith("logs/j-trainer-0/trainer.attempt-1.log")
     later = make.observed(pods=(), state=make.state(attempt=2))
     assert (await keeps.with_failed(later)).logs == {}
+
+
+@pytest.mark.parametrize(
+    ("failures", "kept"), [(0, True), (MAX_TRIES - 1, True), (MAX_TRIES, False)]
+)
+async def test_the_last_log_of_a_pod_that_goes_is_tried_again_before_it_goes(
+    make: Any, monkeypatch: pytest.MonkeyPatch, failures: int, kept: bool
+) -> None:
+    monkeypatch.setattr(log_keeper, "RETRY_SECONDS", 0.0)
+    server = Server(*[UnavailableError("slow")] * failures, b"Done.")
+    link, observed = Link(), make.observed()
+    gone = Plan(Lifecycle(attempt=7), removals=(Removal(POD, "j-trainer-0", "uid-j-trainer-0"),))
+    keeps = keeper(server, link)
+    await keeps.keep_going(observed, gone)
+    assert server.reads == min(failures + 1, MAX_TRIES)
+    assert bool(link.stored) == kept
+    assert not keeps.waits(KEY)
 
 
 async def test_an_attempts_failure_is_named_with_its_log(make: Any) -> None:

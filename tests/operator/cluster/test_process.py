@@ -255,7 +255,7 @@ main.Reconciler.__call__ = hang
 PART_IGNORES_ITS_END = """
 import asyncio
 from sea_operator import main, workers
-main.EXIT_SECONDS = 0.5
+main.EXIT_SECONDS = 5.0  # long enough to give the lease back on a busy machine
 async def deaf(self):
     while True:
         try:
