@@ -1,7 +1,8 @@
-"""Reads what another release wrote: fields that this one doesn't know are left out and named.
+"""Reads what another release wrote: unknown fields are left out, broken rules are let pass.
 
 During an upgrade or a rollback, operator, CRD and running pods are of different releases. The
-models themselves refuse unknown fields, since in what a person wrote they are mistakes.
+models themselves refuse unknown fields and what breaks a rule, since in what a person wrote they
+are mistakes. What is left out or let pass is named.
 """
 
 import copy
@@ -14,6 +15,7 @@ from typing import Any, Generic, TypeVar
 from pydantic import BaseModel, ModelWrapValidatorHandler, ValidationError, model_validator
 
 from sea_api.v1alpha1.base import ApiModel
+from sea_api.v1alpha1.rules import unchecked
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +30,18 @@ class Read(Generic[M]):
     value: M
     ignored: tuple[Path, ...] = ()
     """Fields that were left out."""
+    broken: ValidationError | None = None
+    """The rules that were let pass, which `findings` puts into words."""
+
+
+def read_admitted(model: type[M], stored: Mapping[str, Any]) -> Read[M]:
+    """As `read`, of an object that another release may have admitted by other rules."""
+    try:
+        return read(model, stored)
+    except ValidationError as error:
+        with unchecked():
+            found = read(model, stored)
+        return Read(found.value, found.ignored, error)
 
 
 def read(model: type[M], stored: Mapping[str, Any]) -> Read[M]:
@@ -77,21 +91,22 @@ class IgnoresUnknown(BaseModel):
 
     A running job keeps its pods while the operator is upgraded, and a role whose image is edited is
     newer than the others. Unknown fields are ignored, at any depth and with one warning each; what
-    is known must be right.
+    is known must be right. Rules are not checked: a job was judged when it was admitted.
     """
 
     @model_validator(mode="wrap")
     @classmethod
     def _without_unknown(cls, data: Any, handler: ModelWrapValidatorHandler[Any]) -> Any:
-        try:
-            return handler(data)
-        except ValidationError as error:
-            unknown = unknown_fields(error)
-            if not unknown or not isinstance(data, dict):
-                raise
-        for path in unknown:
-            _warn(cls.__name__, ".".join(step for step in path if isinstance(step, str)))
-        return handler(without(data, unknown))
+        with unchecked():
+            try:
+                return handler(data)
+            except ValidationError as error:
+                unknown = unknown_fields(error)
+                if not unknown or not isinstance(data, dict):
+                    raise
+            for path in unknown:
+                _warn(cls.__name__, ".".join(step for step in path if isinstance(step, str)))
+            return handler(without(data, unknown))
 
 
 class OfAnyRelease(IgnoresUnknown, ApiModel):

@@ -10,6 +10,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from sea_api.v1alpha1.rules import CEL_KEY, RATCHETS_KEY, ratcheting
+
 Schema = dict[str, Any]
 
 _CARRIED = frozenset(
@@ -50,7 +52,9 @@ def structural_schema(model: type[BaseModel]) -> Schema:
         SchemaError: the model can't be expressed.
     """
     raw = model.model_json_schema(by_alias=True)
-    return _Rewriter(raw.get("$defs", {})).rewrite(raw, model.__name__, ())
+    written = _Rewriter(raw.get("$defs", {})).rewrite(raw, model.__name__, ())
+    _settle_rules(written, has_predecessor=True)
+    return written
 
 
 class _Rewriter:
@@ -113,6 +117,31 @@ class _Rewriter:
         if value is True or value == {}:
             return dict(_ANYTHING)
         return {"additionalProperties": self.rewrite(value, f"{path}{{}}", open_refs)}
+
+
+def _settle_rules(node: Schema, *, has_predecessor: bool) -> None:
+    """Writes rules about whole objects as those that may be broken by what broke them before.
+
+    `has_predecessor`: whether the API server can tell an object's predecessor. It doesn't within a
+    list without keys, where there is no `oldSelf`; there only a list that stays as it is may go on
+    breaking a rule.
+    """
+    if CEL_KEY in node:
+        node[CEL_KEY] = [_settled(rule, has_predecessor) for rule in node[CEL_KEY]]
+    for field in node.get("properties", {}).values():
+        _settle_rules(field, has_predecessor=has_predecessor)
+    if isinstance(inner := node.get("additionalProperties"), dict):
+        _settle_rules(inner, has_predecessor=has_predecessor)
+    if "items" in node:
+        has_keys = node.get("x-kubernetes-list-type") == "map"
+        _settle_rules(node["items"], has_predecessor=has_predecessor and has_keys)
+
+
+def _settled(rule: Schema, has_predecessor: bool) -> Schema:
+    plain = {key: value for key, value in rule.items() if key != RATCHETS_KEY}
+    if RATCHETS_KEY not in rule or not has_predecessor:
+        return plain
+    return {**plain, "rule": ratcheting(rule["rule"]), "optionalOldSelf": True}
 
 
 def _scalar_keyword(key: str, value: Any, path: str) -> Schema:

@@ -5,7 +5,7 @@ from `since`, which moves with every other state or number of pods, and with not
 that changed at every pass would be written at every pass.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -19,6 +19,32 @@ MEMORY_SECONDS = 3600
 """For which a shrink is remembered."""
 MAX_SHRUNK = 16
 """Shrinks that the status holds."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What both state machines look at."""
+
+    running: frozenset[int]
+    """Ordinals of pods that run: started, on a living node, not about to go."""
+    coming: frozenset[int] = frozenset()
+    """Of pods that have a place on a node and will run, once their image is there for example; of
+    the trainer also those that leave, as long as their grace period lasts."""
+    active: bool = True
+    """Whether the stage needs the role and the job isn't suspended."""
+    why: str = ""
+    """Why pods are missing, in words."""
+
+    @property
+    def placed(self) -> frozenset[int]:
+        """Those that run or will."""
+        return self.running | self.coming
+
+    @property
+    def needed(self) -> int:
+        """Pods that the StatefulSet must ask for to keep every placed one: it could only give up
+        its last ones, so one that is missing below them stays asked for."""
+        return 1 + max(self.placed, default=-1)
 
 
 def stamp(now: float) -> str:
@@ -73,6 +99,27 @@ def at(
         shrunk=memory.shrunk if memory else [],
         message=message,
     )
+
+
+def set_by_spec(
+    memory: ElasticRole | None, sizes: Sequence[int], replicas: int, now: float
+) -> ElasticRole | None:
+    """The state of a role that begins, or whose `replicas` or range was edited; None for any other.
+
+    Args:
+        sizes: what the role may have, ascending.
+    """
+    if memory is None or memory.began_with != replicas:
+        return at(None, replicas, sizes[-1], replicas, now)
+    if memory.size in sizes:
+        return None
+    size = largest(sizes, memory.size) or sizes[0]
+    return at(memory, size, sizes[-1], replicas, now, "The elastic range was edited.")
+
+
+def largest(sizes: Sequence[int], pods: int) -> int | None:
+    """The largest size of at most so many pods; None if all are larger."""
+    return max((size for size in sizes if size <= pods), default=None)
 
 
 def sent_size(memory: ElasticRole) -> int:
@@ -137,7 +184,7 @@ class Elasticity:
         return " ".join(
             f"{role.value}: {one.message}"
             for role, one in self.roles.items()
-            if one.state not in (FULL, IDLE) and one.message
+            if one.state != FULL and one.message
         )
 
 

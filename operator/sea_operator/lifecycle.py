@@ -101,7 +101,7 @@ def lifecycle_of(
     outcome = _outcome(observed, verdict, complete=steps.complete)
     suspended = _suspended(observed, spec, outcome, context.now)
     lost = failures.lost_pods(observed, context.now, context.intervals.dead_node_grace)
-    fenced = failures.to_fence(lost)
+    fenced = failures.to_fence(observed, lost)
     # Status before scale-down: the outcome of the stored status counts, not the one decided now.
     # Pods that go earlier would take their last report with them if the status write failed.
     over = phase.outcome(job) is not Outcome.RUNNING

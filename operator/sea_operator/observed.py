@@ -75,6 +75,8 @@ class Job:
     """The status as the API server holds it, to see whether a write is due."""
     ignored_spec: tuple[str, ...] = ()
     """Fields of the spec that this release doesn't know, as `spec.x`."""
+    broken_rules: tuple[str, ...] = ()
+    """Rules that the spec breaks, a sentence each: another release admitted the job."""
     foreign: frozenset[lenient.Path] = frozenset()
     """Paths of fields of `stored_status` that this release doesn't know."""
     deleting: bool = False
@@ -205,6 +207,12 @@ class Pod:
     cut_off: bool = False
     """Whether the node controller took its readiness because its kubelet is silent."""
 
+    @property
+    def ordinal(self) -> int:
+        """Its number within its StatefulSet."""
+        number = self.name.rpartition("-")[2]
+        return int(number) if number.isdecimal() else 0
+
 
 @dataclass(frozen=True)
 class SecretSeen:
@@ -272,6 +280,27 @@ class Observed:
     def of_role(self, role: Role) -> tuple[Pod, ...]:
         """Pods of a role."""
         return tuple(pod for pod in self.pods if pod.role is role)
+
+    @property
+    def rank_pods(self) -> frozenset[str]:
+        """Names of the trainer pods that hold ranks; empty if that isn't known."""
+        status, state = self.job.status, self.state
+        # Of an attempt that the operator has left behind it says nothing any more.
+        if state is None or state.attempt < (status.trainer_attempt or 1):
+            return frozenset()
+        return frozenset(state.rank_pods or ())
+
+    def is_spare(self, pod: Pod) -> bool:
+        """Whether its role works without it, so that its end is nobody's failure.
+
+        An elastic role asks for more pods than it works with, to see whether there is room: trainer
+        pods without a rank, and engines beyond the role's size.
+        """
+        if pod.role is Role.TRAINER:
+            return bool(self.rank_pods) and pod.name not in self.rank_pods
+        elastic = self.job.status.elastic
+        memory = getattr(elastic, role_label(pod.role), None) if elastic and pod.role else None
+        return memory is not None and pod.ordinal >= memory.size
 
     def replicas(self, name: str) -> int | None:
         """`spec.replicas` of a live StatefulSet, None if there is none."""

@@ -37,12 +37,12 @@ def job(live: Object, before: Job | None = None) -> Job:
         meta["uid"],
         int(meta["generation"]),
     )
-    spec, invalid, ignored = (
-        (before.spec, before.invalid, before.ignored_spec)
-        if before and same
-        else _spec(live.get("spec", {}))
-    )
     stored = live.get("status", {})
+    spec, invalid, ignored, broken = (
+        (before.spec, before.invalid, before.ignored_spec, before.broken_rules)
+        if before and same
+        else _spec(live.get("spec", {}), began="startTime" in stored)
+    )
     status, foreign = _status(stored)
     applied, fields = _applied(meta, before)
     return Job(
@@ -56,6 +56,7 @@ def job(live: Object, before: Job | None = None) -> Job:
         invalid=invalid,
         stored_status=stored,
         ignored_spec=ignored,
+        broken_rules=broken,
         foreign=foreign,
         deleting="deletionTimestamp" in meta,
         finalizers=tuple(meta.get("finalizers", ())),
@@ -211,21 +212,33 @@ def event_time(event: Object) -> float:
 
 def explain(error: ValidationError) -> str:
     """Pydantic's findings as one sentence that names fields as the user wrote them."""
-    details = error.errors(include_url=False)
-    found = [str(one) for detail in details for one in findings(detail, ("spec",))]
+    found = sentences(error)
     more = len(found) - MAX_FINDINGS
     tail = f"; and {more} more" if more > 0 else ""
     return f"The job can't be read: {'; '.join(found[:MAX_FINDINGS])}{tail}. Edit the job."
 
 
-def _spec(stored: Object) -> tuple[Spec | None, str | None, tuple[str, ...]]:
-    """The spec or why there is none, and the fields that only another release knows."""
+def sentences(error: ValidationError) -> list[str]:
+    """One per finding, with the field as the user wrote it."""
+    details = error.errors(include_url=False)
+    return [str(one) for detail in details for one in findings(detail, ("spec",))]
+
+
+def _spec(
+    stored: Object, *, began: bool
+) -> tuple[Spec | None, str | None, tuple[str, ...], tuple[str, ...]]:
+    """The spec or why there is none, the fields that only another release knows, broken rules.
+
+    `began`: the job has had pods. One that an earlier release has run goes on although a rule of
+    this one refuses it; one that hasn't begun waits for an edit before it costs GPUs.
+    """
     try:
-        found = lenient.read(Spec, stored)
+        found = (lenient.read_admitted if began else lenient.read)(Spec, stored)
     except ValidationError as error:
         # Fields of another release are no mistake of the user's, unless they explain the others.
-        return None, explain(error), ()
-    return found.value, None, tuple(lenient.text(("spec", *path)) for path in found.ignored)
+        return None, explain(error), (), ()
+    ignored = tuple(lenient.text(("spec", *path)) for path in found.ignored)
+    return found.value, None, ignored, tuple(sentences(found.broken) if found.broken else ())
 
 
 def _status(stored: Object) -> tuple[Status, frozenset[lenient.Path]]:

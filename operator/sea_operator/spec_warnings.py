@@ -15,6 +15,10 @@ from sea_operator.observed import Blocker, Job
 ANNOTATION = "kubectl.kubernetes.io/last-applied-configuration"
 MAX_NAMED = 10
 """Fields that a message names."""
+OLDER_RULES = (
+    "Another release of the operator admitted the job, which goes on as it did; new jobs like this "
+    "are refused."
+)
 
 
 def dropped(last_applied: str | None) -> tuple[str, ...]:
@@ -36,11 +40,16 @@ def dropped(last_applied: str | None) -> tuple[str, ...]:
 def spec_warning(job: Job) -> Blocker | None:
     """Reason and sentences of the condition `SpecWarning`; None if there is nothing to say."""
     doubts = advice(job.spec) if job.spec else []
-    found = [*job.dropped, *(f"{dotted(one.path)}: {one.sentence}" for one in doubts)]
+    advised = (f"{dotted(one.path)}: {one.sentence}" for one in doubts)
+    found = [*job.dropped, *job.broken_rules, *advised]
     if not found:
         return None
     more = len(found) - MAX_NAMED
     tail = f" And {more} more; `sea job check` lists all." if more > 0 else ""
     sentences = " ".join(f"{sentence.rstrip('.?')}." for sentence in found[:MAX_NAMED])
-    reason = "FieldsDropped" if job.dropped else "ProbablyNotMeant"
+    if job.broken_rules:
+        tail += " " + OLDER_RULES
+    reason = "OlderRules" if job.broken_rules else "ProbablyNotMeant"
+    if job.dropped:
+        reason = "FieldsDropped"
     return Blocker(reason, sentences + tail)

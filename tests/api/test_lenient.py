@@ -13,6 +13,8 @@ from sea_api.v1alpha1.status import Status
 from sea_api.wire.coordinator_spec import CoordinatorSpec
 from sea_testing.fixture_types import BuildJob
 
+RESIZES = {"rules": [{"role": "Trainer", "action": "Resize"}]}
+
 
 def test_unknown_fields_are_named_and_left_out_at_any_depth() -> None:
     condition = {
@@ -45,6 +47,21 @@ def test_unknown_fields_are_named_and_left_out_at_any_depth() -> None:
 
 def test_what_is_known_is_read_as_it_is() -> None:
     assert lenient.read(Status, {"stage": "rl"}) == lenient.Read(Status(stage="rl"))
+
+
+def test_what_another_release_admitted_is_read_and_its_broken_rules_are_named(
+    job: BuildJob,
+) -> None:
+    stored = job({"spec": {"failurePolicy": RESIZES}})["spec"]
+    found = lenient.read_admitted(Spec, stored)
+    assert found.value.failure_policy.rules[0].action == "Resize"
+    assert found.broken is not None
+    assert "add trainer.elastic" in str(found.broken)
+    assert lenient.read_admitted(Spec, job()["spec"]).broken is None
+    with pytest.raises(ValidationError):
+        Spec.model_validate(stored)
+    with pytest.raises(ValidationError):
+        lenient.read_admitted(Spec, {**stored, "suspend": "yes"})
 
 
 @pytest.mark.parametrize("stored", [{"step": -1}, {"step": -1, "novel": 1}, {"stage": ["?"]}])

@@ -7,6 +7,8 @@ import pytest
 from pydantic import BaseModel, Field, WithJsonSchema
 
 from sea_api.schema import SchemaError, structural_schema
+from sea_api.v1alpha1.base import ApiModel
+from sea_api.v1alpha1.rules import Rule
 
 
 def _field(annotation: Any, **settings: Any) -> dict[str, Any]:
@@ -88,6 +90,33 @@ def test_anything_keeps_unknown_fields() -> None:
 
 def test_a_map_keeps_its_values() -> None:
     assert _field(dict[str, int])["additionalProperties"] == {"type": "integer"}
+
+
+class Pair(ApiModel):
+    """An object with a rule about all of it."""
+
+    invariants = (Rule("self.a < self.b", "a must be less than b: correct it", lambda pair: True),)
+
+    name: str = ""
+    a: int
+    b: int
+
+
+def test_an_object_may_go_on_breaking_a_rule_that_it_broke_before() -> None:
+    """A rule that a release adds must not keep running jobs from being suspended."""
+    (rule,) = _field(Pair)["x-kubernetes-validations"]
+    assert rule["optionalOldSelf"] is True
+    assert rule["rule"] == (
+        "(self.a < self.b) || !oldSelf.optMap(old, old.a < old.b).orValue(true)"
+    )
+    keyed = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}
+    items = _field(Annotated[list[Pair], Field(json_schema_extra=keyed)])["items"]
+    assert items["x-kubernetes-validations"] == [rule]
+
+
+def test_where_nobody_knows_an_objects_predecessor_a_rule_stays_as_it_is() -> None:
+    (rule,) = _field(list[Pair])["items"]["x-kubernetes-validations"]
+    assert rule == {"rule": "self.a < self.b", "message": "a must be less than b: correct it"}
 
 
 @pytest.mark.parametrize(

@@ -101,7 +101,8 @@ class Make:
         """A coordinator's state: `complete` stages are done, `stages` run."""
         done = [StageState(name=name, phase=StagePhase.COMPLETE) for name in complete]
         run = [StageState(name=name, phase=StagePhase.RUNNING) for name in stages]
-        return CoordinatorState(**{"uid": UID, "attempt": 1, "stages": [*done, *run], **fields})
+        usual = {"uid": UID, "attempt": 1, "stages": [*done, *run], "rank_pods": []}
+        return CoordinatorState(**{**usual, **fields})
 
     def failure(self, attempt: int = 1, cause: Any = "ProcessExit", **rest: Any) -> TrainerFailure:
         values = {"pod": "j-trainer-0", "message": "Exit code 1", "time": NOW, **rest}

@@ -170,6 +170,40 @@ def test_an_edit_that_takes_growing_back_begins_an_attempt(make: Any, trainer: A
     assert job.after(1, 0, 1).coordinator_spec.attempt == 3
 
 
+def test_a_coordinator_that_knows_no_sizes_gets_none(make: Any) -> None:
+    """Its pod may be of an older release: a job keeps its pods while the operator is upgraded."""
+    job = Job(make)
+    job.after(0, 0, 1, rank_pods=None)
+    plan = job.after(1000, 0, rank_pods=None)
+    assert (job.trainer, job.attempt) == ((2, "Idle"), 1)
+    assert plan.lifecycle.replicas[Role.TRAINER] == 2
+    ready = next(one for one in job.status.conditions if one.type == "Ready")
+    assert "set spec.suspend to true and back" in ready.message
+    assert not plan.lifecycle.elastic.timed
+    job.after(1, 0, 1)
+    assert job.trainer == (2, "Full")
+
+
+def test_more_engines_are_asked_for_while_the_job_stays_ready(make: Any) -> None:
+    engines = {"minReplicas": 1, "maxReplicas": 3}
+    spec = make.spec(rollout={"replicas": 1, "elastic": engines})
+    memory = ElasticRole(
+        state="Reduced", size=1, asked=1, began_with=1, since="2027-01-15T07:00:00Z"
+    )
+    status = make.status(elastic=ElasticStatus(rollout=memory), stage="rl")
+    job = make.job(spec=spec, status=status)
+    seen = make.observed(job, state=make.state("sft", stages=("rl",)))
+    plan = decisions.decide(seen, make.context())
+    assert plan.lifecycle.replicas[Role.ROLLOUT] == 3
+    after = compute(seen, dataclasses.replace(plan, send=False), (), make.now)
+    ready = next(one for one in after.conditions if one.type == "Ready")
+    assert (ready.status, after.roles and after.roles.rollout and after.roles.rollout.desired) == (
+        "True",
+        1,
+    )
+    assert "to see if there is room" in ready.message
+
+
 def test_a_pod_that_leaves_holds_its_rank_until_its_grace_period_ends(make: Any) -> None:
     """A smaller attempt would fence off the last checkpoint, which may take minutes."""
     job = Job(make)

@@ -10,6 +10,7 @@ from sea_api.v1alpha1.policy import Role
 from sea_api.v1alpha1.status import Status
 from sea_operator import parsing
 from sea_operator.observed import Termination
+from sea_operator.spec_warnings import spec_warning
 
 RELEASES = Path(__file__).parents[1] / "releases"
 
@@ -41,6 +42,39 @@ def test_an_invalid_spec_becomes_a_sentence(make: Any, patch: Any, says: str) ->
     assert job.invalid.startswith("The job can't be read: ")
     assert says in job.invalid
     assert job.invalid.endswith("Edit the job.")
+
+
+BROKEN: dict[str, Any] = {
+    "rollout": {"gpusPerPod": 8, "parallelism": {"tensor": 1}},
+    "stages": [{"name": "rl", "type": "RL", "rl": {"temperature": 5.0}}],
+}
+"""As release 0.1.0 admitted it: it stored `tensor: 1`, its default, in each job with GPUs."""
+BEGUN = {"startTime": "2026-11-30T03:00:00Z"}
+
+
+def test_a_job_that_has_begun_goes_on_although_it_breaks_rules_of_this_release(make: Any) -> None:
+    job = parsing.job(stored(make, BROKEN, BEGUN))
+    assert job.invalid is None
+    assert job.spec is not None
+    assert job.spec.stages[0].rl is not None
+    assert (job.spec.rollout.parallelism.tensor, job.spec.stages[0].rl.temperature) == (1, 5.0)
+    told = spec_warning(job)
+    assert told is not None
+    assert told.reason == "OlderRules"
+    assert "spec.stages[0].rl.temperature: must be at most 2" in told.message
+    assert "spec.rollout: parallelism.tensor must be gpusPerPod" in told.message
+    later = stored(make, BROKEN, {**BEGUN, "stage": "rl"})
+    assert parsing.job(later, job).broken_rules == job.broken_rules
+
+
+@pytest.mark.parametrize(
+    ("patch", "status"),
+    [(BROKEN, {}), ({**BROKEN, "rollout": {"replicas": -1}}, BEGUN)],
+)
+def test_a_job_that_costs_no_gpus_yet_or_cannot_be_read_waits_for_an_edit(
+    make: Any, patch: Any, status: Any
+) -> None:
+    assert parsing.job(stored(make, patch, status)).spec is None
 
 
 def test_a_long_list_of_findings_is_cut(make: Any) -> None:

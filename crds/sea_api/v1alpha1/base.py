@@ -10,7 +10,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from sea_api.v1alpha1.edits import NEXT_STEP, SENTENCES, Edits, Effect
-from sea_api.v1alpha1.rules import Rule, Transition, with_validations
+from sea_api.v1alpha1.rules import Rule, Transition, are_checked, with_validations
 
 
 def wire_name(field: str) -> str:
@@ -54,6 +54,8 @@ class ApiModel(BaseModel):
 
     @model_validator(mode="after")
     def _keep_rules(self) -> Self:
+        if not are_checked():
+            return self
         broken = [rule.message for rule in self.invariants if not rule.holds(self)]
         if broken:
             raise BrokenRulesError(broken)
@@ -66,7 +68,8 @@ class ApiModel(BaseModel):
         json_schema = handler(schema)
         # The rules belong to the definition, not to the `$ref` that pydantic returns here.
         target = handler.resolve_ref_schema(json_schema)
-        target.update(with_validations(target, [*cls.invariants, *cls.transitions]))
+        target.update(with_validations(target, cls.invariants, ratchets=True))
+        target.update(with_validations(target, cls.transitions))
         cls._say_when_edits_hold(target)
         return json_schema
 

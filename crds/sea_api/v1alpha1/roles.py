@@ -18,10 +18,10 @@ from sea_api.v1alpha1.types import (
     Bool,
     GpusPerPod,
     Int,
-    Number,
     ObjectName,
     Quantity,
     Replicas,
+    Temperature,
     Ways,
 )
 
@@ -184,7 +184,7 @@ class UserModel(ApiModel):
     api_key_secret: ObjectName | None = None
     """Secret with OPENAI_API_KEY for the `External` engine; absent means that it needs none.
     Pods are replaced one by one."""
-    temperature: Number = Field(default=0.0, ge=0, le=2)
+    temperature: Temperature = 0.0
     """Sampling temperature of the user's turns; 0, the default, is greedy."""
     max_tokens: Int = Field(default=USER_MAX_TOKENS, ge=1, le=65536)
     """Longest turn of the user, in tokens."""

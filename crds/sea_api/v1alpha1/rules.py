@@ -3,9 +3,16 @@
 Models carry `Rule`s (about one object) and `Transition`s (about an object and what it was
 before). `base.ApiModel` checks the Python half on validation and writes the CEL half into the JSON
 schema, from which `sea_api.schema` takes it into the CRD.
+
+A rule that a release adds must not stop jobs that an earlier one admitted. The API server refuses
+only what breaks a rule for the first time (`ratcheting`), and what is stored, or sent between the
+programs of a job, is read without rules (`unchecked`).
 """
 
-from collections.abc import Callable, Iterable
+import re
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +21,38 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
 CEL_KEY = "x-kubernetes-validations"
+RATCHETS_KEY = "x-sea-ratchets"
+"""Marks a rule about a whole object on its way to `sea_api.schema`, where it becomes the argument
+of `ratcheting`, wherever the API server knows an object's predecessor."""
+
+_checked: ContextVar[bool] = ContextVar("checked", default=True)
+
+
+@contextmanager
+def unchecked() -> Iterator[None]:
+    """No rule is checked in this block: its objects were admitted already, perhaps by the rules of
+    another release. Types, bounds and unknown fields are checked as ever."""
+    token = _checked.set(False)
+    try:
+        yield
+    finally:
+        _checked.reset(token)
+
+
+def are_checked() -> bool:
+    """False within `unchecked`."""
+    return _checked.get()
+
+
+def ratcheting(cel: str) -> str:
+    """The rule for an object that may go on breaking it if its predecessor did.
+
+    The API server by itself forgives only values that don't change. An object changes with any of
+    its fields: without this, a job that breaks a rule of a later release could not even be
+    suspended. Needs `optionalOldSelf`.
+    """
+    before = re.sub(r"\bself\b", "old", cel)
+    return f"({cel}) || !oldSelf.optMap(old, {before}).orValue(true)"
 
 
 @dataclass(frozen=True)
@@ -28,7 +67,7 @@ class Rule:
 
     def check(self, value: Any) -> Any:
         """Returns `value`; raises ValueError with the message if the rule is broken."""
-        if not self.holds(value):
+        if are_checked() and not self.holds(value):
             raise ValueError(self.message)
         return value
 
@@ -63,8 +102,9 @@ def immutable(field: str, attribute: str, advice: str) -> Transition:
 
 
 def with_validations(
-    schema: JsonSchemaValue, rules: Iterable[Rule | Transition]
+    schema: JsonSchemaValue, rules: Iterable[Rule | Transition], *, ratchets: bool = False
 ) -> JsonSchemaValue:
     """The schema with the CEL half of `rules` appended."""
-    added = [{"rule": rule.cel, "message": rule.message} for rule in rules if rule.cel]
+    mark = {RATCHETS_KEY: True} if ratchets else {}
+    added = [{"rule": rule.cel, "message": rule.message, **mark} for rule in rules if rule.cel]
     return {**schema, CEL_KEY: [*schema.get(CEL_KEY, []), *added]} if added else schema

@@ -11,10 +11,8 @@ from sea_api.v1alpha1.addresses import BaseUrl, S3File, S3Folder
 from sea_api.v1alpha1.base import ApiModel
 from sea_api.v1alpha1.edits import IMMUTABLE, NEXT_STAGE, NEXT_STEP, Edits, Effect
 from sea_api.v1alpha1.rules import Rule
-from sea_api.v1alpha1.types import Bool, Int, Number, ObjectName, Seed, Steps
+from sea_api.v1alpha1.types import Bool, Int, Number, ObjectName, Seed, Steps, Temperature
 
-MAX_TEMPERATURE = 2.0
-"""vLLM and OpenAI refuse a higher one."""
 BASE = "Base"
 """`startFrom`: the job's base model. No stage has this name."""
 
@@ -225,7 +223,7 @@ class RLStage(EpisodeLimits):
     """Decay of AdamW's mean of gradients."""
     adam_beta2: Number = Field(default=0.95, ge=0, lt=1)
     """Decay of AdamW's mean of squared gradients."""
-    temperature: Number = Field(default=1.0, gt=0, le=MAX_TEMPERATURE)
+    temperature: Temperature = Field(default=1.0, gt=0)
     """Sampling temperature of the agent, which the trainer's log-probabilities take into
     account."""
     max_staleness: Int = Field(default=2, ge=0, le=1000)
@@ -297,7 +295,7 @@ class EvaluationStage(EpisodeLimits):
     """Episodes per task (n of pass^k)."""
     max_tasks: Int | None = Field(default=None, ge=1, le=1000000)
     """Upper bound on tasks; absent means all."""
-    temperature: Number = Field(default=1.0, ge=0, le=MAX_TEMPERATURE)
+    temperature: Temperature = 1.0
     """Sampling temperature of the agent; 0 is greedy."""
     seed: Seed = 0
     """Seed of sampling, and of the choice of tasks if `maxTasks` is set. Every request of an

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, Strict, WithJsonSchema
 
 from sea_api.v1alpha1 import forms
-from sea_api.v1alpha1.rules import CEL_KEY
+from sea_api.v1alpha1.rules import CEL_KEY, Rule
 
 _EXACT = 2**53 - 1
 """Largest integer that survives a JSON reader with 64-bit floats."""
@@ -26,6 +26,14 @@ Replicas = Annotated[int, Strict(), Field(ge=1, le=10000)]
 GpusPerPod = Annotated[int, Strict(), Field(ge=0, le=64)]
 Ways = Annotated[int, Strict(), Field(ge=1, le=1024)]
 """Number of parts that one dimension of a parallel layout splits the work into."""
+
+_HOTTEST = Rule(
+    cel="self <= 2.0",
+    message="must be at most 2, the most that chat servers take: lower it",
+    holds=lambda temperature: temperature <= 2,
+)
+Temperature = Annotated[float, Strict(), Field(ge=0, le=10), _HOTTEST]
+"""A rule and no bound of 2, since jobs of release 0.1.0 may have up to 10."""
 
 ObjectName = Annotated[str, Field(min_length=1, max_length=253), forms.OBJECT_NAME]
 LabelKey = Annotated[str, Field(min_length=1, max_length=316), forms.LABEL_KEY]

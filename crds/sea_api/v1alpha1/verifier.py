@@ -9,7 +9,7 @@ from sea_api.v1alpha1.addresses import BaseUrl
 from sea_api.v1alpha1.base import ApiModel
 from sea_api.v1alpha1.edits import NEXT_STEP, Edits, Effect
 from sea_api.v1alpha1.rules import Rule
-from sea_api.v1alpha1.types import Int, Number, ObjectName
+from sea_api.v1alpha1.types import Int, ObjectName, Temperature
 
 
 class Judge(ApiModel):
@@ -24,7 +24,7 @@ class Judge(ApiModel):
     api_key_secret: ObjectName | None = None
     """Secret with OPENAI_API_KEY for the endpoint; absent means that it needs none. Pods are
     replaced one by one."""
-    temperature: Number = Field(default=0.0, ge=0, le=2)
+    temperature: Temperature = 0.0
     """Sampling temperature of the verdicts; 0, the default, is greedy."""
     max_tokens: Int = Field(default=limits.JUDGE_MAX_TOKENS, ge=1, le=65536)
     """Longest verdict, its reasoning included, in tokens."""

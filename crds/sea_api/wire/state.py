@@ -95,6 +95,10 @@ class CoordinatorState(OfAnyRelease):
     may start; None from a coordinator that doesn't say."""
     trainer_failure: TrainerFailure | None = None
     """Newest failure of the current attempt, if any."""
+    rank_pods: list[str] | None = None
+    """Trainer pods that hold the ranks of `attempt`, the first rank's first; empty until all of
+    them have called. None from a coordinator that doesn't say: it knows no sizes of an elastic
+    trainer either."""
     resized_attempt: int = 0
     """The attempt that has ended with a checkpoint because another trainer size was asked for."""
     drained: bool = False

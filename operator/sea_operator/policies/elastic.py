@@ -14,7 +14,7 @@ from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.policy import Action, Role
 from sea_api.v1alpha1.roles import UserEngine
 from sea_api.v1alpha1.status import ElasticRole, ElasticStatus
-from sea_operator.elasticity import Elasticity
+from sea_operator.elasticity import IDLE, Elasticity, Seen
 from sea_operator.observed import Observed, Pod
 from sea_operator.policies import elastic_engines, elastic_trainer
 from sea_operator.policies.escalation import named_rule
@@ -70,8 +70,14 @@ def decide(
         if role is Role.TRAINER:
             # A new attempt would fence off the last checkpoint that their grace period is for.
             coming |= _leaving(observed, pods, now)
-            seen = elastic_trainer.Seen(
-                running, coming, attempt_over, _may_shrink(observed, spec), active, why
+            seen = elastic_trainer.TrainerSeen(
+                running,
+                coming,
+                active,
+                why,
+                attempt_over=attempt_over,
+                may_shrink=_may_shrink(observed, spec),
+                sized=_is_sized(observed, memory),
             )
             assert spec.trainer.elastic is not None
             sizes, trainer = trainer_sizes(spec.trainer), spec.trainer
@@ -79,7 +85,7 @@ def decide(
                 memory, spec.trainer.elastic, sizes, trainer.replicas, seen, now
             )
         else:
-            engines = elastic_engines.Seen(running, coming, active, why)
+            engines = Seen(running, coming, active, why)
             replicas = spec.rollout.replicas if role is Role.ROLLOUT else spec.user_model.replicas
             found[role] = elastic_engines.step(memory, elastic_range, replicas, engines, now)
     return Elasticity(found)
@@ -94,6 +100,14 @@ def remembered(observed: Observed) -> Elasticity:
     return Elasticity({role: one for role, one in known.items() if one is not None})
 
 
+def _is_sized(observed: Observed, memory: ElasticRole | None) -> bool:
+    """Whether the coordinator knows sizes; one that doesn't answer is what it was before."""
+    if observed.state is None:
+        # Only `elastic_trainer` says something of an idle role, and only of such a coordinator.
+        return memory is None or memory.state != IDLE or not memory.message
+    return observed.state.rank_pods is not None
+
+
 def _may_shrink(observed: Observed, spec: Spec) -> bool:
     """False if the job's own rule for the last failure has another action than `Resize`."""
     last = observed.job.status.last_failure
@@ -104,12 +118,12 @@ def _may_shrink(observed: Observed, spec: Spec) -> bool:
 
 
 def _running(observed: Observed, pods: tuple[Pod, ...]) -> frozenset[int]:
-    return frozenset(_ordinal(pod) for pod in pods if _runs(observed, pod))
+    return frozenset(pod.ordinal for pod in pods if _runs(observed, pod))
 
 
 def _coming(observed: Observed, pods: tuple[Pod, ...]) -> frozenset[int]:
     return frozenset(
-        _ordinal(pod)
+        pod.ordinal
         for pod in pods
         if not pod.began and pod.node is not None and _is_well(observed, pod)
     )
@@ -118,7 +132,7 @@ def _coming(observed: Observed, pods: tuple[Pod, ...]) -> frozenset[int]:
 def _leaving(observed: Observed, pods: tuple[Pod, ...], now: float) -> frozenset[int]:
     """Of pods that are being deleted and hold their ranks until the last checkpoint is there."""
     return frozenset(
-        _ordinal(pod)
+        pod.ordinal
         for pod in pods
         if pod.deleted is not None and now < pod.deleted and pod.began and _is_here(observed, pod)
     )
@@ -137,14 +151,10 @@ def _is_here(observed: Observed, pod: Pod) -> bool:
     return not pod.cut_off and pod.node not in observed.dead_nodes
 
 
-def _ordinal(pod: Pod) -> int:
-    return int(pod.name.rpartition("-")[2])
-
-
 def _why(pods: tuple[Pod, ...], asked: int, running: frozenset[int]) -> str:
     """The words of the first pod that is missing, as the end of a clause; empty if it has none."""
-    waiting = {_ordinal(pod): pod for pod in pods if pod.waiting}
+    waiting = {pod.ordinal: pod for pod in pods if pod.waiting}
     first = next((waiting[one] for one in range(asked) if one in waiting), None)
-    if first is None or _ordinal(first) in running:
+    if first is None or first.ordinal in running:
         return ""
     return f" ({first.name}: {first.waiting.strip().rstrip('.:')[:MAX_WHY]})"

@@ -1,12 +1,12 @@
 """The size of rollout or user engines within their elastic range. Pure, timers in the status.
 
 Engines need no common size: each works as soon as it has its weights. Pods that are missing for
-giveUpSeconds are given up, and asked for again after retrySeconds. A StatefulSet gives up its last
-pods first: a pod that is missing below one that works stays asked for, because giving it up would
-end the one that works.
+giveUpSeconds are given up, and asked for again after retrySeconds. While they are, the role's size
+stays what it works with: asking whether there is room must not make a job that runs well look as if
+it lacked pods. The size follows those that come.
 """
 
-from dataclasses import dataclass
+from itertools import count
 
 from sea_api.v1alpha1.elastic import Elastic
 from sea_api.v1alpha1.status import ElasticRole
@@ -15,27 +15,14 @@ from sea_operator.elasticity import (
     IDLE,
     REDUCED,
     SHORT,
-    at,
+    Seen,
     changed,
     counted,
     forgetting,
+    set_by_spec,
     shrunk,
     since,
 )
-
-
-@dataclass(frozen=True)
-class Seen:
-    """What the state machine looks at."""
-
-    running: frozenset[int]
-    """Ordinals of pods that run: started, on a living node, not about to go."""
-    coming: frozenset[int] = frozenset()
-    """Of pods that have a place on a node and will run, once their image is there for example."""
-    active: bool = True
-    """Whether the stage needs the role and the job isn't suspended."""
-    why: str = ""
-    """Why pods are missing, in words."""
 
 
 def step(
@@ -43,27 +30,44 @@ def step(
 ) -> ElasticRole:
     """The next state; `replicas` of the spec, `now` in unix seconds."""
     low, high = elastic.min_replicas, elastic.max_replicas
-    if memory is None or memory.began_with != replicas:
-        # At the size that was asked for; more are tried after retrySeconds.
-        begun = at(None, replicas, high, replicas, now)
-        return begun.model_copy(update={"asked": replicas})
+    if begun := set_by_spec(memory, range(low, high + 1), replicas, now):
+        # Not yet the whole range: more are tried after retrySeconds.
+        return begun.model_copy(update={"asked": begun.size})
+    assert memory is not None
     memory = forgetting(memory, now)
-    size = min(max(memory.size, low), high)
-    if size != memory.size:
-        return changed(memory, now, size=size, asked=size, message="The elastic range was edited.")
     if not seen.active:
         return changed(memory, now, state=IDLE, message="")
-    missing = sum(ordinal not in seen.running | seen.coming for ordinal in range(size))
+    missing = sum(ordinal not in seen.placed for ordinal in range(memory.size))
     if missing:
         return _short(memory, elastic, missing, seen, now)
-    if size == high:
-        return changed(memory, now, state=FULL, message=f"{counted(size)} run.")
-    if memory.state != REDUCED:
-        return changed(memory, now, state=REDUCED, message=f"{counted(size)} run.")
-    if now - since(memory) < elastic.retry_seconds:
-        return memory
-    message = f"{counted(high - size)} more asked for, to see if there is room."
-    return changed(memory, now, state=SHORT, size=high, asked=high, message=message)
+    size = max(memory.size, next(one for one in count() if one not in seen.running))
+    if size >= high:
+        return changed(memory, now, state=FULL, size=high, asked=high, message=_run(high))
+    if memory.state != REDUCED or size > memory.size:
+        asked = max(memory.asked, size)
+        return changed(memory, now, state=REDUCED, size=size, asked=asked, message=_run(size))
+    return _tried(memory, elastic, seen, now)
+
+
+def _run(size: int) -> str:
+    return f"{counted(size)} {'runs' if size == 1 else 'run'}."
+
+
+def _tried(memory: ElasticRole, elastic: Elastic, seen: Seen, now: float) -> ElasticRole:
+    """Asks for the others from time to time, and gives them up if they don't come."""
+    waited = now - since(memory)
+    held = max(memory.size, seen.needed)
+    if held < memory.asked and waited >= elastic.give_up_seconds:
+        message = (
+            f"{_run(memory.size)} There is no room for more{seen.why}; they are asked for again "
+            f"after {elastic.retry_seconds} s."
+        )
+        return changed(memory, now, asked=held, message=message)
+    if memory.asked < elastic.max_replicas and waited >= elastic.retry_seconds:
+        more = elastic.max_replicas - memory.asked
+        message = f"{_run(memory.size)} {counted(more)} more asked for, to see if there is room."
+        return changed(memory, now, asked=elastic.max_replicas, message=message)
+    return memory
 
 
 def _short(
@@ -77,7 +81,7 @@ def _short(
         return changed(memory, now, state=SHORT, message=message)
     if now - since(memory) < elastic.give_up_seconds:
         return memory
-    kept = max(elastic.min_replicas, 1 + max(seen.running | seen.coming, default=-1))
+    kept = max(elastic.min_replicas, seen.needed)
     if kept >= memory.size:
         message = (
             f"{missing} of {counted(memory.size)} missing{seen.why} and still asked for: the role "

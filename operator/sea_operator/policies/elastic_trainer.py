@@ -24,10 +24,13 @@ from sea_operator.elasticity import (
     REDUCED,
     RETURNING,
     SHORT,
+    Seen,
     at,
     changed,
     counted,
     forgetting,
+    largest,
+    set_by_spec,
     shrunk,
     since,
 )
@@ -37,23 +40,22 @@ MAX_DOUBLINGS = 4
 """Of the watch before growing."""
 
 
-@dataclass(frozen=True)
-class Seen:
-    """What the state machine looks at."""
+OLDER_COORDINATOR = (
+    "The coordinator is of a release that knows no sizes, so the trainer keeps {} until the "
+    "coordinator's pod is replaced: set spec.suspend to true and back."
+)
 
-    running: frozenset[int]
-    """Ordinals of pods that run: started, on a living node, not about to go."""
-    coming: frozenset[int] = frozenset()
-    """Of pods that have a place on a node and will run, once their image is there for example; and
-    of those that leave, as long as their grace period lasts."""
+
+@dataclass(frozen=True)
+class TrainerSeen(Seen):
+    """What only the trainer's looks at."""
+
     attempt_over: bool = False
     """The attempt ended with its checkpoint for another size, or failed."""
     may_shrink: bool = True
     """False where a rule of the failure policy has the trainer wait for its pods."""
-    active: bool = True
-    """Whether the stage trains and the job isn't suspended."""
-    why: str = ""
-    """Why pods are missing, in words."""
+    sized: bool = True
+    """False if the coordinator gives ranks to `replicas` pods, whatever size it is told."""
 
 
 def step(
@@ -61,7 +63,7 @@ def step(
     elastic: TrainerElastic,
     sizes: Sequence[int],
     replicas: int,
-    seen: Seen,
+    seen: TrainerSeen,
     now: float,
 ) -> ElasticRole:
     """The next state.
@@ -71,19 +73,20 @@ def step(
         replicas: of the spec.
         now: unix seconds.
     """
-    if memory is None or memory.began_with != replicas:
-        return at(None, replicas, sizes[-1], replicas, now)
+    begun = set_by_spec(memory, sizes, replicas, now)
+    if not seen.sized:
+        return _kept(begun or memory, replicas, now)
+    if begun is not None:
+        return begun
+    assert memory is not None
     memory = forgetting(memory, now)
-    if memory.size not in sizes:
-        size = _largest(sizes, memory.size) or sizes[0]
-        return at(memory, size, sizes[-1], replicas, now, "The elastic range was edited.")
     if not seen.active:
         return changed(memory, now, state=IDLE, growing_to=None, message="")
     if memory.state == IDLE:
         return at(memory, memory.size, sizes[-1], replicas, now)
     if memory.state == GROWING:
         return _growing(memory, sizes, seen, now)
-    if len(seen.running | seen.coming) < memory.size:
+    if len(seen.placed) < memory.size:
         return _short(memory, elastic, sizes, seen, now)
     if memory.state == SHORT:
         return at(memory, memory.size, sizes[-1], replicas, now, "All trainer pods run again.")
@@ -92,10 +95,23 @@ def step(
     return _reduced(memory, elastic, sizes, seen, now)
 
 
+def _kept(memory: ElasticRole | None, replicas: int, now: float) -> ElasticRole:
+    """At the size of the spec: neither growing nor shrinking would ever come to its end."""
+    assert memory is not None
+    message = OLDER_COORDINATOR.format(counted(replicas, KIND))
+    return changed(
+        memory, now, state=IDLE, size=replicas, asked=replicas, growing_to=None, message=message
+    )
+
+
 def _short(
-    memory: ElasticRole, elastic: TrainerElastic, sizes: Sequence[int], seen: Seen, now: float
+    memory: ElasticRole,
+    elastic: TrainerElastic,
+    sizes: Sequence[int],
+    seen: TrainerSeen,
+    now: float,
 ) -> ElasticRole:
-    running = len(seen.running | seen.coming)
+    running = len(seen.placed)
     if memory.state != SHORT:
         message = (
             f"{running} of {counted(memory.size, KIND)} run{seen.why}; after "
@@ -104,7 +120,7 @@ def _short(
         return changed(memory, now, state=SHORT, growing_to=None, message=message)
     if now - since(memory) < elastic.give_up_seconds:
         return memory
-    fits = _largest(sizes, running)
+    fits = largest(sizes, running)
     if fits is None:
         message = (
             f"{running} of {counted(memory.size, KIND)} run{seen.why}, and the smallest size that "
@@ -126,17 +142,20 @@ def _short(
 
 
 def _reduced(
-    memory: ElasticRole, elastic: TrainerElastic, sizes: Sequence[int], seen: Seen, now: float
+    memory: ElasticRole,
+    elastic: TrainerElastic,
+    sizes: Sequence[int],
+    seen: TrainerSeen,
+    now: float,
 ) -> ElasticRole:
-    fits = _largest(sizes, len(seen.running)) or memory.size
+    fits = largest(sizes, len(seen.running)) or memory.size
     if fits > memory.size:
         return _returning(memory, elastic, fits, now)
     if memory.state == RETURNING:
         message = "The trainer pods that had come back are gone again."
         return changed(memory, now, state=REDUCED, growing_to=None, message=message)
     waited = now - since(memory)
-    # A pod below one that runs stays asked for: the set could only give up the one that runs.
-    held = max(memory.size, 1 + max(seen.running | seen.coming, default=-1))
+    held = max(memory.size, seen.needed)
     if held < memory.asked and waited >= elastic.give_up_seconds:
         message = (
             f"The trainer asks for {counted(held)} instead of {memory.asked}{seen.why}; the others "
@@ -164,7 +183,9 @@ def _returning(memory: ElasticRole, elastic: TrainerElastic, fits: int, now: flo
     return changed(memory, now, state=GROWING, message=message)
 
 
-def _growing(memory: ElasticRole, sizes: Sequence[int], seen: Seen, now: float) -> ElasticRole:
+def _growing(
+    memory: ElasticRole, sizes: Sequence[int], seen: TrainerSeen, now: float
+) -> ElasticRole:
     # Never taken back before the attempt has ended: its processes may have stopped already, and
     # don't run the same attempt a second time.
     if not seen.attempt_over:
@@ -172,8 +193,3 @@ def _growing(memory: ElasticRole, sizes: Sequence[int], seen: Seen, now: float) 
     size = memory.growing_to or memory.size
     words = f"Training goes on with {counted(size, KIND)} instead of {memory.size}."
     return at(memory, size, sizes[-1], memory.began_with, now, words)
-
-
-def _largest(sizes: Sequence[int], pods: int) -> int | None:
-    """The largest size of so many pods."""
-    return max((size for size in sizes if size <= pods), default=None)

@@ -65,12 +65,13 @@ def of_others(observed: Observed, now: float) -> tuple[DetectedFailure, ...]:
 
 def _blamed(failure: TrainerFailure, observed: Observed, ours: frozenset[str]) -> Cause:
     """The infrastructure if it removed a trainer pod, else the coordinator's cause."""
-    pods = observed.of_role(Role.TRAINER)
+    # A node that takes away a pod without a rank is to blame for nothing.
+    pods = [pod for pod in observed.of_role(Role.TRAINER) if not observed.is_spare(pod)]
     # Most specific first: a dead node's pods are also being deleted, which looks like an eviction.
     if any(_on_dead_node(pod, observed.dead_nodes) for pod in pods):
         return Cause.NODE_LOSS
     # StatefulSets recreate pods within seconds: one that is missing now was just removed.
-    missing = len(pods) < _trainer_size(observed)
+    missing = len(pods) < (len(observed.rank_pods) or _trainer_size(observed))
     # A job whose pods are all new has replaced none of them.
     eldest = min((pod.created for pod in observed.pods), default=failure.time)
     others = [pod for pod in pods if pod.disrupted or pod.name not in ours]
@@ -120,10 +121,12 @@ def lost_pods(observed: Observed, now: float, grace: float) -> tuple[Pod, ...]:
     )
 
 
-def to_fence(pods: tuple[Pod, ...]) -> tuple[str, ...]:
+def to_fence(observed: Observed, pods: tuple[Pod, ...]) -> tuple[str, ...]:
     """Uids of lost pods that may still write to the object store.
 
-    A new attempt is recorded before they are force-deleted: their commits then fail.
+    A new attempt is recorded before they are force-deleted: their commits then fail. A pod without
+    a rank writes nothing, and costs no attempt.
     """
     # Sorted: another order would be another status, and a write.
-    return tuple(sorted(pod.uid for pod in pods if pod.role in GANGS))
+    found = (pod for pod in pods if pod.role in GANGS and not observed.is_spare(pod))
+    return tuple(sorted(pod.uid for pod in found))

@@ -83,7 +83,7 @@ def of_going(observed: Observed, plan: Plan) -> tuple[LastLog, ...]:
         for pod in observed.pods
         if pod.deleted is None
         and _readable(observed, pod)
-        and (pod.uid in named or _ordinal(pod) >= sizes.get(_set(observed, pod), _ordinal(pod) + 1))
+        and (pod.uid in named or pod.ordinal >= sizes.get(_set(observed, pod), pod.ordinal + 1))
     ]
     return _last(going, plan.lifecycle.attempt)
 
@@ -95,7 +95,7 @@ def _of_trainer(observed: Observed, pods: Sequence[Pod], attempt: int) -> tuple[
         return ()
     ranks = [pod for pod in pods if pod.role is Role.TRAINER]
     # The pod that failed first, then those that may have noticed it.
-    ranks.sort(key=lambda pod: (pod.name != failure.pod, _ordinal(pod)))
+    ranks.sort(key=lambda pod: (pod.name != failure.pod, pod.ordinal))
     return tuple(
         _log(pod, container, attempt, f"attempt {attempt}", failed=True)
         for pod in ranks[:MAX_PODS]
@@ -112,7 +112,7 @@ def _last(pods: Iterable[Pod], attempt: int) -> tuple[LastLog, ...]:
     return tuple(
         _log(pod, container, attempt, "last")
         for role, found in by_role.items()
-        for pod in sorted(found, key=_ordinal)[:MAX_PODS]
+        for pod in sorted(found, key=lambda pod: pod.ordinal)[:MAX_PODS]
         for container in CONTAINERS[role]
     )
 
@@ -136,8 +136,3 @@ def _readable(observed: Observed, pod: Pod) -> bool:
 
 def _set(observed: Observed, pod: Pod) -> str:
     return role_name(observed.job.name, pod.role) if pod.role is not None else ""
-
-
-def _ordinal(pod: Pod) -> int:
-    number = pod.name.rpartition("-")[2]
-    return int(number) if number.isdecimal() else 0

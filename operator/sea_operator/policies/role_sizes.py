@@ -115,4 +115,4 @@ def of_failed_pod(observed: Observed, spec: Spec, now: float) -> Mapping[Role, i
     found = next((pod for pod in observed.pods if pod.name == failure.pod), None)
     if found is None or found.role is None or found.deleted is not None:
         return {}
-    return {found.role: int(found.name.rpartition("-")[2]) + 1}
+    return {found.role: found.ordinal + 1}

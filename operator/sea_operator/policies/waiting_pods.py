@@ -35,9 +35,10 @@ def why(pod: Pod, node_troubles: Mapping[str, str], now: float) -> str:
 
 
 def never_ready(observed: Observed) -> Blocker | None:
-    """The first pod that never was ready however often its container was restarted."""
+    """The first pod that its role needs and that never was ready, for all restarts."""
     # The coordinator first: the others may fail for want of it.
-    pods = (pod for role in ROLES for pod in observed.of_role(role))
+    every = (pod for role in ROLES for pod in observed.of_role(role))
+    pods = (pod for pod in every if not observed.is_spare(pod))
     found = ((pod, end) for pod in pods for end in pod.terminations if _never_worked(pod, end))
     first = next(found, None)
     return Blocker("NeverReady", _restarted(observed, *first)) if first else None

@@ -18,6 +18,7 @@ from sea_devcluster.api import KubeApi
 from sea_devcluster.controlplane import ControlPlane
 from sea_operator import parsing, settings
 from sea_operator.cache import Cache
+from sea_operator.errors import RejectedError
 from sea_operator.kube.client import APPLY, EVENT, JOB, SECRET, SERVICE, STATEFUL_SET
 from sea_operator.kube.connection import FIELD_MANAGER
 from sea_operator.resources import pod as pod_builder
@@ -25,6 +26,7 @@ from sea_operator.resources.build import token_digest, token_secret
 from sea_operator.settings import Images
 from sea_operator.status_writer import StatusWriter
 from sea_testing.crd_install import PATIENCE, install_crd
+from sea_testing.merge_patch import merged
 from sea_testing.operator_client import Recorder
 from sea_testing.operator_world import Clock, World
 
@@ -105,9 +107,11 @@ class Release:
         return list(yaml.safe_load_all(text))
 
 
-async def run_release(world: World, release: Release) -> None:
+async def run_release(
+    world: World, release: Release, patch: dict[str, Any] | None = None
+) -> None:
     """What an operator of the release has made and reported, with its pods running."""
-    golden = release.job()
+    golden = merged(release.job(), {"spec": patch or {}})
     created = await world.client.create(
         JOB, world.namespace, {**golden, "metadata": {"name": "j", "namespace": world.namespace}}
     )
@@ -173,6 +177,60 @@ async def test_jobs_of_a_release_run_on_under_this_operator_and_its_crd(
         assert (await world.condition("UpdateWaiting"))["status"] == "True"
         assert (await world.condition("Ready"))["reason"] == "Running"
     assert world.coordinators["j"].specs[-1].attempt == 3
+
+
+RESIZES = [{"role": role, "action": "Resize"} for role in ("Trainer", "Rollout")]
+OLDER: dict[str, Any] = {
+    "model": {"contextLength": 4096},
+    "rollout": {"gpusPerPod": 8},
+    "stages": [
+        {"name": "sft", "type": "SFT", "sft": {}},
+        {"name": "rl", "type": "RL", "rl": {"temperature": 5}},
+        {"name": "eval", "type": "Evaluation", "evaluation": {}},
+    ],
+    "failurePolicy": {"rules": RESIZES},
+}
+"""What release 0.1.0 admitted and today's rules refuse: engines that use one of eight GPUs (its
+default), turns as long as the context, Resize without a range or for engines, a hot temperature."""
+
+
+async def test_a_job_that_breaks_rules_of_this_release_runs_on_and_can_be_edited(
+    kube: KubeApi, today: dict[str, Any], world: World, operator: Pass
+) -> None:
+    release = Release("0.1.0")
+    install_crd(kube, release.crd())
+    await run_release(world, release, OLDER)
+    before, generations = await uids(world), await revisions(world)
+    install_crd(kube, today)
+    world.coordinators["j"].complete("sft", running="rl", step=20)
+    for _ in range(3):
+        await operator(world)
+    assert await uids(world) == before
+    assert await revisions(world) == generations
+    assert (await world.condition("Ready"))["reason"] == "Running"
+    warning = await world.condition("SpecWarning")
+    assert warning["reason"] == "OlderRules"
+    for words in ("tensor must be gpusPerPod", "only the trainer is resized", "at most 2"):
+        assert words in warning["message"]
+    assert world.coordinators["j"].specs[-1].spec.rollout.parallelism.tensor == 1
+
+    # What others do to each running job: a person, `kubectl scale` or an autoscaler, a queue.
+    for edit in ({"checkpoint": {"everySteps": 5}}, {"rollout": {"replicas": 2}}):
+        await world.edit(**edit)
+    await operator(world)
+    assert (await world.sizes())["j-rollout"] == 2
+    # Nothing else may be broken, and what was corrected may not be broken again.
+    with pytest.raises(RejectedError, match="world size"):
+        await world.edit(trainer={"parallelism": {"tensor": 3}})
+    await world.edit(failurePolicy={"rules": []}, suspend=True)
+    with pytest.raises(RejectedError, match="only the trainer is resized"):
+        await world.edit(failurePolicy={"rules": RESIZES})
+    with pytest.raises(RejectedError, match="add trainer.elastic"):
+        await world.edit(failurePolicy={"rules": RESIZES[:1]})
+    stranger = merged(release.job(), {"spec": OLDER, "metadata": {"name": "new"}})
+    stranger["metadata"]["namespace"] = world.namespace
+    with pytest.raises(RejectedError, match="tensor must be gpusPerPod"):
+        await world.client.create(JOB, world.namespace, stranger)
 
 
 async def test_other_defaults_wait_for_a_resume_and_the_status_says_so(

@@ -6,7 +6,8 @@ import pytest
 
 from sea_api.v1alpha1.elastic import Elastic
 from sea_api.v1alpha1.status import ElasticRole
-from sea_operator.policies.elastic_engines import Seen, step
+from sea_operator.elasticity import Seen
+from sea_operator.policies.elastic_engines import step
 
 START = 1_800_000_000.0
 RANGE = Elastic(min_replicas=1, max_replicas=4, give_up_seconds=120, retry_seconds=600)
@@ -35,7 +36,7 @@ def test_engines_begin_with_replicas_and_more_are_tried_later() -> None:
     engines.after(0)
     assert sizes(engines.after(1, 0, 1)) == ("Reduced", 2, 2)
     assert sizes(engines.after(598, 0, 1)) == ("Reduced", 2, 2)
-    assert sizes(engines.after(1, 0, 1)) == ("Short", 4, 4)
+    assert sizes(engines.after(1, 0, 1)) == ("Reduced", 2, 4)
     assert sizes(engines.after(1, 0, 1, 2, 3)) == ("Full", 4, 4)
 
 
@@ -66,8 +67,31 @@ def test_given_up_pods_are_asked_for_again() -> None:
     engines.after(1, 0, 1)
     assert engines.after(120, 0, 1).asked == 2
     assert engines.after(599, 0, 1).asked == 2
-    assert sizes(engines.after(1, 0, 1)) == ("Short", 4, 4)
-    assert sizes(engines.after(120, 0, 1)) == ("Reduced", 2, 2)
+    assert sizes(engines.after(1, 0, 1)) == ("Reduced", 2, 4)
+    assert sizes(engines.after(119, 0, 1)) == ("Reduced", 2, 4)
+    found = engines.after(1, 0, 1, why=" (j-rollout-2: no node has room)")
+    assert sizes(found) == ("Reduced", 2, 2)
+    assert "no node has room" in found.message
+
+
+def test_the_size_follows_pods_that_come_one_after_the_other() -> None:
+    engines = Engines(replicas=2)
+    engines.after(0, 0, 1)
+    engines.after(600, 0, 1)
+    assert sizes(engines.after(1, 0, 1, 2)) == ("Reduced", 3, 4)
+    assert sizes(engines.after(1, 0, 1, 2)) == ("Reduced", 3, 4)
+    engines.after(1, 0, 1, 3)
+    assert sizes(engines.after(200, 0, 1, 3)) == ("Short", 3, 4), "the fourth works"
+    assert sizes(engines.after(1, 0, 1, 2, 3)) == ("Full", 4, 4)
+
+
+def test_asking_for_more_pods_is_no_lack_of_pods() -> None:
+    """The job was not Ready for two minutes out of each twelve, for pods that nobody needs."""
+    engines = Engines(replicas=2)
+    for seconds in range(0, 3000, 10):
+        assert engines.after(10 if seconds else 0, 0, 1).size == 2
+    assert engines.memory is not None
+    assert engines.memory.shrunk == []
 
 
 def test_an_autoscalers_edit_takes_effect_at_once() -> None:

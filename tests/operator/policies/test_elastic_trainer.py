@@ -8,7 +8,7 @@ import pytest
 from sea_api.v1alpha1.elastic import TrainerElastic
 from sea_api.v1alpha1.status import ElasticRole
 from sea_operator.elasticity import sent_size
-from sea_operator.policies.elastic_trainer import Seen, step
+from sea_operator.policies.elastic_trainer import TrainerSeen, step
 
 START = 1_800_000_000.0
 RANGE = TrainerElastic(
@@ -29,7 +29,7 @@ class Trainer:
     def after(self, seconds: float, *running: int, **seen: Any) -> ElasticRole:
         """A pass, `seconds` after the last one."""
         self.now += seconds
-        observed = Seen(frozenset(running), **seen)
+        observed = TrainerSeen(frozenset(running), **seen)
         self.memory = step(self.memory, self.elastic, self.sizes, self.replicas, observed, self.now)
         return self.memory
 
@@ -148,6 +148,24 @@ def test_an_edit_of_replicas_sets_the_size_and_one_of_the_range_bounds_it() -> N
     trainer.elastic, trainer.sizes, trainer.replicas = replace_range(max_replicas=2), (1, 2), 4
     found = trainer.after(1, 0, 1, 2, 3)
     assert (found.size, found.asked, found.state) == (2, 2, "Full")
+
+
+@pytest.mark.parametrize("ended", [False, True])
+def test_under_a_coordinator_that_knows_no_sizes_the_trainer_keeps_that_of_the_spec(
+    ended: bool,
+) -> None:
+    """It was `Growing` for ever: such a coordinator never says that the attempt has ended."""
+    trainer = Trainer()
+    trainer.after(0, 0, 1, 2, 3)
+    trainer.after(1, 0, 2)
+    trainer.after(120, 0, 2)
+    trainer.after(1, 0, 1, 2, 3)
+    assert trainer.after(60, 0, 1, 2, 3).state == "Growing"
+    found = trainer.after(1, 0, 1, 2, 3, sized=False, attempt_over=ended)
+    assert (found.state, found.size, found.asked, sent_size(found)) == ("Idle", 4, 4, 4)
+    assert "keeps 4 trainer pods" in found.message
+    assert trainer.after(900, 0, 2, sized=False) is found
+    assert trainer.after(1, 0, 1, 2, 3).state == "Full"
 
 
 def test_a_stage_without_training_stops_every_timer() -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from sea_api.v1alpha1.policy import Cause, Role
+from sea_operator.decide import decide
 from sea_operator.observed import Observed, Termination
 from sea_operator.policies.failures import of_others, of_trainer
 
@@ -54,6 +55,59 @@ def test_a_missing_pod_and_a_dead_node_are_infrastructure(make: Any) -> None:
     assert cause_of(dataclasses.replace(observed, pods=fewer)) is Cause.EVICTION
     dead = dataclasses.replace(observed, dead_nodes=frozenset({"node-1"}))
     assert cause_of(dead) is Cause.NODE_LOSS
+
+
+SPARE, RANK = "j-trainer-2", "j-trainer-1"
+
+
+@pytest.mark.parametrize(
+    ("ranks", "struck", "change", "expected"),
+    [
+        ([0, 1], SPARE, {"node": "gone"}, Cause.PROCESS_EXIT),
+        ([0, 1], SPARE, {"disrupted": True}, Cause.PROCESS_EXIT),
+        ([0, 1], SPARE, {"deleted": 5.0}, Cause.PROCESS_EXIT),
+        ([0, 1], SPARE, None, Cause.PROCESS_EXIT),
+        ([0, 1], RANK, {"node": "gone"}, Cause.NODE_LOSS),
+        ([0, 1], RANK, None, Cause.EVICTION),
+        # The first pods that ran when the attempt began hold the ranks, whatever their numbers.
+        ([1, 2], SPARE, {"disrupted": True}, Cause.EVICTION),
+        # Before all have called it isn't known who would hold one.
+        ([], SPARE, {"node": "gone"}, Cause.NODE_LOSS),
+    ],
+)
+def test_only_pods_that_hold_ranks_are_to_blame(
+    make: Any, ranks: list[int], struck: str, change: Any, expected: Cause
+) -> None:
+    """One that waits warm for its chance to join has done nothing yet. None: the pod is missing."""
+    spec = make.spec(trainer={"replicas": 3})
+    names = [f"j-trainer-{one}" for one in ranks]
+    state = make.state(trainer_failure=make.failure(), rank_pods=names)
+    observed = make.observed(make.job(spec=spec, status=make.status()), state=state)
+    pods = (
+        dataclasses.replace(pod, **change or {}) if pod.name == struck else pod
+        for pod in observed.pods
+        if pod.name != struck or change is not None
+    )
+    seen = dataclasses.replace(observed, pods=tuple(pods), dead_nodes=frozenset({"gone"}))
+    assert cause_of(seen) is expected
+
+
+@pytest.mark.parametrize(("lost", "fenced"), [(RANK, [f"uid-{RANK}"]), (SPARE, [])])
+def test_a_lost_pod_without_a_rank_costs_no_attempt(
+    make: Any, lost: str, fenced: list[str]
+) -> None:
+    spec = make.spec(trainer={"replicas": 3})
+    state = make.state(rank_pods=["j-trainer-0", RANK])
+    observed = make.observed(make.job(spec=spec, status=make.status()), state=state)
+    pods = tuple(
+        dataclasses.replace(pod, node="gone", deleted=make.now - 600) if pod.name == lost else pod
+        for pod in observed.pods
+    )
+    seen = dataclasses.replace(observed, pods=pods, dead_nodes=frozenset({"gone"}))
+    plan = decide(seen, make.context())
+    assert [one.name for one in plan.fenced_removals] == [lost]
+    assert list(plan.lifecycle.fenced) == fenced
+    assert plan.lifecycle.attempt == (2 if fenced else 1)
 
 
 def test_failures_of_other_attempts_are_history(make: Any) -> None:

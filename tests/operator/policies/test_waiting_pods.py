@@ -5,11 +5,13 @@ from typing import Any
 import pytest
 
 from sea_api.v1alpha1.policy import Role
+from sea_api.v1alpha1.status import ElasticRole, ElasticStatus
 from sea_operator.decide import decide
 from sea_operator.observed import Termination
 from sea_operator.policies.waiting_pods import MAX_RESTARTS, never_ready, reasons
 from sea_operator.status import compute
 
+SINCE = "2027-01-15T07:59:00Z"
 NODE = "its node node-1 isn't ready since 2027-01-15T08:00:00Z"
 
 
@@ -74,6 +76,28 @@ def test_an_engine_that_never_became_ready_stalls_the_job(
     make: Any, restarts: int, fields: Any, stalls: bool
 ) -> None:
     observed = make.observed(pods=(failing(make, restarts, **fields),))
+    assert (never_ready(observed) is not None) is stalls
+
+
+@pytest.mark.parametrize(
+    ("name", "role", "stalls"),
+    [
+        ("j-trainer-1", Role.TRAINER, True),
+        ("j-trainer-2", Role.TRAINER, False),
+        ("j-rollout-1", Role.ROLLOUT, True),
+        ("j-rollout-2", Role.ROLLOUT, False),
+    ],
+)
+def test_a_pod_that_its_role_works_without_stalls_nothing(
+    make: Any, name: str, role: Role, stalls: bool
+) -> None:
+    """An elastic role asks for it to see whether there is room; on a bad node there is none."""
+    memory = ElasticRole(state="Reduced", size=2, asked=3, began_with=2, since=SINCE)
+    status = make.status(elastic=ElasticStatus(trainer=memory, rollout=memory))
+    end = Termination("c", 1, "Error", restarts=MAX_RESTARTS)
+    pod = make.pod(name, role, ready=False, terminations=(end,))
+    state = make.state(rank_pods=["j-trainer-0", "j-trainer-1"])
+    observed = make.observed(make.job(status=status), pods=(pod,), state=state)
     assert (never_ready(observed) is not None) is stalls
 
 

@@ -45,8 +45,10 @@ def beat(
 def test_a_world_is_formed_when_all_have_called(core: Components) -> None:
     """Rank order is the ordinals' order, rank 0 is the master."""
     assert beat(core, 1).world is None
+    assert core.state.assemble().rank_pods == []
     found = beat(core, 0)
     assert found.run
+    assert core.state.assemble().rank_pods == ["job-trainer-0", "job-trainer-1"]
     world = kit.some(found.world)
     assert world.pods == ["job-trainer-0", "job-trainer-1"]
     assert (world.master_address, world.master_port) == ("10.0.0.0", 29501)
@@ -113,13 +115,29 @@ def test_attempts_never_go_back(core: Components) -> None:
     assert core.state.assemble().attempt == 3
 
 
-def test_a_stored_spec_that_breaks_a_newer_rule_gives_way(core: Components) -> None:
+RESIZES = {"rules": [{"role": "Trainer", "action": "Resize"}]}
+"""Without an elastic trainer: release 0.1.0 admitted it, and today's rules refuse it."""
+
+
+def store_spec(core: Components, patch: dict[str, Any]) -> dict[str, Any]:
+    """As another release has written it into the ledger."""
     core.job.adopt(kit.desired(kit.spec(), attempt=4))
-    body = json.loads(core.ledger.db.text("desired") or "")
-    rule = {"role": "Trainer", "action": "Resize"}
-    body["spec"]["failurePolicy"]["rules"] = [rule]
+    body: dict[str, Any] = json.loads(core.ledger.db.text("desired") or "")
+    body["spec"] |= patch
     core.ledger.db.put_text("desired", json.dumps(body))
     core.job.load()
+    return body
+
+
+def test_a_spec_that_breaks_a_newer_rule_stays_in_force(core: Components) -> None:
+    """What has been running since an older release admitted it goes on."""
+    body = store_spec(core, {"failurePolicy": RESIZES})
+    assert core.state.assemble().spec_digest == body["digest"]
+    assert kit.some(core.job.known).spec.failure_policy.rules[0].action == "Resize"
+
+
+def test_a_stored_spec_that_cannot_be_read_gives_way(core: Components) -> None:
+    body = store_spec(core, {"domains": "shop"})
     assert core.job.known is None
     assert core.state.assemble().spec_digest != body["digest"]
     assert not beat(core, 0).run
@@ -246,6 +264,7 @@ def test_a_spare_pod_holds_no_rank_and_fails_nothing(core: Components) -> None:
     assert beat(core, 1).world is None
     assert beat(core, 1, "another life").world is None
     assert core.rendezvous.failure is None
+    assert core.state.assemble().rank_pods == ["job-trainer-0"]
 
 
 def test_an_attempt_that_makes_room_for_another_size_commits_and_ends(core: Components) -> None:

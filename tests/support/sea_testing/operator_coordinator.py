@@ -13,7 +13,7 @@ class FakeCoordinator:
     """Speaks the wire models; tests set `state` and read `specs`."""
 
     def __init__(self) -> None:
-        self.state = CoordinatorState()
+        self.state = CoordinatorState(rank_pods=[])
         self.specs: list[CoordinatorSpec] = []
         self.token: str | None = None
         self.address = ""

@@ -195,9 +195,9 @@ def stored(db: Database) -> CoordinatorSpec | None:
     try:
         return db.document(DOCUMENT, CoordinatorSpec)
     except ValidationError as error:
-        # A rule may be newer than the spec. The operator, which has the same rules, says so in the
+        # A bound may be newer than the spec. The operator, which has the same ones, says so in the
         # job's status, and sends what it was edited to.
-        log.warning("the ledger's spec breaks a rule of this release: %s", error)
+        log.warning("the ledger's spec can't be read: %s", error)
         return None
 
 

@@ -9,9 +9,8 @@ operator starts the next one; before that the new process simply takes the place
 import logging
 from collections.abc import Callable, Sequence
 
-from pydantic import BaseModel
-
 from sea_api.contract import pod_name
+from sea_api.lenient import IgnoresUnknown
 from sea_api.v1alpha1.edits import Effect
 from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.policy import Cause, Role
@@ -31,7 +30,7 @@ FIRST_PORT = 29500
 WORLD, FAILURE = "world", "trainer-failure"
 
 
-class WorldRecord(BaseModel):
+class WorldRecord(IgnoresUnknown):
     """What the ledger keeps of an attempt."""
 
     world: TrainerWorld
@@ -176,6 +175,12 @@ class Rendezvous:
         """The first failure of the current attempt: what follows it is its consequence."""
         found = self._ledger.db.document(FAILURE, TrainerFailure)
         return found if found and found.attempt == self._job.attempt else None
+
+    @property
+    def rank_pods(self) -> list[str]:
+        """Pods of the current attempt in rank order; empty until all of them have called."""
+        record = self._world()
+        return record.world.pods if record else []
 
     @property
     def user_error(self) -> Problem | None:

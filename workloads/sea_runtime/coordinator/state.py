@@ -51,7 +51,7 @@ class StateReport:
         """The state now; almost empty while the ledger isn't available."""
         desired = self._job.known
         if desired is None:
-            return CoordinatorState(problem=self._problems.first, prepared=False)
+            return CoordinatorState(problem=self._problems.first, prepared=False, rank_pods=[])
         db, stages_ = self._ledger.db, desired.spec.stages
         current = self._metrics_stage(desired)
         newest = (batches.newest(db, stage.name) for stage in reversed(stages_))
@@ -66,6 +66,7 @@ class StateReport:
             problem=self._problems.first,
             prepared=self._job.stage is None or self._preconditions.are_met(self._job.stage),
             trainer_failure=self._rendezvous.failure,
+            rank_pods=self._rendezvous.rank_pods,
             resized_attempt=self._rendezvous.resized_attempt,
             drained=self._drain.complete,
             weights=self._weights.status(),
