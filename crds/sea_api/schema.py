@@ -127,7 +127,8 @@ def _settle_rules(node: Schema, *, has_predecessor: bool) -> None:
     breaking a rule.
     """
     if CEL_KEY in node:
-        node[CEL_KEY] = [_settled(rule, has_predecessor) for rule in node[CEL_KEY]]
+        rules = node[CEL_KEY]
+        node[CEL_KEY] = [one for rule in rules for one in _settled(rule, has_predecessor)]
     for field in node.get("properties", {}).values():
         _settle_rules(field, has_predecessor=has_predecessor)
     if isinstance(inner := node.get("additionalProperties"), dict):
@@ -137,11 +138,12 @@ def _settle_rules(node: Schema, *, has_predecessor: bool) -> None:
         _settle_rules(node["items"], has_predecessor=has_predecessor and has_keys)
 
 
-def _settled(rule: Schema, has_predecessor: bool) -> Schema:
+def _settled(rule: Schema, has_predecessor: bool) -> list[Schema]:
     plain = {key: value for key, value in rule.items() if key != RATCHETS_KEY}
     if RATCHETS_KEY not in rule or not has_predecessor:
-        return plain
-    return {**plain, "rule": ratcheting(rule["rule"]), "optionalOldSelf": True}
+        return [plain]
+    first, later = ratcheting(rule["rule"])
+    return [{**plain, "rule": first, "optionalOldSelf": True}, {**plain, "rule": later}]
 
 
 def _scalar_keyword(key: str, value: Any, path: str) -> Schema:

@@ -15,9 +15,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from sea_api.contract import JOB_LABEL
-from sea_operator import parsing
+from sea_operator import parsing, pod_parsing
 from sea_operator.kube.client import JOB, POD, Kind
-from sea_operator.observed import Child, Job, Named, Object, Pod
+from sea_operator.observed import Child, Job, Named, Object
+from sea_operator.pods import Pod
 
 Key = tuple[str, str]
 """Namespace and name of a job."""
@@ -245,7 +246,7 @@ class Cache:
 def _parse(kind: Kind, live: Object, before: Value | None) -> Value:
     if kind is JOB:
         return parsing.job(live, before if isinstance(before, Job) else None)
-    return parsing.pod(live) if kind is POD else parsing.child(live)
+    return pod_parsing.pod(live) if kind is POD else parsing.child(live)
 
 
 def _is_news(before: Value | None, now: Value) -> bool:

@@ -16,7 +16,8 @@ from sea_api.v1alpha1.policy import Role
 from sea_api.wire.coordinator_spec import CoordinatorSpec
 from sea_api.wire.state import CoordinatorState
 from sea_operator.errors import CoordinatorRefusedError
-from sea_operator.observed import Job, Pod
+from sea_operator.observed import Job
+from sea_operator.pods import Pod
 from sea_operator.policies.last_logs import LastLog
 
 TIMEOUT_SECONDS = 3.0

@@ -15,7 +15,8 @@ from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.pods import PodTemplate
 from sea_api.v1alpha1.rules import unchecked
 from sea_api.wire.coordinator_spec import CoordinatorSpec, NodeGpu
-from sea_operator.observed import Job, Observed, Pod, Same
+from sea_operator.observed import Job, Observed, Same
+from sea_operator.pods import Pod
 
 MAX_IMAGE = 1024
 """Bound of an image in the CRD."""

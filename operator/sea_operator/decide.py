@@ -5,20 +5,23 @@ from collections.abc import Mapping, Sequence
 from sea_api.contract import HASH_LABEL, RETRY_ANNOTATION, role_name
 from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.policy import Role
+from sea_api.wire.coordinator_spec import CoordinatorSpec
 from sea_operator.coordinator_spec import coordinator_spec, run_images
 from sea_operator.kube.client import POD, STATEFUL_SET
 from sea_operator.lifecycle import Context, held, known_attempt, lifecycle_of, verdict_of
-from sea_operator.observed import Blocker, Named, Object, Observed, Pod, role_of
+from sea_operator.observed import Blocker, Named, Object, Observed, role_of
 from sea_operator.plan import Lifecycle, Plan, Removal, Suspension
+from sea_operator.pods import Pod
 from sea_operator.policies import escalation
 from sea_operator.policies.drift import due, outdated, strays
 from sea_operator.policies.failure_policy import Verdict
 from sea_operator.policies.failures import lost_pods
 from sea_operator.policies.prerequisites import unmet
-from sea_operator.policies.updates import kept, sentence_about, update
-from sea_operator.resources.build import objects, roles, token_digest, token_secret
-from sea_operator.resources.node_avoidance import avoiding
+from sea_operator.policies.updates import Waiting, kept, sentence_about, update
+from sea_operator.resources.build import objects, token_digest, token_secret
 from sea_operator.resources.patch import PatchRefusedError
+from sea_operator.resources.pod import avoiding
+from sea_operator.resources.role_settings import roles
 from sea_operator.settings import Intervals, revision
 
 REFUSED_SECONDS = 15
@@ -69,11 +72,44 @@ def _wanted_names(observed: Observed) -> list[Named]:
 def _plan(
     observed: Observed, spec: Spec, lifecycle: Lifecycle, verdict: Verdict | None, context: Context
 ) -> Plan:
-    job = observed.job
     # The templates carry the digest of the token that this same pass creates the Secret with.
     token = observed.token or context.fresh_token
+    wanted, waiting = _children(observed, spec, lifecycle, token, context)
+    wanted_spec = _instructions(observed, spec, lifecycle)
+    # The same arguments as in `lifecycle_of`: a pod is removed only if its fence is in this status.
+    lost = lost_pods(observed, context.now, context.intervals.dead_node_grace)
+    # Not once the job is over: its coordinator is being scaled down. Nor before it is replaced.
+    stays = not lifecycle.over and all(r.role is not Role.COORDINATOR for r in lifecycle.renewed)
+    send = stays and _is_news(observed, wanted_spec.digest)
+    return Plan(
+        lifecycle,
+        secret=token_secret(observed.job, token) if observed.token is None else None,
+        applies=tuple(due(observed, wanted)),
+        removals=(
+            *strays(observed, wanted),
+            *map(_removal, _to_delete(observed, verdict, wanted, lifecycle)),
+        ),
+        coordinator_spec=wanted_spec,
+        send=send,
+        renewals=tuple(map(_removal, lifecycle.renewed)),
+        fenced_removals=tuple(_removal(pod, grace=0) for pod in lost),
+        # A job that is over makes no pods any more.
+        update_waits="" if lifecycle.over else sentence_about(waiting),
+        requeue=requeue(
+            lifecycle,
+            context.intervals,
+            sent=send,
+            waits=_waits(observed, lifecycle, context.intervals),
+        ),
+    )
+
+
+def _children(
+    observed: Observed, spec: Spec, lifecycle: Lifecycle, token: str, context: Context
+) -> tuple[list[Object], tuple[Waiting, ...]]:
+    """The children as they should be now, and the roles that wait for an update."""
     made = objects(
-        job,
+        observed.job,
         spec,
         lifecycle.replicas,
         context.images,
@@ -88,8 +124,13 @@ def _plan(
     wanted = [
         _avoiding(_asking_again(child, observed, context.now), nodes) for child in updated.children
     ]
-    wanted_spec = coordinator_spec(
-        job,
+    return wanted, updated.waiting
+
+
+def _instructions(observed: Observed, spec: Spec, lifecycle: Lifecycle) -> CoordinatorSpec:
+    """What the coordinator should work on."""
+    return coordinator_spec(
+        observed.job,
         spec,
         stage_index=lifecycle.stage_index or 0,
         attempt=lifecycle.attempt,
@@ -98,32 +139,6 @@ def _plan(
         drain=lifecycle.suspension is not Suspension.NONE,
         gpus=observed.gpus,
         images=run_images(observed),
-    )
-    # The same arguments as in `lifecycle_of`: a pod is removed only if its fence is in this status.
-    lost = lost_pods(observed, context.now, context.intervals.dead_node_grace)
-    # Not once the job is over: its coordinator is being scaled down. Nor before it is replaced.
-    stays = not lifecycle.over and all(r.role is not Role.COORDINATOR for r in lifecycle.renewed)
-    send = stays and _is_news(observed, wanted_spec.digest)
-    return Plan(
-        lifecycle,
-        secret=token_secret(job, token) if observed.token is None else None,
-        applies=tuple(due(observed, wanted)),
-        removals=(
-            *strays(observed, wanted),
-            *map(_removal, _to_delete(observed, verdict, wanted, lifecycle)),
-        ),
-        coordinator_spec=wanted_spec,
-        send=send,
-        renewals=tuple(map(_removal, lifecycle.renewed)),
-        fenced_removals=tuple(_removal(pod, grace=0) for pod in lost),
-        # A job that is over makes no pods any more.
-        update_waits="" if lifecycle.over else sentence_about(updated.waiting),
-        requeue=requeue(
-            lifecycle,
-            context.intervals,
-            sent=send,
-            waits=_waits(observed, lifecycle, context.intervals),
-        ),
     )
 
 

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from sea_api.v1alpha1.elastic_status import ElasticRole, ElasticStatus
 from sea_api.v1alpha1.policy import Role
-from sea_api.v1alpha1.status import ElasticRole, ElasticStatus
 
 FULL, SHORT, REDUCED = "Full", "Short", "Reduced"
 RETURNING, GROWING, IDLE = "Returning", "Growing", "Idle"

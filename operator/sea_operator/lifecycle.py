@@ -11,8 +11,9 @@ from sea_api.v1alpha1.status import Failure, PodFailure, Restarts
 from sea_api.wire.state import Severity
 from sea_operator import sizing
 from sea_operator.elasticity import GROWING
-from sea_operator.observed import Blocker, Observed, Pod
+from sea_operator.observed import Blocker, Observed
 from sea_operator.plan import Lifecycle, Outcome, Suspension
+from sea_operator.pods import Pod
 from sea_operator.policies import (
     elastic,
     escalation,
@@ -114,10 +115,8 @@ def lifecycle_of(
         suspension=suspended,
         attempt_over=_is_over(observed, verdict),
     )
-    # Drain before scale-down: a new size during a drain would end the attempt whose checkpoint
-    # the drain waits for.
-    running = not over and suspended is Suspension.NONE
-    another_size = running and (resized(job.status, sized.working) or _stays(observed, sized))
+    runs = not over and suspended is Suspension.NONE
+    another_size = runs and _is_another_size(observed, sized)
     attempt = _attempt(observed, spec, verdict, fenced, another_size=another_size)
     secrets = secret_rotation.digests(observed, spec)
     renewed, note = _renewal(
@@ -131,13 +130,9 @@ def lifecycle_of(
         # A trainer whose failure stalls the job would otherwise wait for an edit.
         attempt = max(attempt, known_attempt(observed) + 1)
     recent = _recent_failures(observed, verdict, context.now)
-    problem = _problem(observed)
-    blocker, warning = (None, problem) if problem and problem.transient else (problem, None)
+    blocker, warning = _problems(observed, spec, sized)
     return Lifecycle(
-        blocker=blocker
-        or sized.no_nodes
-        or refused_pods.blocker(observed, spec)
-        or waiting_pods.never_ready(observed),
+        blocker=blocker,
         warning=warning,
         outcome=outcome,
         failed=_why_failed(observed, verdict),
@@ -200,11 +195,20 @@ def _why_failed(observed: Observed, verdict: Verdict | None) -> Blocker | None:
     return verdict.failed if verdict else None
 
 
-def _problem(observed: Observed) -> Blocker | None:
-    problem = observed.state.problem if observed.state else None
-    if problem is None:
-        return None
-    return Blocker(problem.reason, problem.message, problem.severity is Severity.WARNING)
+def _problems(
+    observed: Observed, spec: Spec, sized: sizing.Sizing
+) -> tuple[Blocker | None, Blocker | None]:
+    """What stalls the job, the coordinator's problem first, and what it goes on trying."""
+    said = observed.state.problem if observed.state else None
+    tried = said is not None and said.severity is Severity.WARNING
+    problem = Blocker(said.reason, said.message, tried) if said else None
+    blocker = (
+        (None if tried else problem)
+        or sized.no_nodes
+        or refused_pods.blocker(observed, spec)
+        or waiting_pods.never_ready(observed)
+    )
+    return blocker, problem if tried else None
 
 
 def _attempt(
@@ -236,6 +240,12 @@ def _made_room(observed: Observed) -> bool:
     """Whether the running attempt has ended with its checkpoint for another size."""
     state = observed.state
     return state is not None and state.resized_attempt == known_attempt(observed)
+
+
+def _is_another_size(observed: Observed, sized: sizing.Sizing) -> bool:
+    """Of a job that runs: a new size during a drain would end the attempt whose checkpoint the
+    drain waits for."""
+    return resized(observed.job.status, sized.working) or _stays(observed, sized)
 
 
 def _stays(observed: Observed, sized: sizing.Sizing) -> bool:

@@ -9,7 +9,7 @@ import random
 import signal
 import threading
 import time
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import aiohttp
 from aiohttp import web
@@ -141,19 +141,27 @@ async def serve(
         kopf = KopfWatch(client, cache, settings.namespaces, random.random)
         parts = {"elector": elector.run, "workers": workers.run, "kopf": kopf.run}
         parts |= {f"watch-{i}": one.run for i, one in enumerate(reflectors)}
-        async with asyncio.TaskGroup() as group:
-            ours = [
-                group.create_task(_or_stop(run(), stopping), name=name)
-                for name, run in parts.items()
-            ]
-            # Set by a signal, or by a part that ends: the lease never outlives the workers. The
-            # elector's `finally` gives it back, after it has closed the guard for the passes that
-            # are cancelled at the same time.
-            await stopping.wait()
-            # A part that hangs now would leave a process that serves nothing, and looks alive.
-            stack.callback(_end_soon().cancel)
-            for task in ours:
-                task.cancel()
+        await _run_parts(stack, parts, stopping)
+
+
+async def _run_parts(
+    stack: contextlib.AsyncExitStack,
+    parts: Mapping[str, Callable[[], Awaitable[None]]],
+    stopping: asyncio.Event,
+) -> None:
+    """All parts by name, until `stopping` is set."""
+    async with asyncio.TaskGroup() as group:
+        ours = [
+            group.create_task(_or_stop(run(), stopping), name=name) for name, run in parts.items()
+        ]
+        # Set by a signal, or by a part that ends: the lease never outlives the workers. The
+        # elector's `finally` gives it back, after it has closed the guard for the passes that
+        # are cancelled at the same time.
+        await stopping.wait()
+        # A part that hangs now would leave a process that serves nothing, and looks alive.
+        stack.callback(_end_soon().cancel)
+        for task in ours:
+            task.cancel()
 
 
 def _stop_on_signals(stopping: asyncio.Event) -> None:

@@ -23,10 +23,11 @@ from sea_api.v1alpha1.pod_rules import GPU
 from sea_api.v1alpha1.policy import Role
 from sea_api.v1alpha1.roles import Rollout, Trainer, UserModel
 from sea_api.wire.coordinator_spec import NodeGpu
-from sea_operator import parsing
+from sea_operator import pod_parsing
 from sea_operator.errors import KubeError, NotFoundError
 from sea_operator.kube.client import NODE, KubeClient
-from sea_operator.observed import GPUNode, Object, Pod
+from sea_operator.observed import GPUNode, Object
+from sea_operator.pods import Pod
 
 log = logging.getLogger(__name__)
 
@@ -98,7 +99,7 @@ class NodeReader:
         )
         nodes = await asyncio.gather(*map(self._read, names), return_exceptions=True)
         found = {
-            name: parsing.node_trouble(name, node)
+            name: pod_parsing.node_trouble(name, node)
             for name, node in zip(names, nodes, strict=True)
             if not isinstance(node, BaseException)
         }

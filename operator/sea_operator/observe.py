@@ -26,15 +26,15 @@ from sea_operator.observed import (
     Named,
     Object,
     Observed,
-    Pod,
     SecretSeen,
 )
 from sea_operator.pass_slots import PassSlots
+from sea_operator.pods import Pod
 from sea_operator.policies.phase import condition
 from sea_operator.policies.prerequisites import needed_secrets
 from sea_operator.policies.refused_pods import words
 from sea_operator.refusal_reader import RefusalReader, ShortSet
-from sea_operator.resources.build import gpus_of, roles
+from sea_operator.resources.role_settings import gpus_of, roles
 from sea_operator.secret_reader import SecretReader, TokenSecret
 
 FAILURES = (RejectedError, UnavailableError)

@@ -10,7 +10,8 @@ from sea_api.v1alpha1.status import Failure, PodFailure, Restarts
 from sea_api.wire.coordinator_spec import CoordinatorSpec
 from sea_operator.elasticity import NO_RANGES, Elasticity
 from sea_operator.kube.client import Kind
-from sea_operator.observed import Blocker, Pod
+from sea_operator.observed import Blocker
+from sea_operator.pods import Pod
 
 Object = dict[str, Any]
 

@@ -3,12 +3,10 @@
 import logging
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from sea_api.v1alpha1.policy import Role
 from sea_api.v1alpha1.status import Status
-from sea_api.wire.state import CoordinatorState
 from sea_operator.action_backoff import STATUS, Action, ActionBackoff
 from sea_operator.apply import FAILURES, Actions, planned
 from sea_operator.cache import Key
@@ -19,10 +17,11 @@ from sea_operator.leader import NAME
 from sea_operator.lifecycle import Context
 from sea_operator.log_keeper import LogKeeper
 from sea_operator.observe import Sources, observe, refresh
-from sea_operator.observed import Blocker, Job, Observed, SecretSeen, is_leaving
-from sea_operator.plan import Plan, Suspension
+from sea_operator.observed import Blocker, Job, Observed
+from sea_operator.plan import Plan
 from sea_operator.report import Event, post
 from sea_operator.settings import Settings
+from sea_operator.settled import Settled, is_timeless
 from sea_operator.status import compute
 from sea_operator.status_writer import StatusWriter, is_recorded
 
@@ -36,43 +35,6 @@ DECIDING = ("Stalled", "Suspended", "Complete", "Failed")
 def new_token() -> str:
     """256 bits, safe in headers and environments."""
     return secrets.token_urlsafe(32)
-
-
-@dataclass(frozen=True)
-class Settled:
-    """The inputs of a pass that found nothing to do and nothing to wait for.
-
-    Not the whole observation, which holds the children as Python objects.
-    """
-
-    revision: int
-    token: str | None
-    secrets: Mapping[str, SecretSeen]
-    state: CoordinatorState | None
-    unreachable: str | None
-    lacking: frozenset[Role]
-    refusals: Mapping[Role, str]
-    node_troubles: Mapping[str, str]
-    requeue: float
-
-    @classmethod
-    def of(cls, seen: Observed, requeue: float) -> "Settled":
-        return cls(
-            seen.revision,
-            seen.token,
-            seen.secrets,
-            seen.state,
-            seen.unreachable,
-            seen.lacking,
-            seen.refusals,
-            seen.node_troubles,
-            requeue,
-        )
-
-    def still_holds(self, now: Observed) -> bool:
-        """Whether another pass would see the same, and so decide the same."""
-        # By identity: the link returns the very same state for the same text.
-        return self.state is now.state and self == Settled.of(now, self.requeue)
 
 
 @dataclass
@@ -214,7 +176,7 @@ class Reconciler:
         # Not after a write: its answer is in the cache under a new
         # revision, so it could never hold. Nor while another operator claims the job, whose end
         # brings no event.
-        if written is None and _is_timeless(observed, plan) and self._claims.rival(key) is None:
+        if written is None and is_timeless(observed, plan) and self._claims.rival(key) is None:
             self._settled[key] = Settled.of(observed, plan.requeue)
         return plan.requeue
 
@@ -276,27 +238,6 @@ def _writes_first(plan: Plan) -> bool:
 def _acts(plan: Plan) -> bool:
     """Whether anything is written or sent that a late view of the job must not bring about."""
     return _writes_first(plan) or any((plan.send, plan.renewals, plan.fenced_removals))
-
-
-def _is_timeless(observed: Observed, plan: Plan) -> bool:
-    """True if nothing was done and nothing but news can change that.
-
-    A drain and a deletion run out of time by themselves. A blocked job may wait for something that
-    the cache doesn't hold, such as another's object under a name that the job needs. If that object
-    is being deleted, the job only waits for its end, which brings no event either: the child stays
-    in the plan.
-    """
-    did = (plan.secret, *plan.applies, *plan.removals, *plan.fenced_removals, *observed.unread)
-    waits = (
-        plan.lifecycle.suspension is Suspension.DRAINING
-        or plan.lifecycle.elastic.timed
-        or any(pod.deleted is not None for pod in observed.pods)
-        or any(is_leaving(live, observed.job) for live in observed.children.values())
-    )
-    # A job that is over and has pods keeps the one that failed for a while.
-    keeps = plan.lifecycle.over and any(plan.lifecycle.replicas.values())
-    ready = not plan.send and plan.lifecycle.blocker is None
-    return ready and not waits and not keeps and not any(did)
 
 
 def _outcomes(status: Status) -> dict[str, str]:

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from sea_operator import parsing
+from sea_operator import pod_parsing
 from sea_operator.errors import KubeError
 from sea_operator.kube.client import EVENT, KubeClient
 from sea_operator.kube.connection import Query
@@ -126,7 +126,7 @@ def newest(events: list[Object]) -> dict[str, Refusal]:
     found: dict[str, Refusal] = {}
     for event in events:
         uid = str(event["involvedObject"].get("uid", ""))
-        refusal = (parsing.event_time(event), str(event.get("message", "")))
+        refusal = (pod_parsing.event_time(event), str(event.get("message", "")))
         found[uid] = max(refusal, found.get(uid, refusal))
     return found
 

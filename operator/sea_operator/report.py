@@ -5,15 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from sea_api.v1alpha1.elastic_status import ElasticRole, ElasticStatus
 from sea_api.v1alpha1.job import GROUP, KIND, VERSION
-from sea_api.v1alpha1.status import (
-    CheckpointStatus,
-    Condition,
-    ElasticRole,
-    ElasticStatus,
-    Roles,
-    Status,
-)
+from sea_api.v1alpha1.status import CheckpointStatus, Condition, Roles, Status
 from sea_api.wire.state import Fit
 from sea_operator.elasticity import GROWING
 from sea_operator.errors import KubeError

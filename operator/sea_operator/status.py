@@ -17,7 +17,7 @@ from sea_operator.plan import Lifecycle, Outcome, Plan
 from sea_operator.policies import waiting_pods
 from sea_operator.policies.conditions import Situation, conditions, state_of
 from sea_operator.policies.phase import failed_spec
-from sea_operator.resources.build import full_size
+from sea_operator.resources.role_settings import full_size
 from sea_operator.spec_warnings import spec_warning
 
 Fields = dict[str, Any]
@@ -38,21 +38,7 @@ def compute(
     """
     job, lifecycle = observed.job, plan.lifecycle
     pods = _pods(observed, lifecycle)
-    # Pods that aren't made first: the message has room for a few, and a quota is the rarer reason.
-    waiting = {**_unmade(observed, pods), **waiting_pods.reasons(observed, now)}
-    situation = Situation(
-        lifecycle,
-        pods,
-        _pending(observed, plan),
-        (*failed, *observed.unread),
-        waiting,
-        update_waits=plan.update_waits,
-        ignored=job.ignored,
-        spec_warning=spec_warning(job),
-        conflict=conflict,
-        plan=observed.state.plan if observed.state else None,
-        plan_unknown=observed.state is None,
-    )
+    situation = _situation(observed, plan, pods, failed, conflict, now)
     found = conditions(situation, job.status.conditions, job.generation, rfc3339(now))
     # Starts from the stored status: a coordinator that restarts doesn't blank its measurements.
     return job.status.model_copy(
@@ -75,6 +61,32 @@ def compute(
             **(_from_state(observed.state) if observed.state else {}),
             **_life(observed, lifecycle, now),
         }
+    )
+
+
+def _situation(
+    observed: Observed,
+    plan: Plan,
+    pods: Mapping[str, tuple[int, int]],
+    failed: Sequence[Blocker],
+    conflict: str | None,
+    now: float,
+) -> Situation:
+    job, state = observed.job, observed.state
+    # Pods that aren't made first: the message has room for a few, and a quota is the rarer reason.
+    waiting = {**_unmade(observed, pods), **waiting_pods.reasons(observed, now)}
+    return Situation(
+        plan.lifecycle,
+        pods,
+        _pending(observed, plan),
+        (*failed, *observed.unread),
+        waiting,
+        update_waits=plan.update_waits,
+        ignored=job.ignored,
+        spec_warning=spec_warning(job),
+        conflict=conflict,
+        plan=state.plan if state else None,
+        plan_unknown=state is None,
     )
 
 

@@ -10,14 +10,8 @@ from typing import Any, TypeVar
 
 from sea_api.lenient import Path
 from sea_api.redaction import redacted
-from sea_api.v1alpha1.status import (
-    Condition,
-    ElasticRole,
-    ElasticStatus,
-    Failure,
-    Restarts,
-    Status,
-)
+from sea_api.v1alpha1.elastic_status import ElasticRole, ElasticStatus
+from sea_api.v1alpha1.status import Condition, Failure, Restarts, Status
 from sea_operator.action_backoff import STATUS, ActionBackoff
 from sea_operator.cache import Cache, Key
 from sea_operator.errors import (

@@ -12,9 +12,11 @@ from sea_api.v1alpha1.status import Condition, Restarts, Status
 from sea_api.wire.state import CoordinatorState, StagePhase, StageState, TrainerFailure
 from sea_operator import parsing
 from sea_operator.lifecycle import Context
-from sea_operator.observed import Job, Observed, Pod, SecretSeen
+from sea_operator.observed import Job, Observed, SecretSeen
+from sea_operator.pods import Pod
 from sea_operator.policies.secret_rotation import digests
-from sea_operator.resources.build import full_size, objects, token_digest
+from sea_operator.resources.build import objects, token_digest
+from sea_operator.resources.role_settings import full_size
 from sea_operator.settings import Images
 from sea_testing.merge_patch import merged
 

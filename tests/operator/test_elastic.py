@@ -6,12 +6,13 @@ from typing import Any
 import pytest
 
 from sea_api.contract import role_name
+from sea_api.v1alpha1.elastic_status import ElasticRole, ElasticStatus
 from sea_api.v1alpha1.policy import Role
-from sea_api.v1alpha1.status import ElasticRole, ElasticStatus, Roles, RoleStatus, Status
+from sea_api.v1alpha1.status import Roles, RoleStatus, Status
 from sea_operator import decide as decisions
 from sea_operator.policies import elastic
 from sea_operator.report import between
-from sea_operator.resources.build import full_size
+from sea_operator.resources.role_settings import full_size
 from sea_operator.status import compute
 
 RANGE = {"minReplicas": 1, "maxReplicas": 2, "giveUpSeconds": 10, "stableSeconds": 5}

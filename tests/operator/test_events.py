@@ -5,10 +5,9 @@ from typing import Any
 
 import pytest
 
+from sea_api.v1alpha1.elastic_status import ElasticRole, ElasticStatus
 from sea_api.v1alpha1.status import (
     CheckpointStatus,
-    ElasticRole,
-    ElasticStatus,
     EvaluationResult,
     Failure,
     Roles,

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
-from sea_operator.resources.build import full_size, objects
+from sea_operator.resources.build import objects
+from sea_operator.resources.role_settings import full_size
 from sea_operator.settings import Images, images
 
 ROLES = ("operator", "coordinator", "trainer", "rollout")

@@ -12,8 +12,9 @@ from sea_operator.coordinator_spec import run_url
 from sea_operator.errors import CoordinatorRefusedError, RejectedError, UnavailableError
 from sea_operator.kube.client import POD
 from sea_operator.log_keeper import MAX_TRIES, LogKeeper
-from sea_operator.observed import Observed, Termination
+from sea_operator.observed import Observed
 from sea_operator.plan import Lifecycle, Plan, Removal
+from sea_operator.pods import Termination
 from sea_operator.policies.last_logs import LastLog, of_failed
 
 KEY = ("n", "j")

@@ -8,8 +8,8 @@ import yaml
 
 from sea_api.v1alpha1.policy import Role
 from sea_api.v1alpha1.status import Status
-from sea_operator import parsing
-from sea_operator.observed import Termination
+from sea_operator import parsing, pod_parsing
+from sea_operator.pods import Termination
 from sea_operator.spec_warnings import spec_warning
 
 RELEASES = Path(__file__).parents[1] / "releases"
@@ -160,7 +160,7 @@ def pod(**status: Any) -> Any:
 
 def test_a_pod() -> None:
     ready = {"podIP": "10.0.0.1", "conditions": [{"type": "Ready", "status": "True"}]}
-    seen = parsing.pod(pod(**ready))
+    seen = pod_parsing.pod(pod(**ready))
     assert (seen.role, seen.template_hash, seen.ip) == (Role.TRAINER, "h", "10.0.0.1")
     assert (seen.ready, seen.node, seen.created) == (True, "node-1", 1_800_000_000.0)
     assert (seen.deleted, seen.disrupted) == (None, False)
@@ -175,7 +175,7 @@ def test_a_pod() -> None:
     ],
 )
 def test_disruption(status: Any, expected: bool) -> None:
-    assert parsing.pod(pod(**status)).disrupted is expected
+    assert pod_parsing.pod(pod(**status)).disrupted is expected
 
 
 def test_the_newest_end_of_each_container_of_ours() -> None:
@@ -186,7 +186,7 @@ def test_the_newest_end_of_each_container_of_ours() -> None:
         {"name": "worker", "state": ended, "lastState": older},
         {"name": "istio-proxy", "state": ended},
     ]
-    found = parsing.pod(pod(containerStatuses=containers)).terminations
+    found = pod_parsing.pod(pod(containerStatuses=containers)).terminations
     assert found == (
         Termination("engine", 137, "OOMKilled", previous=True),
         Termination("worker", 137, "OOMKilled"),
@@ -196,7 +196,7 @@ def test_the_newest_end_of_each_container_of_ours() -> None:
 @pytest.mark.parametrize(("status", "dead"), [("True", False), ("False", True), ("Unknown", True)])
 def test_a_node_is_dead_unless_ready(status: str, dead: bool) -> None:
     node = {"status": {"conditions": [{"type": "Ready", "status": status}]}}
-    assert parsing.is_dead(node) is dead
+    assert pod_parsing.is_dead(node) is dead
 
 
 SCHEDULED = {"type": "PodScheduled", "status": "True"}
@@ -266,7 +266,7 @@ AGAIN = (
     ],
 )
 def test_what_keeps_a_pod_from_running(status: Any, expected: str) -> None:
-    assert parsing.waiting({"status": status}) == expected
+    assert pod_parsing.waiting({"status": status}) == expected
 
 
 def test_a_gated_pod_names_its_gates() -> None:
@@ -274,7 +274,7 @@ def test_a_gated_pod_names_its_gates() -> None:
     held = {"type": "PodScheduled", "status": "False", "reason": "SchedulingGated"}
     gates = [{"name": "kueue.x-k8s.io/admission"}, {"name": "example.com/quota"}]
     live = {"spec": {"schedulingGates": gates}, "status": {"conditions": [held]}}
-    assert parsing.waiting(live) == (
+    assert pod_parsing.waiting(live) == (
         "not scheduled before its scheduling gates are removed: kueue.x-k8s.io/admission, "
         "example.com/quota"
     )
@@ -291,13 +291,13 @@ def test_a_gated_pod_names_its_gates() -> None:
 )
 def test_whether_a_pod_was_ever_ready(condition: Any, expected: bool) -> None:
     status = {"startTime": "2027-01-15T08:00:00Z", "conditions": [{"type": "Ready", **condition}]}
-    assert parsing.pod(pod(**status)).ever_ready is expected
+    assert pod_parsing.pod(pod(**status)).ever_ready is expected
 
 
 def test_what_holds_a_deleted_pod_and_what_cuts_one_off() -> None:
     live = pod(conditions=[{"type": "ContainersReady", "status": "True"}])
     live["metadata"]["finalizers"] = ["example.com/hold"]
-    seen = parsing.pod(live)
+    seen = pod_parsing.pod(live)
     assert (seen.finalizers, seen.cut_off) == (("example.com/hold",), True)
 
 
@@ -325,7 +325,7 @@ def test_what_holds_a_deleted_pod_and_what_cuts_one_off() -> None:
     ],
 )
 def test_what_is_wrong_with_a_node(node: Any, expected: str | None) -> None:
-    assert parsing.node_trouble("n-1", node) == expected
+    assert pod_parsing.node_trouble("n-1", node) == expected
 
 
 def test_the_containers_that_count_are_those_that_the_operator_makes(make: Any) -> None:
@@ -333,4 +333,4 @@ def test_the_containers_that_count_are_those_that_the_operator_makes(make: Any) 
         child for (kind, _), child in make.children(make.job()).items() if kind == "StatefulSet"
     ]
     pods = [child["spec"]["template"]["spec"] for child in sets]
-    assert {one["name"] for pod in pods for one in pod["containers"]} == parsing.OWN_CONTAINERS
+    assert {one["name"] for pod in pods for one in pod["containers"]} == pod_parsing.OWN_CONTAINERS

@@ -7,8 +7,9 @@ import pytest
 from sea_api.v1alpha1.pod_patch import OUR_CONTAINERS, OUR_VOLUMES
 from sea_operator.decide import decide
 from sea_operator.observed import Observed
-from sea_operator.resources.build import full_size, objects, token_digest
+from sea_operator.resources.build import objects, token_digest
 from sea_operator.resources.patch import PatchRefusedError
+from sea_operator.resources.role_settings import full_size
 from sea_operator.settings import Images
 
 FIELDS = {

@@ -1,5 +1,6 @@
 """The objects of a job, field by field where the other parts depend on it."""
 
+import hashlib
 import json
 from typing import Any
 
@@ -7,14 +8,9 @@ import pytest
 
 from sea_api.contract import coordinator_url
 from sea_api.v1alpha1.policy import Role
-from sea_operator.resources.build import (
-    full_size,
-    objects,
-    roles,
-    token_digest,
-    token_of,
-    token_secret,
-)
+from sea_operator.resources.build import objects, token_digest, token_of, token_secret
+from sea_operator.resources.pod import digest
+from sea_operator.resources.role_settings import full_size, roles
 from sea_operator.settings import Images
 
 IMAGES = Images(coordinator="coordinator:1", trainer="trainer:1", rollout="rollout:1")
@@ -408,3 +404,11 @@ def test_objects_are_made_once_per_spec_whatever_the_status(make: Any) -> None:
     assert made(renamed)[0]["metadata"]["name"] == "k-coordinator"
     edited = make.job(spec=make.spec(trainer={"replicas": 3}))
     assert made(edited)[5]["spec"]["replicas"] == 3
+
+
+@pytest.mark.parametrize("text", ["plain", 'tab\t and \x7f " \\ /', "caf\u00e9 \U0001f3d6", ""])
+def test_the_hash_of_a_template_is_that_of_every_earlier_release(text: str) -> None:
+    """With another one all running jobs would wait for an update that changes nothing."""
+    value = {"b": [1, True, None, text], "a": {"z": text, "y": {}}}
+    whole = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    assert digest(value) == hashlib.sha256(whole.encode()).hexdigest()[:16]

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from sea_api.v1alpha1.policy import Role
-from sea_operator import parsing
+from sea_operator import pod_parsing
 from sea_operator.coordinator_spec import run_images
 from sea_operator.decide import decide
 from sea_operator.status import compute
@@ -53,4 +53,4 @@ def test_it_is_what_the_kubelet_resolved() -> None:
     ]
     meta = {"name": "p", "uid": "u", "creationTimestamp": "2027-01-15T08:00:00Z"}
     live = {"metadata": meta, "status": {"containerStatuses": statuses}}
-    assert parsing.pod(live).images == (("engine", OLD),)
+    assert pod_parsing.pod(live).images == (("engine", OLD),)

@@ -39,6 +39,9 @@ class ApiModel(BaseModel):
 
     invariants: ClassVar[tuple[Rule, ...]] = ()
     """Rules of one object; checked here and, as CEL, by the API server."""
+    ratchets: ClassVar[bool] = True
+    """Whether an object that broke an invariant before may go on doing so (`rules.ratcheting`).
+    False where no release ever admitted one: each such rule makes the CRD longer."""
     transitions: ClassVar[tuple[Transition, ...]] = ()
     """Rules of an edit, between an object and its predecessor; see `refused_changes`."""
     edits: ClassVar[Edits] = NEXT_STEP
@@ -68,7 +71,7 @@ class ApiModel(BaseModel):
         json_schema = handler(schema)
         # The rules belong to the definition, not to the `$ref` that pydantic returns here.
         target = handler.resolve_ref_schema(json_schema)
-        target.update(with_validations(target, cls.invariants, ratchets=True))
+        target.update(with_validations(target, cls.invariants, ratchets=cls.ratchets))
         target.update(with_validations(target, cls.transitions))
         cls._say_when_edits_hold(target)
         return json_schema

@@ -136,6 +136,7 @@ class PodSpecPatch(OpenModel):
     """Patch of the PodSpec: any of its fields."""
 
     invariants: ClassVar[tuple[Rule, ...]] = (OUR_COMMAND, OUR_ENV, OUR_VOLUME, NO_IDENTITY)
+    ratchets: ClassVar[bool] = False
 
     containers: list[ContainerPatch] | None = Field(default=None, max_length=16)
     """The operator's containers by name, or further ones."""

@@ -44,15 +44,17 @@ def are_checked() -> bool:
     return _checked.get()
 
 
-def ratcheting(cel: str) -> str:
-    """The rule for an object that may go on breaking it if its predecessor did.
+def ratcheting(cel: str) -> tuple[str, str]:
+    """Two rules, of which an object that breaks `cel` may go on doing so if its predecessor did.
 
     The API server by itself forgives only values that don't change. An object changes with any of
     its fields: without this, a job that breaks a rule of a later release could not even be
-    suspended. Needs `optionalOldSelf`.
+    suspended. The first is for objects without a predecessor and needs `optionalOldSelf`, the
+    second for all others. One for both would cost too much in the eyes of the API server, which
+    doesn't know how long the lists and texts of an optional `oldSelf` may be.
     """
-    before = re.sub(r"\bself\b", "old", cel)
-    return f"({cel}) || !oldSelf.optMap(old, {before}).orValue(true)"
+    before = re.sub(r"\bself\b", "oldSelf", cel)
+    return f"oldSelf.hasValue() || ({cel})", f"({cel}) || !({before})"
 
 
 @dataclass(frozen=True)

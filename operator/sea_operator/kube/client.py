@@ -6,7 +6,6 @@ raises `NotLeadingError` when this process may no longer act, so that a pass tha
 lease stops at its next write.
 """
 
-import json
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any
@@ -23,7 +22,7 @@ from sea_operator.errors import (
     UnavailableError,
     of_status,
 )
-from sea_operator.kube.connection import FIELD_MANAGER, Connection, Query
+from sea_operator.kube.connection import FIELD_MANAGER, Connection, Query, lines, raise_for
 from sea_operator.kube.yaml_patch import apply_body
 
 # Of a whole request. Longer than the lease's margin (`duration - deadline`): preconditions in the
@@ -149,8 +148,8 @@ class KubeClient:
         path = kind.path(namespace)
         try:
             async with self._connection.request("GET", path, query, {}, timeout=timeout) as answer:
-                await _raise_for(answer, "GET", path)
-                async for line in _lines(answer.content):
+                await raise_for(answer, "GET", path)
+                async for line in lines(answer.content):
                     event = orjson.loads(line)
                     # A watch that is too old may start with 200 and send the 410 as an event.
                     if event["type"] == "ERROR":
@@ -275,7 +274,7 @@ class KubeClient:
             async with self._connection.request(
                 method, path, query, headers, data=data, timeout=timeout
             ) as answer:
-                await _raise_for(answer, method, path)
+                await raise_for(answer, method, path)
                 return await answer.read()
         # A write that timed out may have taken effect all the same: a pass is safe to repeat.
         # ValueError: a token that no header can carry.
@@ -283,37 +282,6 @@ class KubeClient:
             raise UnavailableError(f"{method} {path}: {_words(error)}") from error
 
 
-async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
-    """Lines of any length: aiohttp's own reader refuses long ones, and objects have up to 1.5 MiB.
-
-    The parts of an unfinished line are joined once, not copied with each chunk.
-    """
-    parts: list[bytes] = []
-    async for chunk in content.iter_any():
-        # The last part of a split is an unfinished line, or empty after a line's end.
-        *whole, rest = chunk.split(b"\n")
-        for line in whole:
-            yield b"".join((*parts, line))
-            parts.clear()
-        if rest:
-            parts.append(rest)
-
-
-async def _raise_for(answer: aiohttp.ClientResponse, method: str, path: str) -> None:
-    if answer.status < 400:
-        return
-    said = _said(await answer.text(errors="replace"))
-    raise of_status(answer.status)(f"{method} {path}: {answer.status} {answer.reason}: {said}")
-
-
 def _words(error: Exception) -> str:
     """Of an error of the connection; a time-out has none."""
     return str(error) or type(error).__name__
-
-
-def _said(body: str) -> str:
-    """The server's own words, out of its Status object where it sent one."""
-    try:
-        return str(json.loads(body)["message"])
-    except (ValueError, KeyError, TypeError):
-        return body[:1000]

@@ -6,9 +6,11 @@ imports that library anyway.
 """
 
 import asyncio
+import json
 import os
 import socket
 import ssl
+from collections.abc import AsyncIterator
 from typing import Any
 
 import aiohttp
@@ -17,7 +19,7 @@ from kubernetes.client import Configuration
 from kubernetes.config import ConfigException, load_incluster_config, load_kube_config
 from yarl import URL
 
-from sea_operator.errors import NoClusterError
+from sea_operator.errors import NoClusterError, of_status
 
 FIELD_MANAGER = "sea-operator"
 PROBES = {socket.TCP_KEEPIDLE: 15, socket.TCP_KEEPINTVL: 5, socket.TCP_KEEPCNT: 3}
@@ -132,3 +134,35 @@ def for_kopf(config: Configuration) -> kopf.ConnectionInfo:
         certificate_path=config.cert_file,
         private_key_path=config.key_file,
     )
+
+
+async def lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
+    """Lines of any length: aiohttp's own reader refuses long ones, and objects have up to 1.5 MiB.
+
+    The parts of an unfinished line are joined once, not copied with each chunk.
+    """
+    parts: list[bytes] = []
+    async for chunk in content.iter_any():
+        # The last part of a split is an unfinished line, or empty after a line's end.
+        *whole, rest = chunk.split(b"\n")
+        for line in whole:
+            yield b"".join((*parts, line))
+            parts.clear()
+        if rest:
+            parts.append(rest)
+
+
+async def raise_for(answer: aiohttp.ClientResponse, method: str, path: str) -> None:
+    """Raises the error of a status that is one, with the server's own words."""
+    if answer.status < 400:
+        return
+    said = _said(await answer.text(errors="replace"))
+    raise of_status(answer.status)(f"{method} {path}: {answer.status} {answer.reason}: {said}")
+
+
+def _said(body: str) -> str:
+    """The server's own words, out of its Status object where it sent one."""
+    try:
+        return str(json.loads(body)["message"])
+    except (ValueError, KeyError, TypeError):
+        return body[:1000]

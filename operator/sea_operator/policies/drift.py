@@ -17,8 +17,9 @@ from kubernetes.utils.quantity import parse_quantity
 from sea_api.contract import HASH_LABEL, role_name
 from sea_api.v1alpha1.policy import Role
 from sea_operator.kube.client import DISRUPTION_BUDGET, SERVICE, STATEFUL_SET
-from sea_operator.observed import Object, Observed, Pod, digest, is_leaving, is_ours
+from sea_operator.observed import Object, Observed, digest, is_leaving, is_ours
 from sea_operator.plan import Removal
+from sea_operator.pods import Pod
 
 FINEST = Decimal("0.001")
 """The API server keeps amounts in thousandths, rounded up."""

@@ -10,12 +10,13 @@ from collections.abc import Mapping
 
 from sea_api.contract import role_name
 from sea_api.v1alpha1.elastic import Elastic, trainer_sizes
+from sea_api.v1alpha1.elastic_status import ElasticRole, ElasticStatus
 from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.policy import Action, Role
 from sea_api.v1alpha1.roles import UserEngine
-from sea_api.v1alpha1.status import ElasticRole, ElasticStatus
 from sea_operator.elasticity import IDLE, Elasticity, Seen
-from sea_operator.observed import Observed, Pod
+from sea_operator.observed import Observed
+from sea_operator.pods import Pod
 from sea_operator.policies import elastic_engines, elastic_trainer
 from sea_operator.policies.escalation import named_rule
 

@@ -9,7 +9,7 @@ it lacked pods. The size follows those that come.
 from itertools import count
 
 from sea_api.v1alpha1.elastic import Elastic
-from sea_api.v1alpha1.status import ElasticRole
+from sea_api.v1alpha1.elastic_status import ElasticRole
 from sea_operator.elasticity import (
     FULL,
     IDLE,

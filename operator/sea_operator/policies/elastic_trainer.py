@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sea_api.v1alpha1.elastic import TrainerElastic
-from sea_api.v1alpha1.status import ElasticRole
+from sea_api.v1alpha1.elastic_status import ElasticRole
 from sea_operator.elasticity import (
     GROWING,
     IDLE,

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sea_api.v1alpha1.policy import Action, Cause, FailurePolicy, FailureRule, RestartBudget, Role
-from sea_operator.observed import Blocker, Observed, Pod
+from sea_operator.observed import Blocker, Observed
+from sea_operator.pods import Pod
 from sea_operator.policies import escalation
 from sea_operator.policies.failures import DetectedFailure
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from sea_api.v1alpha1.policy import Cause, Role
 from sea_api.wire.state import TrainerFailure
-from sea_operator.observed import Observed, Pod, Termination
+from sea_operator.observed import Observed
+from sea_operator.pods import Pod, Termination
 
 RECENT_SECONDS = 120.0
 """Upper bound from a pod's replacement to the failure that its absence causes."""

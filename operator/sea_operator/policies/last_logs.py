@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from sea_api.contract import ROLES, log_path, role_name
 from sea_api.v1alpha1.policy import Role
 from sea_operator.kube.client import POD, STATEFUL_SET
-from sea_operator.observed import Observed, Pod
+from sea_operator.observed import Observed
 from sea_operator.plan import Plan
+from sea_operator.pods import Pod
 from sea_operator.policies.failures import GRACEFUL
 
 CONTAINERS = {

@@ -19,8 +19,9 @@ from datetime import datetime
 from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.status import Condition, Status
 from sea_api.wire.state import CoordinatorState, StagePhase
-from sea_operator.observed import Blocker, Job, Pod
+from sea_operator.observed import Blocker, Job
 from sea_operator.plan import Lifecycle, Outcome, Suspension
+from sea_operator.pods import Pod
 
 RELEASING = "Releasing"
 """Reason of `Suspended=Unknown` once nothing is waited for but the end of the pods."""

@@ -14,8 +14,8 @@ from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.policy import Role
 from sea_api.v1alpha1.roles import UserEngine
 from sea_operator.observed import Blocker, Named, Observed, Same, is_leaving, is_ours
-from sea_operator.resources.build import FIELDS, template_of
 from sea_operator.resources.patch import secrets_of
+from sea_operator.resources.role_settings import FIELDS, template_of
 
 S3_KEYS = (S3_ACCESS_KEY, S3_SECRET_KEY)
 OPENAI_KEYS = (OPENAI_API_KEY,)

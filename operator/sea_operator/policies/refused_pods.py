@@ -16,7 +16,7 @@ from sea_api.v1alpha1.policy import Role
 from sea_operator.observed import Blocker, Object, Observed
 from sea_operator.policies import elastic
 from sea_operator.policies.drift import quantity
-from sea_operator.resources.build import FIELDS, full_size
+from sea_operator.resources.role_settings import FIELDS, full_size
 
 FINAL = ("is forbidden:", "is invalid:", "denied the request")
 """How answers begin that stay the same (403, 422, and a webhook's or a policy's no).

@@ -18,7 +18,7 @@ from sea_api.v1alpha1.status import Status
 from sea_operator.observed import Observed
 from sea_operator.plan import Outcome, Suspension
 from sea_operator.policies import phase
-from sea_operator.resources.build import full_size, gpus_of
+from sea_operator.resources.role_settings import full_size, gpus_of
 
 ENGINES = frozenset({Role.ROLLOUT, Role.USER})
 NEEDED: Mapping[StageType, frozenset[Role]] = {

@@ -14,9 +14,10 @@ from sea_api.contract import SECRETS_ANNOTATION, role_name
 from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.policy import Role
 from sea_api.wire.state import Severity
-from sea_operator.observed import Observed, Pod, Same
+from sea_operator.observed import Observed, Same
+from sea_operator.pods import Pod
 from sea_operator.policies.prerequisites import named_secrets, patched_secrets
-from sea_operator.resources.build import FIELDS, roles
+from sea_operator.resources.role_settings import FIELDS, roles
 
 ENGINES = frozenset({Role.ROLLOUT, Role.USER})
 

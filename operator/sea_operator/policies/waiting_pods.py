@@ -10,9 +10,10 @@ from sea_api.contract import ROLES, role_name
 from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.pod_rules import GPU
 from sea_api.v1alpha1.policy import Role
-from sea_operator.observed import Blocker, GPUNode, Observed, Pod, Termination
+from sea_operator.observed import Blocker, GPUNode, Observed
+from sea_operator.pods import Pod, Termination
 from sea_operator.policies.failure_policy import log_of
-from sea_operator.resources.build import FIELDS, gpus_of, template_of
+from sea_operator.resources.role_settings import FIELDS, gpus_of, template_of
 
 MAX_RESTARTS = 5
 """Of a container whose pod was never ready: about five minutes of a kubelet's back-off."""

@@ -14,7 +14,6 @@ from sea_api.contract import (
     COORDINATOR_PORT,
     ENGINE_PORT,
     JOB_LABEL,
-    ROLES,
     SECRETS_ANNOTATION,
     TRAINER_HEALTH_PORT,
     WORKER_PORT,
@@ -24,11 +23,10 @@ from sea_api.contract import (
     selected_by,
 )
 from sea_api.v1alpha1.job import GROUP, KIND, VERSION, Spec
-from sea_api.v1alpha1.pods import PodTemplate
 from sea_api.v1alpha1.policy import Role
-from sea_api.v1alpha1.roles import UserEngine
 from sea_operator.observed import Job, Same
 from sea_operator.resources.patch import PatchRefusedError
+from sea_operator.resources.role_settings import FIELDS
 from sea_operator.resources.roles import (
     coordinator_claims,
     coordinator_template,
@@ -46,23 +44,6 @@ PORTS: dict[Role, dict[str, int]] = {
     Role.USER: {"engine": ENGINE_PORT, "worker": WORKER_PORT},
 }
 TOKEN_KEY = "token"  # noqa: S105 - a name, not a secret
-
-
-def roles(spec: Spec) -> tuple[Role, ...]:
-    """Roles of a job, the coordinator first; a user model only where an engine serves it."""
-    has_user = spec.user_model.engine is UserEngine.VLLM
-    return tuple(role for role in ROLES if role is not Role.USER or has_user)
-
-
-def full_size(spec: Spec) -> dict[Role, int]:
-    """Pods of each role of a running job."""
-    sizes = {
-        Role.COORDINATOR: 1,
-        Role.TRAINER: spec.trainer.replicas,
-        Role.ROLLOUT: spec.rollout.replicas,
-        Role.USER: spec.user_model.replicas,
-    }
-    return {role: sizes[role] for role in roles(spec)}
 
 
 def objects(
@@ -128,36 +109,6 @@ def _made(inputs: _Inputs) -> tuple[Object, ...]:
         for role, size in inputs.replicas
     ]
     return (*services, *sets, disruption_budget(job, inputs.trainer))
-
-
-FIELDS = {
-    Role.COORDINATOR: "coordinator",
-    Role.TRAINER: "trainer",
-    Role.ROLLOUT: "rollout",
-    Role.USER: "userModel",
-}
-"""Blocks of the spec, by role."""
-
-
-def template_of(spec: Spec, role: Role) -> PodTemplate:
-    """What the spec says of a role's pods."""
-    templates = {
-        Role.COORDINATOR: spec.coordinator.template,
-        Role.TRAINER: spec.trainer.template,
-        Role.ROLLOUT: spec.rollout.template,
-        Role.USER: spec.user_model.template,
-    }
-    return templates[role]
-
-
-def gpus_of(spec: Spec, role: Role) -> int:
-    """GPUs of each of a role's pods."""
-    gpus = {
-        Role.TRAINER: spec.trainer.gpus_per_pod,
-        Role.ROLLOUT: spec.rollout.gpus_per_pod,
-        Role.USER: spec.user_model.gpus_per_pod,
-    }
-    return gpus.get(role, 0)
 
 
 def _template(job: Job, spec: Spec, role: Role, images: Images, token_digest: str) -> Object:

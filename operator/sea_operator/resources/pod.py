@@ -2,8 +2,10 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+import orjson
 
 from sea_api.contract import (
     CA_DIR,
@@ -32,6 +34,9 @@ MIN_REQUESTS = {"cpu": "100m", "memory": "256Mi"}
 any."""
 WORKER_LIMITS = {"cpu": "4", "memory": "8Gi"}
 """A quota on limits takes no pod one of whose containers has none."""
+
+AVOIDED_WEIGHT = 100
+"""Of a preference; the largest that Kubernetes takes."""
 
 Object = dict[str, Any]
 Probes = dict[str, Any]
@@ -126,8 +131,12 @@ def _ca_volume(bundle: CABundle) -> Object:
 
 def digest(value: Any) -> str:
     """Short hash of a JSON value, fit for a label."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    text = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+    if not text.isascii() or b"\x7f" in text:
+        # As `json` escapes these: another text would be another hash of the same template, and all
+        # jobs of earlier releases would wait for an update.
+        text = json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
+    return hashlib.sha256(text).hexdigest()[:16]
 
 
 def _placement(job: str, role: Role, template: PodTemplate, scheduling: Scheduling) -> Object:
@@ -242,3 +251,30 @@ def _get(path: str, port: int, *, period: int, timeout: int, failures: int) -> d
         "successThreshold": 1,
         "failureThreshold": failures,
     }
+
+
+def avoiding(child: Object, nodes: Sequence[str]) -> Object:
+    """The StatefulSet with a preference of its new pods for all nodes but `nodes`, on which its
+    pods failed, next to those that its template has.
+
+    Preferred, not required: where no other node has room, a node that failed twice is better than
+    none, and the restart budget bounds how often that is tried.
+    """
+    template = child["spec"]["template"]
+    affinity = template["spec"].get("affinity") or {}
+    node = affinity.get("nodeAffinity") or {}
+    kept = node.get("preferredDuringSchedulingIgnoredDuringExecution") or []
+    # One requirement per node, all of which a node must meet: the API server refuses a field
+    # selector with more than one value.
+    fields = [{"key": "metadata.name", "operator": "NotIn", "values": [one]} for one in nodes]
+    term = {"weight": AVOIDED_WEIGHT, "preference": {"matchFields": fields}}
+    preferred = [*(one for one in kept if not _is_ours(one)), term]
+    node = {**node, "preferredDuringSchedulingIgnoredDuringExecution": preferred}
+    pod = {**template["spec"], "affinity": {**affinity, "nodeAffinity": node}}
+    return {**child, "spec": {**child["spec"], "template": {**template, "spec": pod}}}
+
+
+def _is_ours(term: Object) -> bool:
+    """A template that is kept from the live StatefulSet has an earlier one of ours."""
+    fields = term.get("preference", {}).get("matchFields") or []
+    return any(one.get("key") == "metadata.name" for one in fields)

@@ -107,9 +107,7 @@ class Release:
         return list(yaml.safe_load_all(text))
 
 
-async def run_release(
-    world: World, release: Release, patch: dict[str, Any] | None = None
-) -> None:
+async def run_release(world: World, release: Release, patch: dict[str, Any] | None = None) -> None:
     """What an operator of the release has made and reported, with its pods running."""
     golden = merged(release.job(), {"spec": patch or {}})
     created = await world.client.create(
@@ -120,12 +118,17 @@ async def run_release(
     await world.client.create(SECRET, world.namespace, token_secret(job, "token-of-old"))
     for child in release.children(world, job.uid, "token-of-old"):
         await world.client.apply(KINDS[child["kind"]], child)
+    await apply_status(world, golden)
+    await world.run_pods()
+
+
+async def apply_status(world: World, golden: dict[str, Any]) -> None:
+    """As operators of release 0.1.0 do it: all of it, with one server-side apply."""
     meta = {"name": "j", "namespace": world.namespace}
     body = {key: golden[key] for key in ("apiVersion", "kind", "status")} | {"metadata": meta}
     query = [("fieldManager", FIELD_MANAGER), ("force", "true")]
     path = JOB.path(world.namespace, "j", "status")
     await world.client.request("PATCH", path, query, body, APPLY)
-    await world.run_pods()
 
 
 async def uids(world: World) -> set[str]:
@@ -179,6 +182,26 @@ async def test_jobs_of_a_release_run_on_under_this_operator_and_its_crd(
     assert world.coordinators["j"].specs[-1].attempt == 3
 
 
+@pytest.mark.parametrize("version", RELEASES)
+async def test_two_releases_write_the_status_of_a_job_in_turn(
+    version: str, crd: dict[str, Any], world: World, operator: Pass
+) -> None:
+    """Under this CRD, as while the operator is rolled back and upgraded again."""
+    release = Release(version)
+    await run_release(world, release)
+    before = await uids(world)
+    for step in (21, 22):
+        world.coordinators["j"].complete("sft", running="rl", step=step)
+        for _ in range(2):
+            await operator(world)
+        status = await world.status()
+        assert (status["progress"], status["trainerAttempt"]) == (f"{step}/40", 3)
+        assert status["state"] == "Running"
+        await apply_status(world, release.job())
+        assert (await world.status())["progress"] == "12/40", "the older one's word holds"
+    assert await uids(world) == before
+
+
 RESIZES = [{"role": role, "action": "Resize"} for role in ("Trainer", "Rollout")]
 OLDER: dict[str, Any] = {
     "model": {"contextLength": 4096},
@@ -225,7 +248,7 @@ async def test_a_job_that_breaks_rules_of_this_release_runs_on_and_can_be_edited
     await world.edit(failurePolicy={"rules": []}, suspend=True)
     with pytest.raises(RejectedError, match="only the trainer is resized"):
         await world.edit(failurePolicy={"rules": RESIZES})
-    with pytest.raises(RejectedError, match="add trainer.elastic"):
+    with pytest.raises(RejectedError, match=r"add trainer\.elastic"):
         await world.edit(failurePolicy={"rules": RESIZES[:1]})
     stranger = merged(release.job(), {"spec": OLDER, "metadata": {"name": "new"}})
     stranger["metadata"]["namespace"] = world.namespace

@@ -7,7 +7,8 @@ import pytest
 
 from sea_api.v1alpha1.policy import Role
 from sea_operator.policies.drift import due, strays, without_emptied
-from sea_operator.resources.build import full_size, objects, token_digest
+from sea_operator.resources.build import objects, token_digest
+from sea_operator.resources.role_settings import full_size
 from sea_operator.settings import Images
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from sea_api.v1alpha1.elastic import Elastic
-from sea_api.v1alpha1.status import ElasticRole
+from sea_api.v1alpha1.elastic_status import ElasticRole
 from sea_operator.elasticity import Seen
 from sea_operator.policies.elastic_engines import step
 

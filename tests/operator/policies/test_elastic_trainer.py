@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from sea_api.v1alpha1.elastic import TrainerElastic
-from sea_api.v1alpha1.status import ElasticRole
+from sea_api.v1alpha1.elastic_status import ElasticRole
 from sea_operator.elasticity import sent_size
 from sea_operator.policies.elastic_trainer import TrainerSeen, step
 

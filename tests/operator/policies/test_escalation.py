@@ -12,7 +12,7 @@ from sea_operator.elasticity import stamp
 from sea_operator.policies import escalation
 from sea_operator.policies.failures import DetectedFailure
 from sea_operator.report import between
-from sea_operator.resources.node_avoidance import avoiding
+from sea_operator.resources.pod import avoiding
 from sea_operator.status import compute
 
 NOW = 1_800_000_000.0

@@ -7,7 +7,8 @@ import pytest
 
 from sea_api.v1alpha1.policy import Cause, Role
 from sea_operator.decide import decide
-from sea_operator.observed import Observed, Termination
+from sea_operator.observed import Observed
+from sea_operator.pods import Termination
 from sea_operator.policies.failures import of_others, of_trainer
 
 

@@ -7,8 +7,8 @@ import pytest
 from sea_api.v1alpha1.policy import Role
 from sea_operator.decide import decide
 from sea_operator.kube.client import POD
-from sea_operator.observed import Termination
 from sea_operator.plan import Lifecycle, Plan, Removal
+from sea_operator.pods import Termination
 from sea_operator.policies.last_logs import MAX_PODS, of_failed, of_going
 
 KILLED = Termination("engine", 137, "OOMKilled", restarts=1, finished="t1", previous=True)

@@ -78,5 +78,5 @@ def test_only_overdue_pods_of_dead_nodes_are_lost(
 def test_writers_need_a_fence_and_engines_do_not(make: Any) -> None:
     engine = make.pod("j-rollout-0", Role.ROLLOUT)
     coordinator = dataclasses.replace(engine, role=Role.COORDINATOR, uid="c")
-    assert to_fence((engine,)) == ()
-    assert to_fence((engine, coordinator)) == ("c",)
+    assert to_fence(make.observed(), (engine,)) == ()
+    assert to_fence(make.observed(), (engine, coordinator)) == ("c",)

@@ -10,7 +10,8 @@ from sea_api.contract import HASH_LABEL, MADE_BY_ANNOTATION, SECRETS_ANNOTATION
 from sea_api.v1alpha1.policy import Role
 from sea_operator.decide import decide
 from sea_operator.policies.updates import sentence_about, update
-from sea_operator.resources.build import full_size, objects, token_digest
+from sea_operator.resources.build import objects, token_digest
+from sea_operator.resources.role_settings import full_size
 from sea_operator.settings import Images, revision
 from sea_operator.status import compute
 

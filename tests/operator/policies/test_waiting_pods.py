@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
+from sea_api.v1alpha1.elastic_status import ElasticRole, ElasticStatus
 from sea_api.v1alpha1.policy import Role
-from sea_api.v1alpha1.status import ElasticRole, ElasticStatus
 from sea_operator.decide import decide
-from sea_operator.observed import Termination
+from sea_operator.pods import Termination
 from sea_operator.policies.waiting_pods import MAX_RESTARTS, never_ready, reasons
 from sea_operator.status import compute
 

@@ -1,0 +1,70 @@
+"""When another pass over a job would see and do the same: most passes are polls that bring no news.
+
+`reconcile.py` keeps what such a pass has seen, and ends the next one early while that still holds.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sea_api.v1alpha1.policy import Role
+from sea_api.wire.state import CoordinatorState
+from sea_operator.observed import Observed, SecretSeen, is_leaving
+from sea_operator.plan import Plan, Suspension
+
+
+@dataclass(frozen=True)
+class Settled:
+    """The inputs of a pass that found nothing to do and nothing to wait for.
+
+    Not the whole observation, which holds the children as Python objects.
+    """
+
+    revision: int
+    token: str | None
+    secrets: Mapping[str, SecretSeen]
+    state: CoordinatorState | None
+    unreachable: str | None
+    lacking: frozenset[Role]
+    refusals: Mapping[Role, str]
+    node_troubles: Mapping[str, str]
+    requeue: float
+
+    @classmethod
+    def of(cls, seen: Observed, requeue: float) -> "Settled":
+        return cls(
+            seen.revision,
+            seen.token,
+            seen.secrets,
+            seen.state,
+            seen.unreachable,
+            seen.lacking,
+            seen.refusals,
+            seen.node_troubles,
+            requeue,
+        )
+
+    def still_holds(self, now: Observed) -> bool:
+        """Whether another pass would see the same, and so decide the same."""
+        # By identity: the link returns the very same state for the same text.
+        return self.state is now.state and self == Settled.of(now, self.requeue)
+
+
+def is_timeless(observed: Observed, plan: Plan) -> bool:
+    """True if nothing was done and nothing but news can change that.
+
+    A drain and a deletion run out of time by themselves. A blocked job may wait for something that
+    the cache doesn't hold, such as another's object under a name that the job needs. If that object
+    is being deleted, the job only waits for its end, which brings no event either: the child stays
+    in the plan.
+    """
+    did = (plan.secret, *plan.applies, *plan.removals, *plan.fenced_removals, *observed.unread)
+    waits = (
+        plan.lifecycle.suspension is Suspension.DRAINING
+        or plan.lifecycle.elastic.timed
+        or any(pod.deleted is not None for pod in observed.pods)
+        or any(is_leaving(live, observed.job) for live in observed.children.values())
+    )
+    # A job that is over and has pods keeps the one that failed for a while.
+    keeps = plan.lifecycle.over and any(plan.lifecycle.replicas.values())
+    ready = not plan.send and plan.lifecycle.blocker is None
+    return ready and not waits and not keeps and not any(did)
