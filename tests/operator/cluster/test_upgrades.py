@@ -252,7 +252,7 @@ async def test_a_job_that_breaks_rules_of_this_release_runs_on_and_can_be_edited
         await world.edit(failurePolicy={"rules": RESIZES[:1]})
     stranger = merged(release.job(), {"spec": OLDER, "metadata": {"name": "new"}})
     stranger["metadata"]["namespace"] = world.namespace
-    with pytest.raises(RejectedError, match="tensor must be gpusPerPod"):
+    with pytest.raises(RejectedError, match=r"add trainer\.elastic"):
         await world.client.create(JOB, world.namespace, stranger)
 
 
