@@ -63,7 +63,7 @@ class Reflector:
             try:
                 await self._follow()
             except KubeError as error:
-                self._complain(error)
+                self._warn_of(error)
                 await self._pause()
 
     async def fill(self) -> str:
@@ -114,11 +114,11 @@ class Reflector:
                 self._take(type_, live)
         except (ExpiredError, NotFoundError, RejectedError):
             # Asking again gets the same answer, and meanwhile nothing would be heard: only a list
-            # tells what happens, or that all of it is refused.
+            # shows what happened, or that all of it is refused.
             raise
         except KubeError as error:
             # Nothing is lost: the server keeps some minutes of history.
-            self._complain(error)
+            self._warn_of(error)
         if self._seen == version:
             # A watch without news, or a server that ends watches at once: not in a busy loop.
             await self._pause()
@@ -132,7 +132,7 @@ class Reflector:
             self._store.put(self._kind, live)
         self._seen = live["metadata"]["resourceVersion"]
 
-    def _complain(self, error: KubeError) -> None:
+    def _warn_of(self, error: KubeError) -> None:
         log.warning("watch of %s interrupted: %s", self._kind.plural, error)
 
     async def _pause(self) -> None:
