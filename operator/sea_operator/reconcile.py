@@ -105,7 +105,7 @@ class Reconciler:
 
     async def _act(self, key: Key, observed: Observed) -> float | None:
         now = self.clock()
-        plan = decide(observed, self._context(now))
+        plan = decide(observed, self._context(observed, now))
         backoff = self._backoff(key, observed.job)
         backoff.retain(planned(plan) | {STATUS} | ({LOOK} if _acts(plan) else set()))
         actions = Actions(self.sources, observed, backoff)
@@ -209,8 +209,10 @@ class Reconciler:
         view = self.sources.cache.view(key)
         return view is None or view.job.gone
 
-    def _context(self, now: float) -> Context:
-        return Context(now, self.token(), self.settings.images, self.settings.intervals)
+    def _context(self, observed: Observed, now: float) -> Context:
+        # Random bytes are a system call, and only a job's first pass needs them.
+        fresh = "" if observed.token else self.token()
+        return Context(now, fresh, self.settings.images, self.settings.intervals)
 
 
 def _unread(job: Job, error: OperatorError) -> Blocker:

@@ -4,6 +4,7 @@ A write that fails keeps nobody from acting: Events and the log say what the sta
 tried again with a back-off of its own (`action_backoff.py`).
 """
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -25,6 +26,10 @@ from sea_operator.kube.client import JOB, KubeClient
 from sea_operator.observe import Sources, refresh
 from sea_operator.observed import Blocker, Job
 from sea_operator.report import Event, between, post
+
+# Ten messages per status, of which one or two are new: the search takes longer than all else that
+# is done with them.
+_without_credentials = functools.lru_cache(maxsize=1024)(redacted)
 
 M = TypeVar("M", Condition, Failure, ElasticRole)
 
@@ -167,7 +172,7 @@ def without_credentials(status: Status) -> Status:
 
 
 def _redacted(said: M) -> M:
-    message = redacted(said.message)
+    message = _without_credentials(said.message)
     # Hardly any has a secret in it, and copying a model takes longer than looking at its message.
     return said if message == said.message else said.model_copy(update={"message": message})
 
