@@ -65,6 +65,11 @@ def changed(memory: ElasticRole, now: float, **changes: object) -> ElasticRole:
     return memory.model_copy(update={**changes, "since": stamp(now)})
 
 
+def saying(memory: ElasticRole, message: str) -> ElasticRole:
+    """The memory with another message, which moves no timer."""
+    return memory if memory.message == message else memory.model_copy(update={"message": message})
+
+
 def counted(pods: int, kind: str = "") -> str:
     """As in `1 trainer pod`, `2 trainer pods`."""
     return f"{pods} {kind}pod{'' if pods == 1 else 's'}"

@@ -19,6 +19,7 @@ from sea_operator.elasticity import (
     changed,
     counted,
     forgetting,
+    saying,
     set_by_spec,
     shrunk,
     since,
@@ -87,7 +88,7 @@ def _short(
             f"{missing} of {counted(memory.size)} missing{seen.why} and still asked for: the role "
             f"has at least {elastic.min_replicas}, and pods above them run."
         )
-        return memory.model_copy(update={"message": message})
+        return saying(memory, message)
     message = (
         f"{counted(kept)} asked for instead of {memory.size}{seen.why}; the others are asked for "
         f"again after {elastic.retry_seconds} s."

@@ -30,6 +30,7 @@ from sea_operator.elasticity import (
     counted,
     forgetting,
     largest,
+    saying,
     set_by_spec,
     shrunk,
     since,
@@ -38,8 +39,6 @@ from sea_operator.elasticity import (
 KIND = "trainer "
 MAX_DOUBLINGS = 4
 """Of the watch before growing."""
-
-
 OLDER_COORDINATOR = (
     "The coordinator is of a release that knows no sizes, so the trainer keeps {} until the "
     "coordinator's pod is replaced: set spec.suspend to true and back."
@@ -81,7 +80,7 @@ def step(
     assert memory is not None
     memory = forgetting(memory, now)
     if not seen.active:
-        return changed(memory, now, state=IDLE, growing_to=None, message="")
+        return saying(changed(memory, now, state=IDLE, growing_to=None), "")
     if memory.state == IDLE:
         return at(memory, memory.size, sizes[-1], replicas, now)
     if memory.state == GROWING:
@@ -99,9 +98,8 @@ def _kept(memory: ElasticRole | None, replicas: int, now: float) -> ElasticRole:
     """At the size of the spec: neither growing nor shrinking would ever come to its end."""
     assert memory is not None
     message = OLDER_COORDINATOR.format(counted(replicas, KIND))
-    return changed(
-        memory, now, state=IDLE, size=replicas, asked=replicas, growing_to=None, message=message
-    )
+    kept = changed(memory, now, state=IDLE, size=replicas, asked=replicas, growing_to=None)
+    return saying(kept, message)
 
 
 def _short(
@@ -126,13 +124,13 @@ def _short(
             f"{running} of {counted(memory.size, KIND)} run{seen.why}, and the smallest size that "
             f"the layout and the elastic range admit is {sizes[0]}: training waits."
         )
-        return memory.model_copy(update={"message": message})
+        return saying(memory, message)
     if not seen.may_shrink:
         message = (
             f"{running} of {counted(memory.size, KIND)} run{seen.why}. The failure policy has a "
             "rule for this cause with another action than Resize: training waits for the others."
         )
-        return memory.model_copy(update={"message": message})
+        return saying(memory, message)
     message = (
         f"Training goes on with {counted(fits, KIND)} instead of {memory.size}: others were "
         f"missing for {elastic.give_up_seconds} s{seen.why}."

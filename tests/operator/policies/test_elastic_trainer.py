@@ -165,6 +165,8 @@ def test_under_a_coordinator_that_knows_no_sizes_the_trainer_keeps_that_of_the_s
     assert (found.state, found.size, found.asked, sent_size(found)) == ("Idle", 4, 4, 4)
     assert "keeps 4 trainer pods" in found.message
     assert trainer.after(900, 0, 2, sized=False) is found
+    assert trainer.after(1, active=False).message == ""
+    assert trainer.after(1, active=False, sized=False).message == found.message
     assert trainer.after(1, 0, 1, 2, 3).state == "Full"
 
 
