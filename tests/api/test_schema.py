@@ -110,7 +110,7 @@ def test_an_object_may_go_on_breaking_a_rule_that_it_broke_before() -> None:
         ("(self.a < self.b) || !(oldSelf.a < oldSelf.b)", False),
     ]
     assert {rule["message"] for rule in rules} == {"a must be less than b: correct it"}
-    keyed = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}
+    keyed: Any = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}
     items = _field(Annotated[list[Pair], Field(json_schema_extra=keyed)])["items"]
     assert items["x-kubernetes-validations"] == rules
 

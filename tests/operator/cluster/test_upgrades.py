@@ -238,8 +238,8 @@ async def test_a_job_that_breaks_rules_of_this_release_runs_on_and_can_be_edited
     assert world.coordinators["j"].specs[-1].spec.rollout.parallelism.tensor == 1
 
     # What others do to each running job: a person, `kubectl scale` or an autoscaler, a queue.
-    for edit in ({"checkpoint": {"everySteps": 5}}, {"rollout": {"replicas": 2}}):
-        await world.edit(**edit)
+    await world.edit(checkpoint={"everySteps": 5})
+    await world.edit(rollout={"replicas": 2})
     await operator(world)
     assert (await world.sizes())["j-rollout"] == 2
     # Nothing else may be broken, and what was corrected may not be broken again.
