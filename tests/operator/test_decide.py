@@ -170,7 +170,7 @@ def test_a_pod_that_force_does_not_remove_begins_one_attempt_only(make: Any) -> 
     assert compute(after, decide(after, make.context()), (), make.now).fenced is None
 
 
-def test_a_failed_job_begins_anew_when_its_spec_is_edited(make: Any) -> None:
+def test_a_failed_job_begins_again_when_its_spec_is_edited(make: Any) -> None:
     failed = make.condition("Failed", "True", observed_generation=1)
     known = {"trainer_attempt": 4, "failed_spec": retry_digest(make.spec())}
     status = make.status(failed, restarts=make.restarts(*[make.now] * 10), **known)

@@ -43,7 +43,7 @@ async def test_a_pass_makes_all_children_and_one_without_news_writes_nothing(
     assert recorder.writes == []
 
 
-async def test_what_the_server_writes_in_its_own_way_is_not_applied_anew(
+async def test_what_the_server_writes_in_its_own_way_is_not_applied_again(
     world: World, reconcile: Callable[..., Awaitable[float | None]], recorder: Recorder, until: Any
 ) -> None:
     """An empty value is dropped, an amount below a thousandth rounded up."""

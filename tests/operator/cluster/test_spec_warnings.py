@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
-from sea_api.v1alpha1.names import GROUP, KIND, VERSION
+from sea_api.v1alpha1.names import GROUP, KIND, PLURAL, VERSION
+from sea_operator.errors import RejectedError
 from sea_operator.kube.client import EVENT
+from sea_testing.admission import BINDING, POLICY, drop, make, selected
 from sea_testing.fixture_types import Kubectl
 from sea_testing.operator_world import World
 
@@ -45,3 +47,36 @@ async def test_a_field_that_nobody_validated_is_named_until_it_is_corrected(
     assert (await world.job())["metadata"]["generation"] == generation, "the spec is the same"
     await reconcile(world)
     assert (await world.condition("SpecWarning"))["status"] == "Absent"
+
+
+async def test_no_admission_policy_sees_a_field_that_the_server_dropped(
+    world: World, until: Any
+) -> None:
+    """Why the chart has none (docs/checking-a-job.md). The model's name shows that it is asked."""
+    about = {"apiGroups": [GROUP], "apiVersions": [VERSION], "resources": [PLURAL]}
+    refused = "!has(object.spec.paused) && object.spec.model.name != 'canary'"
+    policy = {
+        "matchConstraints": {
+            "resourceRules": [{**about, "operations": ["CREATE"]}],
+            "namespaceSelector": selected(world),
+        },
+        "validations": [{"expression": refused}],
+    }
+    await make(world, POLICY, {"spec": policy})
+    binding = {"policyName": world.namespace, "validationActions": ["Deny"]}
+    await make(world, BINDING, {"spec": binding})
+    tried = iter(range(10_000))
+
+    async def is_asked() -> bool:
+        try:
+            await world.create_job(f"c{next(tried)}", model={"name": "canary"}, paused=True)
+        except RejectedError:
+            return True
+        return False
+
+    try:
+        await until(is_asked)
+        await world.create_job(paused=True)
+    finally:
+        await drop(world, BINDING)
+        await drop(world, POLICY)

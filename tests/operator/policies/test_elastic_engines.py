@@ -1,4 +1,4 @@
-"""The number of engines: pods that can't be had are given up, and tried again later."""
+"""The number of engines: pods that don't come are given up, and tried again later."""
 
 from typing import Any
 
