@@ -44,14 +44,14 @@ async def queue_head(queue: Any) -> bool:
     return True
 
 
-async def test_many_wishes_are_one_pass(queue: Any) -> None:
+async def test_many_events_are_one_pass(queue: Any) -> None:
     for _ in range(10):
         queue.add("a")
     assert await ready(queue) == "a"
     assert await ready(queue) is None
 
 
-async def test_a_wish_during_the_pass_runs_afterwards_once(queue: Any, time: Any) -> None:
+async def test_an_event_during_the_pass_runs_afterwards_once(queue: Any, time: Any) -> None:
     queue.add("a")
     assert await ready(queue) == "a"
     queue.add("a")
@@ -70,7 +70,7 @@ async def test_other_keys_go_on_meanwhile(queue: Any) -> None:
     assert {await ready(queue), await ready(queue)} == {"a", "b"}
 
 
-async def test_a_pass_comes_again_after_its_wish(queue: Any, time: Any) -> None:
+async def test_a_pass_comes_again_after_the_time_it_asked_for(queue: Any, time: Any) -> None:
     queue.add("a")
     await ready(queue)
     queue.done("a", after=5)
@@ -154,7 +154,7 @@ async def test_a_failed_key_comes_back_by_itself(queue: Any, time: Any) -> None:
     assert await ready(queue) == "a"
 
 
-async def test_a_wish_that_waits_is_woken(queue: Any) -> None:
+async def test_an_event_that_waits_is_woken(queue: Any) -> None:
     waiter = asyncio.create_task(queue.get())
     await asyncio.sleep(0)
     queue.add("a")

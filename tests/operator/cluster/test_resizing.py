@@ -72,7 +72,7 @@ async def test_a_changed_template_replaces_the_pods(
     assert kept == set(before) - with_x
 
 
-async def test_a_lost_token_is_made_anew_and_the_pods_with_it(
+async def test_a_lost_token_is_made_again_and_the_pods_with_it(
     world: World, reconcile: Callable[..., Awaitable[float | None]], until: Any
 ) -> None:
     await world.create_secret()
