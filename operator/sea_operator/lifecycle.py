@@ -113,7 +113,7 @@ def lifecycle_of(
         context.now,
         over=over,
         suspension=suspended,
-        attempt_over=_is_over(observed, verdict),
+        attempt_over=_made_room(observed) or (verdict is not None and verdict.new_attempt),
     )
     runs = not over and suspended is Suspension.NONE
     another_size = runs and _is_another_size(observed, sized)
@@ -253,10 +253,6 @@ def _stays(observed: Observed, sized: sizing.Sizing) -> bool:
     last, now = observed.job.status.elastic, sized.elastic.roles.get(Role.TRAINER)
     grew = last is not None and last.trainer is not None and last.trainer.state == GROWING
     return grew and (now is None or now.state != GROWING)
-
-
-def _is_over(observed: Observed, verdict: Verdict | None) -> bool:
-    return _made_room(observed) or (verdict is not None and verdict.new_attempt)
 
 
 def _restarts(observed: Observed, verdict: Verdict | None) -> Restarts:
