@@ -9,11 +9,11 @@ from collections.abc import Mapping
 
 import orjson
 
+from sea_api import lenient
 from sea_api.contract import ROLES, role_label
 from sea_api.redaction import without_secret_values
 from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.pods import PodTemplate
-from sea_api.v1alpha1.rules import unchecked
 from sea_api.wire.coordinator_spec import CoordinatorSpec, NodeGpu
 from sea_operator.observed import Job, Observed, Same
 from sea_operator.pods import Pod
@@ -102,8 +102,8 @@ def _hidden(template: PodTemplate) -> PodTemplate:
     shown = without_secret_values(stored)
     if shown == stored:
         return template
-    with unchecked():  # a job that another release admitted may break a rule of this one
-        return PodTemplate.model_validate(shown)
+    # A job that another release admitted may break a rule of this one.
+    return lenient.read_admitted(PodTemplate, shown).value
 
 
 def digest(message: CoordinatorSpec) -> str:

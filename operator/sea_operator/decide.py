@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from sea_api.contract import HASH_LABEL, RETRY_ANNOTATION, role_name
 from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.policy import Role
-from sea_api.wire.coordinator_spec import CoordinatorSpec
 from sea_operator.coordinator_spec import coordinator_spec, run_images
 from sea_operator.kube.client import POD, STATEFUL_SET
 from sea_operator.lifecycle import Context, held, known_attempt, lifecycle_of, verdict_of
@@ -75,7 +74,17 @@ def _plan(
     # The templates carry the digest of the token that this same pass creates the Secret with.
     token = observed.token or context.fresh_token
     wanted, waiting = _children(observed, spec, lifecycle, token, context)
-    wanted_spec = _instructions(observed, spec, lifecycle)
+    wanted_spec = coordinator_spec(
+        observed.job,
+        spec,
+        stage_index=lifecycle.stage_index or 0,
+        attempt=lifecycle.attempt,
+        trainer_size=lifecycle.elastic.trainer_size,
+        trainer_pods=lifecycle.elastic.trainer_pods,
+        drain=lifecycle.suspension is not Suspension.NONE,
+        gpus=observed.gpus,
+        images=run_images(observed),
+    )
     # The same arguments as in `lifecycle_of`: a pod is removed only if its fence is in this status.
     lost = lost_pods(observed, context.now, context.intervals.dead_node_grace)
     # Not once the job is over: its coordinator is being scaled down. Nor before it is replaced.
@@ -125,21 +134,6 @@ def _children(
         _avoiding(_asking_again(child, observed, context.now), nodes) for child in updated.children
     ]
     return wanted, updated.waiting
-
-
-def _instructions(observed: Observed, spec: Spec, lifecycle: Lifecycle) -> CoordinatorSpec:
-    """What the coordinator should work on."""
-    return coordinator_spec(
-        observed.job,
-        spec,
-        stage_index=lifecycle.stage_index or 0,
-        attempt=lifecycle.attempt,
-        trainer_size=lifecycle.elastic.trainer_size,
-        trainer_pods=lifecycle.elastic.trainer_pods,
-        drain=lifecycle.suspension is not Suspension.NONE,
-        gpus=observed.gpus,
-        images=run_images(observed),
-    )
 
 
 def _avoiding(child: Object, nodes: Sequence[str]) -> Object:

@@ -115,8 +115,8 @@ def lifecycle_of(
         suspension=suspended,
         attempt_over=_made_room(observed) or (verdict is not None and verdict.new_attempt),
     )
-    runs = not over and suspended is Suspension.NONE
-    another_size = runs and _is_another_size(observed, sized)
+    running = not over and suspended is Suspension.NONE
+    another_size = running and _is_another_size(observed, sized)
     attempt = _attempt(observed, spec, verdict, fenced, another_size=another_size)
     secrets = secret_rotation.digests(observed, spec)
     renewed, note = _renewal(

@@ -9,8 +9,9 @@ operator starts the next one; before that the new process simply takes the place
 import logging
 from collections.abc import Callable, Sequence
 
+from pydantic import BaseModel
+
 from sea_api.contract import pod_name
-from sea_api.lenient import IgnoresUnknown
 from sea_api.v1alpha1.edits import Effect
 from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.policy import Cause, Role
@@ -30,7 +31,7 @@ FIRST_PORT = 29500
 WORLD, FAILURE = "world", "trainer-failure"
 
 
-class WorldRecord(IgnoresUnknown):
+class WorldRecord(BaseModel):
     """What the ledger keeps of an attempt."""
 
     world: TrainerWorld
