@@ -26,6 +26,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from sea_api.v1alpha1.stages import RLStage
+from sea_api.v1alpha1.trainer_memory import Recomputation
 from sea_runtime.parallel import hf_config, weight_map
 from sea_runtime.parallel.hf_config import ModelShape
 from sea_runtime.parallel.parallel_layout import Place
@@ -50,7 +51,7 @@ from sea_runtime.trainer.checkpoint.state import RankState
 from sea_runtime.trainer.device import device_names
 from sea_runtime.trainer.model import Model
 from sea_runtime.trainer.optimizer import AdamW, Optimizer
-from sea_runtime.trainer.packed_row import MicrobatchTensors
+from sea_runtime.trainer.packed_row import Choices, MicrobatchTensors
 from sea_runtime.trainer.process_groups import ControlGroup
 from sea_runtime.trainer.rl_batch import RLBatch
 from sea_runtime.trainer.sft_data import Dialogues
@@ -104,9 +105,27 @@ def dialogues(vocabulary: int) -> Dialogues:
     return Dialogues(tokens, masks)
 
 
-def rollouts(vocabulary: int) -> RLBatch:
+def choices(shape: ModelShape) -> Choices | None:
+    """Random experts for the tokens of the first six dialogues; the others' are chosen.
+
+    Both trajectories of a group have the same for their prompt: some layouts compute it once.
+    """
+    if not shape.experts:
+        return None
+    numbers = np.random.default_rng(2)
+    found: list[np.ndarray] = []
+    for one in dialogues(shape.vocabulary).tokens:
+        scores = numbers.random((len(one), shape.layers, shape.experts))
+        chosen = np.argsort(scores, axis=-1)[..., : shape.experts_per_token].astype(np.uint8)
+        if len(found) % 2:
+            chosen[:PROMPT] = found[-1][:PROMPT]
+        found.append(chosen)
+    return [*found[:6], None, None]
+
+
+def rollouts(shape: ModelShape) -> RLBatch:
     """Two minibatches' worth of groups, off-policy."""
-    found = dialogues(vocabulary)
+    found = dialogues(shape.vocabulary)
     numbers = np.random.default_rng(1)
     # Both trajectories of a group begin with its prompt, which rows share but for context ranks.
     for index in range(0, 6, 2):
@@ -126,11 +145,14 @@ def rollouts(vocabulary: int) -> RLBatch:
         mean_reward=0.5,
         dropped_groups=0,
         crc32=0,
+        choices=choices(shape),
     )
 
 
-def build(shape: ModelShape, place: Place, folder: Path) -> Model:
-    model = models.build(shape, place, torch.float32, ROW_TOKENS)
+def build(
+    shape: ModelShape, place: Place, folder: Path, recompute: Recomputation = Recomputation.NONE
+) -> Model:
+    model = models.build(shape, place, torch.float32, ROW_TOKENS, recompute)
     hf_weights.load(model, folder)
     return model
 
@@ -153,7 +175,7 @@ def sft_steps(stage: StageTrainer, count: int, chosen: Sequence[int] = range(8))
 
 def rl_step(stage: StageTrainer) -> Metrics:
     block = RLStage(minibatches=2, temperature=TEMPERATURE, learning_rate=RATE)
-    return rl._train(stage, block, rollouts(stage.model.shape.vocabulary), 0, RATE)
+    return rl._train(stage, block, rollouts(stage.model.shape), 0, RATE)
 
 
 def train(
@@ -197,11 +219,17 @@ def train(
 def gradients_of(
     shape: ModelShape, place: Place, folder: Path
 ) -> tuple[dict[str, Tensor], dict[int, np.ndarray]]:
-    """Reduced gradients of the rank's parameters, and its log-probabilities by sequence."""
+    """Reduced gradients of the rank's parameters, and its log-probabilities by sequence.
+
+    Experts are replayed. Several ranks recompute activations, which must replay them again.
+    """
+    recompute = Recomputation.NONE
+    if place.layout.world_size > 1:
+        recompute = Recomputation.FULL if place.layout.pipeline > 1 else Recomputation.SELECTIVE
     # Without the distributed optimizer every rank has the whole sum, not its share of it.
     whole = functools.partial(_ddp_config, use_distributed_optimizer=False)
     with replaced(models, "DistributedDataParallelConfig", whole):
-        model = build(shape, place, folder)
+        model = build(shape, place, folder, recompute)
     data = dialogues(shape.vocabulary)
     logp: dict[int, np.ndarray] = {}
 
@@ -213,7 +241,16 @@ def gradients_of(
     model.ddp.zero_grad_buffer()
     every = [np.ones(len(one)) for one in data.tokens]
     plan = model.plan(data.tokens, range(8), every)
-    pipeline.train(model, plan, data.tokens, every, objective, lambda: None, TEMPERATURE)
+    pipeline.train(
+        model,
+        plan,
+        data.tokens,
+        every,
+        objective,
+        lambda: None,
+        TEMPERATURE,
+        choices=choices(shape),
+    )
     with device_names():
         finalize_model_grads([model.ddp])
     found = hf_weights.live_parameters(model)
