@@ -7,7 +7,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from sea_api.v1alpha1.data import Precision
+from sea_api.v1alpha1.data import Precision, ThinkingHistory
 from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.role_rules import engine_workers, processes_per_pod
 from sea_api.v1alpha1.roles import Rollout, UserEngine, UserModel
@@ -31,6 +31,7 @@ from sea_runtime.planner.speed import Generation, TrainingTime
 from sea_runtime.planner.trainer_memory import TrainerSetup
 from sea_runtime.planner.transfers import CheckpointTime, Fleet, Update
 from sea_runtime.planner.workload import Workload
+from sea_runtime.wire.rollouts import expert_bytes
 
 POLICY, USER = "policy", "user"
 
@@ -143,7 +144,7 @@ class _Planner:
         asked = max(1, -(-concurrent_episodes(rl) // max(1, engines)))
         cache = None
         if self.rollout_gpu is not None and self.rollout_gpu.memory:
-            memory, mean = self.rollout_gpu.memory, workload.mean_tokens
+            memory, mean = self.rollout_gpu.memory, workload.sequence_tokens
             cache = engine_memory.kv_cache(engine, memory, mean, asked)
         return JobPlan(
             budgets=tuple(needed),
@@ -181,6 +182,26 @@ class _Planner:
         for name, gpu in roles:
             if gpu is None:
                 yield f"The kind of the {name}'s GPUs isn't known, so their memory isn't checked."
+        yield from self._unmeasured()
+
+    def _unmeasured(self) -> Iterator[str]:
+        """What only a run can tell of its trajectories."""
+        if not any(stage.rl for stage in self.spec.stages):
+            return
+        known = self.known.workload
+        if known is None or not known.skipped_share:
+            yield (
+                "A prompt that a group's trajectories share is planned as computed once for each;"
+                " the trainer computes it once per row. --metrics takes the share of the tokens"
+                " that a run didn't compute (skipped_fraction)."
+            )
+        strips = self.spec.model.thinking_history is ThinkingHistory.STRIP
+        if strips and (known is None or known.samples == 1.0):
+            yield (
+                "With model.thinkingHistory Strip each exchange is a sequence of its own, which"
+                " repeats the dialogue before it without its thoughts; a trajectory is planned as"
+                " one sequence. --metrics takes a run's tokens and sequences (samples)."
+            )
 
     def _rl(self) -> RLStage:
         blocks = [stage.rl for stage in self.spec.stages if stage.rl is not None]
@@ -218,7 +239,16 @@ class _Planner:
         for stream in sorted(self._trained() & set(self.known.shapes)):
             name = "trainer" if stream == POLICY else "trainer (user model)"
             setup = self._trainer(self.known.shapes[stream])
-            yield from budgets.of_trainer(self.spec, name, setup, self.trainer_gpu)
+            replayed = self._replayed(setup.shape) if stream == POLICY else 0.0
+            yield from budgets.of_trainer(self.spec, name, setup, self.trainer_gpu, replayed)
+
+    def _replayed(self, shape: ModelShape) -> float:
+        """Bytes of the experts that a step's trajectories name."""
+        if not self.spec.rollout.router_replay:
+            return 0.0
+        return self._workload(self._rl()).tokens * expert_bytes(
+            shape.layers, shape.experts_per_token, shape.experts
+        )
 
     def _engine_budgets(self, stream: str) -> Iterator[Budget]:
         shape = self.known.shapes.get(stream)
@@ -262,7 +292,7 @@ class _Planner:
         assert engine_gpu is not None
         workload, shape, layout = self._workload(rl), trainer.shape, trainer.layout
         fleet = Fleet(layout.world_size, engines, engine.tensor)
-        held = made.generating * workload.mean_tokens / 2
+        held = made.generating * workload.sequence_tokens / 2
         moments = self.spec.trainer.optimizer.moments
         state = host_memory.state_bytes(shape, layout, moments)
         ranks = processes_per_pod(self.spec.trainer.gpus_per_pod)
