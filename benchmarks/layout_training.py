@@ -30,24 +30,8 @@ from sea_api.v1alpha1.trainer_memory import Recomputation
 from sea_runtime.parallel import hf_config, weight_map
 from sea_runtime.parallel.hf_config import ModelShape
 from sea_runtime.parallel.parallel_layout import Place
-from sea_runtime.store.folders import sha256_of
-from sea_runtime.store.s3 import ObjectStore
 from sea_runtime.trainer import hf_weights, pipeline, rl, sft
 from sea_runtime.trainer import model as models
-from sea_runtime.trainer.checkpoint import state as states
-from sea_runtime.trainer.checkpoint.commit import Commits
-from sea_runtime.trainer.checkpoint.head import (
-    FORMAT,
-    Manifest,
-    SavedLayout,
-    StoredObject,
-    index_name,
-    state_name,
-)
-from sea_runtime.trainer.checkpoint.index import KINDS
-from sea_runtime.trainer.checkpoint.reader import CheckpointReader
-from sea_runtime.trainer.checkpoint.staging import StagedSave
-from sea_runtime.trainer.checkpoint.state import RankState
 from sea_runtime.trainer.device import device_names
 from sea_runtime.trainer.model import Model
 from sea_runtime.trainer.optimizer import AdamW, Optimizer
@@ -114,13 +98,13 @@ def choices(shape: ModelShape) -> Choices | None:
         return None
     numbers = np.random.default_rng(2)
     found: list[np.ndarray] = []
-    for one in dialogues(shape.vocabulary).tokens:
+    for one in dialogues(shape.vocabulary).tokens[:6]:
         scores = numbers.random((len(one), shape.layers, shape.experts))
         chosen = np.argsort(scores, axis=-1)[..., : shape.experts_per_token].astype(np.uint8)
         if len(found) % 2:
             chosen[:PROMPT] = found[-1][:PROMPT]
         found.append(chosen)
-    return [*found[:6], None, None]
+    return [*found, None, None]
 
 
 def rollouts(shape: ModelShape) -> RLBatch:
@@ -292,72 +276,6 @@ def difference(
     return math.inf if math.isnan(worst) else worst
 
 
-def save(shape: ModelShape, place: Place, folder: Path, checkpoint: Path) -> list[float]:
-    """Two steps, a checkpoint, two more: the losses of these."""
-    stage = stage_of(build(shape, place, folder))
-    sft_steps(stage, 2)
-    state, store = RankState(stage.model, stage.optimizer), FolderStore(checkpoint)
-    staged = StagedSave(state, torch.zeros(state.nbytes, dtype=torch.uint8))
-    index = staged.upload(store, f"s3://b/{state_name(place.rank)}")
-    store.put(f"s3://b/{index_name(place.rank)}", index.model_dump_json().encode())
-    (checkpoint / "layout").write_text(SavedLayout.of(place.layout).model_dump_json())
-    return [one["loss"] for one in sft_steps(stage, 2)]
-
-
-class FolderStore(ObjectStore):
-    """The calls of an object store that a rank makes, on a folder."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
-    def _file(self, url: str) -> Path:
-        return self._folder / url.rpartition("/")[2]
-
-    def get(self, url: str) -> bytes:
-        return self._file(url).read_bytes()
-
-    def put(self, url: str, body: bytes) -> str:
-        self._file(url).write_bytes(body)
-        return ""
-
-    def put_large(self, url: str, data: Any, size: int) -> None:
-        self._file(url).write_bytes(data)
-
-    def read_into(self, url: str, out: memoryview, start: int = 0) -> int:
-        with self._file(url).open("rb") as file:
-            file.seek(start)
-            return file.readinto(out)
-
-
-def _reader(checkpoint: Path, shape: ModelShape) -> CheckpointReader:
-    """Of a checkpoint that ranks saved to the folder."""
-    objects = [
-        StoredObject(
-            key=file.name,
-            name=file.name,
-            size=file.stat().st_size,
-            sha256=sha256_of(file) if file.suffix == ".json" else "",
-        )
-        for file in checkpoint.glob("rank-*")
-    ]
-    layout = SavedLayout.model_validate_json((checkpoint / "layout").read_text())
-    manifest = Manifest(
-        format=FORMAT,
-        stage="stage",
-        step=2,
-        attempt=1,
-        stream="policy",
-        version=2,
-        world_size=layout.world_size,
-        layout=layout,
-        finished=False,
-        objects=objects,
-        ledger=None,
-        time=0.0,
-    )
-    return CheckpointReader(Commits(FolderStore(checkpoint), "s3://b", "", 1), manifest, shape)
-
-
 def lose_a_rank(shape: ModelShape, place: Place, folder: Path, lost: int) -> tuple[float, str]:
     """Trains until rank `lost` is killed between two collectives of a step, on the other ranks.
 
@@ -381,15 +299,3 @@ def lose_a_rank(shape: ModelShape, place: Place, folder: Path, lost: int) -> tup
     except Exception as error:
         return time.time() - float(when.read_text()), type(error).__name__
     return math.inf, "none: the step ended without the rank"
-
-
-def load(shape: ModelShape, place: Place, folder: Path, checkpoint: Path) -> list[float]:
-    """The losses of two steps after the checkpoint."""
-    stage = stage_of(build(shape, place, folder))
-    states.prepare_load(stage.optimizer)
-    state = RankState(stage.model, stage.optimizer)
-    memory, reader = state.memory(), _reader(checkpoint, shape)
-    reader.read(state.wanted(), KINDS, lambda *one: states.place(memory, *one), prefer=place.rank)
-    index = reader.index(0)
-    state.finish_load(memory, index.optimizer_step, torch.get_rng_state().numpy().tobytes())
-    return [one["loss"] for one in sft_steps(stage, 2)]
