@@ -141,7 +141,7 @@ class _Planner:
         engines = self.spec.rollout.replicas  # one per pod
         rl = self._rl()
         workload = self._workload(rl)
-        asked = max(1, -(-concurrent_episodes(rl) // max(1, engines)))
+        asked = max(1, -(-workloads.concurrent_episodes(rl) // max(1, engines)))
         cache = None
         if self.rollout_gpu is not None and self.rollout_gpu.memory:
             memory, mean = self.rollout_gpu.memory, workload.sequence_tokens
@@ -182,26 +182,9 @@ class _Planner:
         for name, gpu in roles:
             if gpu is None:
                 yield f"The kind of the {name}'s GPUs isn't known, so their memory isn't checked."
-        yield from self._unmeasured()
-
-    def _unmeasured(self) -> Iterator[str]:
-        """What only a run can tell of its trajectories."""
-        if not any(stage.rl for stage in self.spec.stages):
-            return
-        known = self.known.workload
-        if known is None or not known.skipped_share:
-            yield (
-                "A prompt that a group's trajectories share is planned as computed once for each;"
-                " the trainer computes it once per row. --metrics takes the share of the tokens"
-                " that a run didn't compute (skipped_fraction)."
-            )
-        strips = self.spec.model.thinking_history is ThinkingHistory.STRIP
-        if strips and (known is None or known.samples == 1.0):
-            yield (
-                "With model.thinkingHistory Strip each exchange is a sequence of its own, which"
-                " repeats the dialogue before it without its thoughts; a trajectory is planned as"
-                " one sequence. --metrics takes a run's tokens and sequences (samples)."
-            )
+        if any(stage.rl for stage in self.spec.stages):
+            strips = self.spec.model.thinking_history is ThinkingHistory.STRIP
+            yield from workloads.unmeasured(self.known.workload, strips=strips)
 
     def _rl(self) -> RLStage:
         blocks = [stage.rl for stage in self.spec.stages if stage.rl is not None]
@@ -244,11 +227,9 @@ class _Planner:
 
     def _replayed(self, shape: ModelShape) -> float:
         """Bytes of the experts that a step's trajectories name."""
-        if not self.spec.rollout.router_replay:
-            return 0.0
-        return self._workload(self._rl()).tokens * expert_bytes(
-            shape.layers, shape.experts_per_token, shape.experts
-        )
+        token = expert_bytes(shape.layers, shape.experts_per_token, shape.experts)
+        replays = self.spec.rollout.router_replay
+        return token * self._workload(self._rl()).tokens if replays else 0.0
 
     def _engine_budgets(self, stream: str) -> Iterator[Budget]:
         shape = self.known.shapes.get(stream)
@@ -270,7 +251,7 @@ class _Planner:
             if stage.rl is None:
                 continue
             rl, workload = stage.rl, self._workload(stage.rl)
-            asked = max(1, -(-concurrent_episodes(rl) // engines))
+            asked = max(1, -(-workloads.concurrent_episodes(rl) // engines))
             room = 2 * cache.sequences_mean if cache else float(asked)
             episodes = min(float(min(asked, engine.episodes)), room)
             if episodes < 1:
@@ -317,9 +298,3 @@ class _Planner:
             checkpoint_every=self.spec.checkpoint.every_steps,
             recompute_s=speed.prefill_seconds(engine, engine_gpu, held),
         )
-
-
-def concurrent_episodes(rl: RLStage) -> int:
-    """Episodes at one time over all engines: what the staleness gate admits."""
-    groups = min(rl.max_concurrent_groups, (rl.max_staleness + 1) * rl.prompts_per_step)
-    return groups * rl.trajectories_per_prompt

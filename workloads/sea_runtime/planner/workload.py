@@ -5,10 +5,12 @@ A plan is about tokens, and a spec only bounds them: the mean and the spread are
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from statistics import NormalDist
 from typing import Any
+
+from sea_api.v1alpha1.stages import RLStage
 
 ASSUMED_MEAN = 1 / 3
 """Mean length of a trajectory as a share of the context."""
@@ -129,3 +131,25 @@ def measured(before: Workload, rows: Iterable[Mapping[str, Any]]) -> Workload:
 def with_mean(before: Workload, mean_tokens: float) -> Workload:
     """With a mean length that the user gives."""
     return replace(before, mean_tokens=mean_tokens, source="mean length given")
+
+
+def unmeasured(known: Workload | None, *, strips: bool) -> Iterator[str]:
+    """What a plan leaves out, since only a run can tell it; `strips`: `thinkingHistory: Strip`."""
+    if known is None or not known.skipped_share:
+        yield (
+            "A prompt that a group's trajectories share is planned as computed once for each; the"
+            " trainer computes it once per row. --metrics takes the share of the tokens that a run"
+            " didn't compute (skipped_fraction)."
+        )
+    if strips and (known is None or known.samples == 1.0):
+        yield (
+            "With model.thinkingHistory Strip each exchange is a sequence of its own, which repeats"
+            " the dialogue before it without its thoughts; a trajectory is planned as one sequence."
+            " --metrics takes a run's tokens and sequences (samples)."
+        )
+
+
+def concurrent_episodes(rl: RLStage) -> int:
+    """Episodes at one time over all engines: what the staleness gate admits."""
+    groups = min(rl.max_concurrent_groups, (rl.max_staleness + 1) * rl.prompts_per_step)
+    return groups * rl.trajectories_per_prompt
