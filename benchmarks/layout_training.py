@@ -26,31 +26,16 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from sea_api.v1alpha1.stages import RLStage
+from sea_api.v1alpha1.trainer_memory import Recomputation
 from sea_runtime.parallel import hf_config, weight_map
 from sea_runtime.parallel.hf_config import ModelShape
 from sea_runtime.parallel.parallel_layout import Place
-from sea_runtime.store.folders import sha256_of
-from sea_runtime.store.s3 import ObjectStore
 from sea_runtime.trainer import hf_weights, pipeline, rl, sft
 from sea_runtime.trainer import model as models
-from sea_runtime.trainer.checkpoint import state as states
-from sea_runtime.trainer.checkpoint.commit import Commits
-from sea_runtime.trainer.checkpoint.head import (
-    FORMAT,
-    Manifest,
-    SavedLayout,
-    StoredObject,
-    index_name,
-    state_name,
-)
-from sea_runtime.trainer.checkpoint.index import KINDS
-from sea_runtime.trainer.checkpoint.reader import CheckpointReader
-from sea_runtime.trainer.checkpoint.staging import StagedSave
-from sea_runtime.trainer.checkpoint.state import RankState
 from sea_runtime.trainer.device import device_names
 from sea_runtime.trainer.model import Model
 from sea_runtime.trainer.optimizer import AdamW, Optimizer
-from sea_runtime.trainer.packed_row import MicrobatchTensors
+from sea_runtime.trainer.packed_row import Choices, MicrobatchTensors
 from sea_runtime.trainer.process_groups import ControlGroup
 from sea_runtime.trainer.rl_batch import RLBatch
 from sea_runtime.trainer.sft_data import Dialogues
@@ -104,9 +89,27 @@ def dialogues(vocabulary: int) -> Dialogues:
     return Dialogues(tokens, masks)
 
 
-def rollouts(vocabulary: int) -> RLBatch:
+def choices(shape: ModelShape) -> Choices | None:
+    """Random experts for the tokens of the first six dialogues; the others' are chosen.
+
+    Both trajectories of a group have the same for their prompt: some layouts compute it once.
+    """
+    if not shape.experts:
+        return None
+    numbers = np.random.default_rng(2)
+    found: list[np.ndarray] = []
+    for one in dialogues(shape.vocabulary).tokens[:6]:
+        scores = numbers.random((len(one), shape.layers, shape.experts))
+        chosen = np.argsort(scores, axis=-1)[..., : shape.experts_per_token].astype(np.uint8)
+        if len(found) % 2:
+            chosen[:PROMPT] = found[-1][:PROMPT]
+        found.append(chosen)
+    return [*found, None, None]
+
+
+def rollouts(shape: ModelShape) -> RLBatch:
     """Two minibatches' worth of groups, off-policy."""
-    found = dialogues(vocabulary)
+    found = dialogues(shape.vocabulary)
     numbers = np.random.default_rng(1)
     # Both trajectories of a group begin with its prompt, which rows share but for context ranks.
     for index in range(0, 6, 2):
@@ -126,11 +129,14 @@ def rollouts(vocabulary: int) -> RLBatch:
         mean_reward=0.5,
         dropped_groups=0,
         crc32=0,
+        choices=choices(shape),
     )
 
 
-def build(shape: ModelShape, place: Place, folder: Path) -> Model:
-    model = models.build(shape, place, torch.float32, ROW_TOKENS)
+def build(
+    shape: ModelShape, place: Place, folder: Path, recompute: Recomputation = Recomputation.NONE
+) -> Model:
+    model = models.build(shape, place, torch.float32, ROW_TOKENS, recompute)
     hf_weights.load(model, folder)
     return model
 
@@ -153,7 +159,7 @@ def sft_steps(stage: StageTrainer, count: int, chosen: Sequence[int] = range(8))
 
 def rl_step(stage: StageTrainer) -> Metrics:
     block = RLStage(minibatches=2, temperature=TEMPERATURE, learning_rate=RATE)
-    return rl._train(stage, block, rollouts(stage.model.shape.vocabulary), 0, RATE)
+    return rl._train(stage, block, rollouts(stage.model.shape), 0, RATE)
 
 
 def train(
@@ -197,11 +203,17 @@ def train(
 def gradients_of(
     shape: ModelShape, place: Place, folder: Path
 ) -> tuple[dict[str, Tensor], dict[int, np.ndarray]]:
-    """Reduced gradients of the rank's parameters, and its log-probabilities by sequence."""
+    """Reduced gradients of the rank's parameters, and its log-probabilities by sequence.
+
+    Experts are replayed. Several ranks recompute activations, which must replay them again.
+    """
+    recompute = Recomputation.NONE
+    if place.layout.world_size > 1:
+        recompute = Recomputation.FULL if place.layout.pipeline > 1 else Recomputation.SELECTIVE
     # Without the distributed optimizer every rank has the whole sum, not its share of it.
     whole = functools.partial(_ddp_config, use_distributed_optimizer=False)
     with replaced(models, "DistributedDataParallelConfig", whole):
-        model = build(shape, place, folder)
+        model = build(shape, place, folder, recompute)
     data = dialogues(shape.vocabulary)
     logp: dict[int, np.ndarray] = {}
 
@@ -213,7 +225,16 @@ def gradients_of(
     model.ddp.zero_grad_buffer()
     every = [np.ones(len(one)) for one in data.tokens]
     plan = model.plan(data.tokens, range(8), every)
-    pipeline.train(model, plan, data.tokens, every, objective, lambda: None, TEMPERATURE)
+    pipeline.train(
+        model,
+        plan,
+        data.tokens,
+        every,
+        objective,
+        lambda: None,
+        TEMPERATURE,
+        choices=choices(shape),
+    )
     with device_names():
         finalize_model_grads([model.ddp])
     found = hf_weights.live_parameters(model)
@@ -255,72 +276,6 @@ def difference(
     return math.inf if math.isnan(worst) else worst
 
 
-def save(shape: ModelShape, place: Place, folder: Path, checkpoint: Path) -> list[float]:
-    """Two steps, a checkpoint, two more: the losses of these."""
-    stage = stage_of(build(shape, place, folder))
-    sft_steps(stage, 2)
-    state, store = RankState(stage.model, stage.optimizer), FolderStore(checkpoint)
-    staged = StagedSave(state, torch.zeros(state.nbytes, dtype=torch.uint8))
-    index = staged.upload(store, f"s3://b/{state_name(place.rank)}")
-    store.put(f"s3://b/{index_name(place.rank)}", index.model_dump_json().encode())
-    (checkpoint / "layout").write_text(SavedLayout.of(place.layout).model_dump_json())
-    return [one["loss"] for one in sft_steps(stage, 2)]
-
-
-class FolderStore(ObjectStore):
-    """The calls of an object store that a rank makes, on a folder."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
-    def _file(self, url: str) -> Path:
-        return self._folder / url.rpartition("/")[2]
-
-    def get(self, url: str) -> bytes:
-        return self._file(url).read_bytes()
-
-    def put(self, url: str, body: bytes) -> str:
-        self._file(url).write_bytes(body)
-        return ""
-
-    def put_large(self, url: str, data: Any, size: int) -> None:
-        self._file(url).write_bytes(data)
-
-    def read_into(self, url: str, out: memoryview, start: int = 0) -> int:
-        with self._file(url).open("rb") as file:
-            file.seek(start)
-            return file.readinto(out)
-
-
-def _reader(checkpoint: Path, shape: ModelShape) -> CheckpointReader:
-    """Of a checkpoint that ranks saved to the folder."""
-    objects = [
-        StoredObject(
-            key=file.name,
-            name=file.name,
-            size=file.stat().st_size,
-            sha256=sha256_of(file) if file.suffix == ".json" else "",
-        )
-        for file in checkpoint.glob("rank-*")
-    ]
-    layout = SavedLayout.model_validate_json((checkpoint / "layout").read_text())
-    manifest = Manifest(
-        format=FORMAT,
-        stage="stage",
-        step=2,
-        attempt=1,
-        stream="policy",
-        version=2,
-        world_size=layout.world_size,
-        layout=layout,
-        finished=False,
-        objects=objects,
-        ledger=None,
-        time=0.0,
-    )
-    return CheckpointReader(Commits(FolderStore(checkpoint), "s3://b", "", 1), manifest, shape)
-
-
 def lose_a_rank(shape: ModelShape, place: Place, folder: Path, lost: int) -> tuple[float, str]:
     """Trains until rank `lost` is killed between two collectives of a step, on the other ranks.
 
@@ -344,15 +299,3 @@ def lose_a_rank(shape: ModelShape, place: Place, folder: Path, lost: int) -> tup
     except Exception as error:
         return time.time() - float(when.read_text()), type(error).__name__
     return math.inf, "none: the step ended without the rank"
-
-
-def load(shape: ModelShape, place: Place, folder: Path, checkpoint: Path) -> list[float]:
-    """The losses of two steps after the checkpoint."""
-    stage = stage_of(build(shape, place, folder))
-    states.prepare_load(stage.optimizer)
-    state = RankState(stage.model, stage.optimizer)
-    memory, reader = state.memory(), _reader(checkpoint, shape)
-    reader.read(state.wanted(), KINDS, lambda *one: states.place(memory, *one), prefer=place.rank)
-    index = reader.index(0)
-    state.finish_load(memory, index.optimizer_step, torch.get_rng_state().numpy().tobytes())
-    return [one["loss"] for one in sft_steps(stage, 2)]

@@ -23,6 +23,7 @@ from typing import Any
 # Before torch: with a device, or a driver that is asked, the forks below could not use it.
 os.environ |= {"CUDA_VISIBLE_DEVICES": "", "PYTORCH_NVML_BASED_CUDA_CHECK": "1"}
 
+import layout_checkpoints
 import layout_ranks
 import layout_training
 import layout_traps
@@ -201,7 +202,7 @@ def saved(model: str, layout: str) -> tuple[Path, list[float]]:
     checkpoint.mkdir()
     losses = layout_ranks.run(
         parallel_layout.plan(requested, shape, world),
-        lambda place: layout_training.save(shape, place, folder, checkpoint),
+        lambda place: layout_checkpoints.save(shape, place, folder, checkpoint),
     )
     return checkpoint, losses[0]
 
@@ -213,7 +214,7 @@ def resharded(model: str, before: str, after: str) -> dict[str, float]:
     shape, folder = shape_of(model), folder_of(model)
     losses = layout_ranks.run(
         parallel_layout.plan(requested, shape, world),
-        lambda place: layout_training.load(shape, place, folder, checkpoint),
+        lambda place: layout_checkpoints.load(shape, place, folder, checkpoint),
     )
     gaps = [abs(a - b) for own in losses for a, b in zip(own, wanted, strict=True)]
     return {"loss": max(gaps)}

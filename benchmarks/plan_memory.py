@@ -72,6 +72,9 @@ CASES = (
     Case("RL, experts, one process", EXPERTS, 1, NONE, {}, rl=True),
     Case("RL, tensor 2, expert 2", EXPERTS, 2, NONE, {"tensor": 2, "expert": 2}, rl=True),
     Case("RL, dense, pipeline 2", DENSE, 2, NONE, {"pipeline": 2}, rl=True),
+    Case("RL, dense, tensor 2", DENSE, 2, NONE, {"tensor": 2}, rl=True),
+    Case("RL, experts, pipeline 2", EXPERTS, 2, NONE, {"pipeline": 2}, rl=True),
+    Case("RL, experts over two", EXPERTS, 2, NONE, {"expert": 2}, rl=True),
 )
 
 

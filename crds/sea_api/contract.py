@@ -38,6 +38,8 @@ class Env(StrEnum):
     GPUS_PER_POD = "SEA_GPUS_PER_POD"
     MAX_EPISODES = "SEA_MAX_EPISODES"
     """Episodes that an engine plays at one time."""
+    ROUTER_REPLAY = "SEA_ROUTER_REPLAY"
+    """1: the engine says which experts computed each token, and trajectories carry it."""
     PROCESSES_PER_POD = "SEA_PROCESSES_PER_POD"
     """Training processes per trainer pod."""
     GRACE_SECONDS = "SEA_GRACE_SECONDS"

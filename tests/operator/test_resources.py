@@ -333,6 +333,15 @@ def test_a_rollout_pod_is_told_its_episodes_and_replaced_if_they_change(build: A
     assert different(before, after) == {"rollout"}
 
 
+def test_engine_and_worker_of_a_rollout_pod_are_told_to_record_experts(build: Any) -> None:
+    before, after = build(), build(rollout={"routerReplay": True})
+    assert different(before, after) == {"rollout"}
+    for container in containers(after, "rollout").values():
+        assert env(container)["SEA_ROUTER_REPLAY"] == "1"
+    for container in containers(before, "rollout").values():
+        assert "SEA_ROUTER_REPLAY" not in env(container)
+
+
 @pytest.mark.parametrize(
     ("bundle", "volume"),
     [

@@ -183,7 +183,7 @@ def _proposals(spec: Spec, known: Known, plan: JobPlan, total: int | None) -> li
         for world in range(pod, total, pod)
         if (candidates := alternatives.fitting(setup, gpu, work, world, pod, rl.minibatches))
     }
-    concurrent = job_plan.concurrent_episodes(rl)
+    concurrent = workloads.concurrent_episodes(rl)
     assert plan.engine_gpu is not None
     made = {
         total - world: seconds

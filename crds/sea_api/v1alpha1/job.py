@@ -35,6 +35,7 @@ class Spec(ApiModel):
         stage_rules.TASKS,
         stage_rules.EVALUATION_TASKS,
         stage_rules.USER_ENGINE,
+        stage_rules.REPLAYED,
         stage_rules.KNOWN_STARTS,
         stage_rules.TURN_LENGTH,
         role_rules.RESIZE_NEEDS_RANGE,

@@ -136,6 +136,11 @@ class Rollout(ApiModel):
     max_episodes: Int = Field(default=MAX_EPISODES, ge=1, le=4096)
     """Episodes that an engine plays at one time. Each holds its context in the engine's memory;
     what doesn't fit waits. Pods are replaced one by one."""
+    router_replay: Bool = False
+    """The trainer takes the experts that the engine chose for each token instead of choosing
+    again, so that both compute the same function of a Qwen3-MoE model. Trajectories carry them:
+    one byte per layer and chosen expert of each token, 752 with the 94 layers and 8 experts of
+    Qwen3-235B-A22B. False, the default, lets the trainer choose."""
     elastic: Elastic | None = None
     """Sizes that the operator may choose by what the cluster can give; absent means that the role
     has `replicas` pods. Leave it out where an autoscaler sets `replicas`."""

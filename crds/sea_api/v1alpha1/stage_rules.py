@@ -29,6 +29,11 @@ def _has_evaluation_tasks(spec: Any) -> bool:
     return bool(spec.data.rl) or _makes_data(spec) or all(block.tasks for block in blocks)
 
 
+def _replays_in_rl(spec: Any) -> bool:
+    trains = any(stage.type == StageType.RL for stage in spec.stages)
+    return trains or not spec.rollout.router_replay
+
+
 def _serves_the_user(spec: Any) -> bool:
     trains_user = any(stage.type == StageType.USER_SFT for stage in spec.stages)
     return spec.user_model.engine == "VLLM" or not trains_user
@@ -77,6 +82,13 @@ EVALUATION_TASKS = Rule(
     " !has(s.evaluation) || size(s.evaluation.tasks) > 0)",
     message="a stage of type Evaluation has no tasks: set its tasks or spec.data.rl",
     holds=_has_evaluation_tasks,
+)
+
+REPLAYED = Rule(
+    cel="!self.rollout.routerReplay || self.stages.exists(s, s.type == 'RL')",
+    message="rollout.routerReplay needs a stage of type RL, the only one that trains on what the"
+    " engines generate: remove it",
+    holds=_replays_in_rl,
 )
 
 USER_ENGINE = Rule(

@@ -148,5 +148,5 @@ def _settings(spec: Spec, role: Role) -> Rollout | UserModel:
 
 def _variables(job: Job, spec: Spec, role: Role, gpus: int) -> list[env.Var]:
     cpu = [] if gpus else env.on_cpu()
-    more = env.episodes(spec.rollout.max_episodes) if role is Role.ROLLOUT else []
+    more = env.rollout(spec) if role is Role.ROLLOUT else []
     return [*env.common(job, spec, role), *env.engine(STREAMS[role], gpus), *more, *cpu]

@@ -213,6 +213,39 @@ def test_a_text_of_the_user_begins_a_sample_where_thoughts_are_stripped(
     assert stripping.decode(trained).count("<think>") == 2, "both turns are trained once"
 
 
+@pytest.mark.parametrize("strips", [False, True])
+def test_every_token_gets_the_experts_that_computed_it(renderer: Renderer, strips: bool) -> None:
+    """The engine names those from `recorded` on; a sample's last token has none of its own."""
+    style = Style(thinking=Thinking.OWN, strips_thoughts=strips)
+    own = Renderer(renderer._tokenizer, style)
+    limits = replace(LIMITS, context_length=1024)
+    conversation = Conversation(SHOP, SHOP.open(DATABASE), limits)
+    episode = Episode(conversation, own, SHOP.system_prompt(), limits)
+    episode.start()
+    for text in ("Where is it?", "And now?", "Hm."):
+        effect = episode.on_user(text)
+        assert isinstance(effect, NeedGeneration)
+        ids = own.agent_turn({"role": "assistant", "content": f"To {text}"})
+        # Two tokens after the end tag, which the episode drops.
+        made = [*ids, 5, 6]
+        computed = [*effect.prompt, *made][effect.recorded : -1]
+        named = [token.to_bytes(2, "little") for token in computed]
+        episode.on_agent(made, [-0.5] * len(made), [0] * len(made), named)
+    wanted = [token.to_bytes(2, "little") for token in episode.tokens]
+    for end in [*episode.starts, len(wanted)]:
+        wanted[end - 1] = wanted[end - 2]
+    assert len(episode.starts) == (2 if strips else 0)
+    assert episode.experts_of_all() == wanted
+
+
+def test_without_experts_an_episode_has_none(renderer: Renderer) -> None:
+    episode, _ = begin(renderer)
+    episode.start()
+    episode.on_user("Where is it?")
+    say(episode, renderer, "On its way.")
+    assert episode.experts_of_all() == []
+
+
 def test_a_sample_that_does_not_fit_ends_the_episode_without_it(renderer: Renderer) -> None:
     style = Style(thinking=Thinking.OWN, strips_thoughts=True)
     stripping = Renderer(renderer._tokenizer, style)

@@ -58,6 +58,8 @@ TRAINER_8 = spec(trainer={"parallelism": {"expert": 8}})
 ENGINE_8 = spec(**engines(tensor=8))
 EXPERT_ENGINE_8 = spec(**engines(tensor=8, expert=8))
 EVALUATED = spec(EVALUATION)
+CHOSEN = {"num_experts_per_tok": 8, "max_position_embeddings": 40960}
+REPLAYED = spec(rollout={"routerReplay": True}, model=LONG | {"contextLength": 40960})
 
 
 @pytest.mark.parametrize(
@@ -93,6 +95,14 @@ EVALUATED = spec(EVALUATION)
         (DENSE, spec(model=LONG), "spec.model.contextLength is 65536, but the model was made for"),
         (DENSE | {"rope_scaling": YARN}, spec(model=LONG), ""),
         (DENSE | {"rope_parameters": YARN}, spec(model=LONG), ""),
+        (EXPERTS | CHOSEN, REPLAYED, ""),
+        (DENSE, REPLAYED, "spec.rollout.routerReplay is true, but the model is dense"),
+        (
+            EXPERTS | CHOSEN | {"num_hidden_layers": 500, "num_experts": 512},
+            REPLAYED,
+            "adds 8000 bytes per token to a trajectory, which may have 256 MiB of them: lower"
+            " spec.model.contextLength to 33554",
+        ),
         (
             DENSE | {"rope_parameters": YARN | {"factor": 1.5}},
             spec(model=LONG),

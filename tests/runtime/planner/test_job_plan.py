@@ -7,10 +7,11 @@ import pytest
 
 from sea_api.v1alpha1.job import Spec
 from sea_runtime.parallel.parallel_layout import LayoutError
-from sea_runtime.planner import gpus, page
+from sea_runtime.planner import gpus, page, workload
 from sea_runtime.planner.budgets import Budget, Fit
 from sea_runtime.planner.job_plan import POLICY, Known, plan
 from sea_runtime.planner.trainer_memory import Item
+from sea_runtime.planner.workload import Workload
 
 
 def budgets(spec: Spec, known: Known) -> dict[str, Budget]:
@@ -125,14 +126,67 @@ def test_an_engine_runs_no_more_episodes_than_the_job_lets_it(manifest: Any, kno
 
 def test_longer_trajectories_take_longer(reference: Spec, known: Known) -> None:
     found = [
-        plan(reference, dataclasses.replace(known, workload=workload)).stages[0]
-        for workload in (
+        plan(reference, dataclasses.replace(known, workload=one)).stages[0]
+        for one in (
             dataclasses.replace(plan(reference, known).stages[0].workload, mean_tokens=mean)
             for mean in (4_000.0, 8_000.0, 16_000.0)
         )
     ]
     assert [one.trainer_s for one in found] == sorted(one.trainer_s for one in found)
     assert [one.engine_s for one in found] == sorted(one.engine_s for one in found)
+
+
+ROW = {"trajectories": 256.0, "tokens": 256 * 8000.0, "generated_tokens": 256 * 3000.0}
+
+
+def measured(**more: float) -> Workload:
+    """By a run with one step."""
+    return workload.measured(workload.assumed(16, 16, 32768), [{"metrics": ROW | more}])
+
+
+def test_tokens_that_a_run_did_not_compute_cost_its_plan_nothing(
+    reference: Spec, known: Known
+) -> None:
+    """Prompts that a group shares: their attention to themselves too."""
+    whole, shared = (
+        plan(reference, dataclasses.replace(known, workload=measured(skipped_fraction=share)))
+        for share in (0.0, 0.3)
+    )
+    ratio = shared.stages[0].training.compute_s / whole.stages[0].training.compute_s
+    assert 0.7 < ratio < 0.78  # attention: 1 - 0.3 ** 2 is left of it
+    assert shared.stages[0].training.microbatches < whole.stages[0].training.microbatches
+    assert shared.stages[0].generate_s == whole.stages[0].generate_s
+    assert [note for note in whole.notes if "skipped_fraction" in note]
+    assert not [note for note in shared.notes if "skipped_fraction" in note]
+
+
+def test_exchanges_of_their_own_attend_to_less_than_whole_trajectories(
+    manifest: Any, known: Known
+) -> None:
+    """`thinkingHistory: Strip`: a run's metrics count its sequences."""
+    manifest["spec"]["model"]["thinkingHistory"] = "Strip"
+    spec = Spec.model_validate(manifest["spec"])
+    one, four = (
+        plan(spec, dataclasses.replace(known, workload=measured(samples=256 * count)))
+        for count in (1.0, 4.0)
+    )
+    assert four.stages[0].training.compute_s < one.stages[0].training.compute_s
+    assert four.stages[0].workload.squared == pytest.approx(one.stages[0].workload.squared / 4)
+    assert four.cache is not None
+    assert one.cache is not None
+    assert four.cache.sequences_mean == pytest.approx(4 * one.cache.sequences_mean)
+    assert [note for note in one.notes if "Strip" in note]
+    assert not [note for note in four.notes if "Strip" in note]
+
+
+def test_experts_to_replay_need_memory_of_the_trainers_pods(manifest: Any, known: Known) -> None:
+    """94 layers and 8 experts per token of 256 trajectories, in the eight processes of a pod."""
+    before = budgets(Spec.model_validate(manifest["spec"]), known)["trainer's pod"]
+    manifest["spec"]["rollout"]["routerReplay"] = True
+    spec = Spec.model_validate(manifest["spec"])
+    after = budgets(spec, known)["trainer's pod"]
+    tokens = plan(spec, known).stages[0].workload.tokens
+    assert after.needed - before.needed == pytest.approx(8 * 3 * 752 * tokens)
 
 
 def test_the_page_is_aligned_and_names_its_sources(reference: Spec, known: Known) -> None:

@@ -1,12 +1,14 @@
 """Bytes per GPU: counts against the weight map and against published sums."""
 
 import dataclasses
+import math
 import random
 
 import pytest
 
 from sea_api.limits import MAX_EPISODES
 from sea_api.v1alpha1.data import Precision
+from sea_api.v1alpha1.policy import Checkpoint
 from sea_api.v1alpha1.roles import TrainerParallelism
 from sea_api.v1alpha1.trainer_memory import OptimizerMemory, Recomputation
 from sea_runtime.parallel import parallel_layout, weight_map
@@ -16,6 +18,7 @@ from sea_runtime.planner import (
     activations,
     engine_memory,
     gpus,
+    host_memory,
     parameters,
     trainer_memory,
     transfers,
@@ -159,6 +162,48 @@ def test_offloaded_states_are_there_while_nothing_is_computed(large: ModelShape)
     halved = dataclasses.replace(setup, optimizer=OptimizerMemory(moments=Precision.BF16))
     held = parameters.of_rank(large, plan, 1)
     assert trainer_memory.optimizer_bytes(halved, held) == 8 * held.total
+
+
+@pytest.mark.parametrize(
+    ("asked", "taken"),
+    [(0, 0), (1, 1), (2, 2), (3, 4), (1 << 20, 1 << 20), ((1 << 20) + 1, 1 << 21)],
+)
+def test_pinned_memory_is_rounded_up_to_powers_of_two(asked: int, taken: int) -> None:
+    assert host_memory.pinned_bytes(asked) == taken
+
+
+def test_copies_of_the_state_are_counted_as_pinned(large: ModelShape) -> None:
+    """The reference run's 58.8 GB per rank take 68.7 GB; what is uploaded in parts isn't pinned."""
+    setup = TrainerSetup(large, layout(large, 48, tensor=4, pipeline=12, expert=4), 2, 32768, 8)
+    name = "copy of the state for the upload"
+    copied = host_items(setup, Checkpoint(max_staging_bytes=1 << 40))[name]
+    assert copied == 8 * (1 << 36)
+    in_parts = host_items(setup, Checkpoint(max_staging_bytes=1 << 30))[name]
+    assert in_parts == 8 * host_memory.UPLOADED_BYTES
+
+
+def host_items(setup: TrainerSetup, checkpoint: Checkpoint) -> dict[str, float]:
+    """Bytes of a pod of eight ranks, by name."""
+    return {one.name: one.nbytes for one in host_memory.trainer_pod(setup, 8, checkpoint)}
+
+
+def test_offloaded_states_are_a_pinned_buffer_per_tensor() -> None:
+    """One layer in FP32 on one GPU: two moments of each parameter, each rounded by itself."""
+    shape = dataclasses.replace(random_shape(random.Random(0)), layers=1, hidden=48)
+    place = layout(shape, 1).places[0]
+    setup = TrainerSetup(shape, place.layout, 4, 512, 1, optimizer=OptimizerMemory(offload=True))
+    wanted = 0
+    for rows in weight_map.parameter_shapes(shape, place).values():
+        size = 4 * math.prod(rows)
+        rounded = 1
+        while rounded < size:
+            rounded *= 2
+        wanted += 2 * rounded
+    found = host_items(setup, Checkpoint())["optimizer states, offloaded"]
+    assert found == pytest.approx(8 * wanted)
+    assert found > 8 * trainer_memory.optimizer_bytes(
+        setup, parameters.of_rank(shape, place.layout, 0)
+    )
 
 
 def test_early_pipeline_stages_keep_more_microbatches(large: ModelShape) -> None:

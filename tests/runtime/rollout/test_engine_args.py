@@ -47,6 +47,16 @@ def test_the_jobs_episodes_per_engine_are_its_sequences_and_size_its_cache() -> 
     assert arguments[arguments.index("--kv-cache-memory-bytes") + 1] == str(256 << 20)
 
 
+@pytest.mark.parametrize("gpus", [0, 8])
+def test_an_engine_names_the_experts_of_its_tokens_only_if_they_are_replayed(gpus: int) -> None:
+    """The variable is for the plug-in, which makes it possible on a CPU."""
+    for wanted in (False, True):
+        place = Placement(Path("/m"), "10.0.0.5", gpus=gpus, returns_experts=wanted)
+        arguments = engine_args.arguments(reply(), QWEN, place)
+        assert ("--enable-return-routed-experts" in arguments) is wanted
+        assert ("SEA_ROUTER_REPLAY" in engine_args.environment({}, place)) is wanted
+
+
 def test_gpu_engine_of_the_reference_run() -> None:
     """235B on one node of 8: tensor and expert parallel, CUDA graphs, vLLM's own cache size."""
     place = Placement(Path("/m"), "10.0.0.5", gpus=8)

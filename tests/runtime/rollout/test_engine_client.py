@@ -1,8 +1,11 @@
 """An engine's answer becomes per-token arrays of the same length, or an error."""
 
+import base64
+import io
 import json
 from typing import Any
 
+import numpy as np
 import pytest
 
 from sea_runtime.rollout import engine_client
@@ -44,6 +47,51 @@ def test_spans_become_one_version_per_token() -> None:
 def test_what_cannot_be_trained_on_is_refused(answer: bytes, words: str) -> None:
     with pytest.raises(MalformedGenerationError, match=words):
         engine_client.parse_generation(answer)
+
+
+def with_experts(experts: Any) -> bytes:
+    """An answer of three tokens to a prompt, with the experts as vLLM writes them."""
+    answer = json.loads(body(3, 3, [("1", 0, 3)]))
+    if experts is not None:
+        file = io.BytesIO()
+        np.save(file, experts)
+        experts = base64.b64encode(file.getvalue()).decode()
+    answer["choices"][0]["routed_experts"] = experts
+    return json.dumps(answer).encode()
+
+
+def test_an_answer_names_the_experts_of_every_token_that_was_computed() -> None:
+    """Of two tokens of the prompt and of the first two of three new ones, in three layers."""
+    chosen = np.argsort(np.random.default_rng(0).random((4, 3, 8)), axis=-1)[..., :2]
+    turn = engine_client.parse_generation(with_experts(chosen.astype(np.uint8)), computed=2)
+    assert np.frombuffer(b"".join(turn.experts), np.uint8).tolist() == chosen.ravel().tolist()
+    assert len(turn.experts) == 4
+    many = engine_client.parse_generation(with_experts(chosen.astype(np.uint16) + 300), computed=2)
+    assert {len(one) for one in many.experts} == {3 * 2 * 2}
+    # Nobody asked.
+    assert engine_client.parse_generation(with_experts(chosen.astype(np.uint8))).experts == ()
+
+
+@pytest.mark.parametrize(
+    ("experts", "words"),
+    [
+        (None, "started without rollout.routerReplay"),
+        (np.zeros((3, 2, 1), np.uint8), r"uint8 \(3, 2, 1\) for 4 tokens"),
+        (np.zeros((4, 2), np.uint8), "for 4 tokens"),
+        (np.zeros((4, 2, 1), np.float32), "float32"),
+        (np.full((4, 2, 2), 5, np.uint8), "one expert twice"),
+    ],
+)
+def test_experts_that_cannot_be_replayed_are_refused(experts: Any, words: str) -> None:
+    with pytest.raises(MalformedGenerationError, match=words):
+        engine_client.parse_generation(with_experts(experts), computed=2)
+
+
+def test_experts_that_are_no_array_are_refused() -> None:
+    broken = json.loads(with_experts(None))
+    broken["choices"][0]["routed_experts"] = "AAAA"
+    with pytest.raises(MalformedGenerationError, match="can't be read"):
+        engine_client.parse_generation(json.dumps(broken).encode(), computed=2)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 import aiohttp
+import numpy as np
 import pytest
 
 from sea_api.v1alpha1.verifier import FunctionLimits, Judge
@@ -27,6 +28,7 @@ from sea_runtime.wire.rollouts import (
     EpisodeKind,
     EpisodeResult,
     Lease,
+    Trajectory,
 )
 from sea_runtime.wire.rollouts import UserSettings as User
 from sea_testing.chat_server import ChatServer
@@ -69,12 +71,17 @@ class Agent:
     def __init__(self, writes: Any) -> None:
         self._writes, self._turn = writes, 0
 
-    async def generate(self, prompt: Sequence[int], **_: Any) -> Generation:
+    async def generate(
+        self, prompt: Sequence[int], *, experts_from: int | None = None, **_: Any
+    ) -> Generation:
         given = self._writes(self._turn) if callable(self._writes) else self._writes
         message = {"content": given} if isinstance(given, str) else given
         self._turn += 1
         ids = RENDERER.agent_turn({"role": "assistant", "content": "", **message})
-        return Generation(ids, [-1.0] * len(ids), [3] * len(ids), "stop")
+        # An engine's answer to what it is asked for: two bytes that name the token.
+        computed = [] if experts_from is None else [*prompt, *ids][experts_from:-1]
+        experts = tuple(token.to_bytes(2, "little") for token in computed)
+        return Generation(ids, [-1.0] * len(ids), [3] * len(ids), "stop", experts)
 
 
 class Talker:
@@ -103,7 +110,9 @@ async def http() -> AsyncIterator[aiohttp.ClientSession]:
 async def run(http: aiohttp.ClientSession) -> AsyncIterator[Any]:
     box = Sandboxes()
 
-    async def one(agent: Any, user: Any, **changes: Any) -> EpisodeResult:
+    async def one(
+        agent: Any, user: Any, *, router_replay: bool = False, **changes: Any
+    ) -> EpisodeResult:
         runner = EpisodeRunner(
             Identity("pod", "life"),
             Agent(agent),  # type: ignore[arg-type]
@@ -111,6 +120,7 @@ async def run(http: aiohttp.ClientSession) -> AsyncIterator[Any]:
             Users(user),
             Worlds(),  # type: ignore[arg-type]
             Scoring(http, box),
+            router_replay=router_replay,
         )
         return await runner.run(lease(**changes))
 
@@ -121,6 +131,30 @@ async def run(http: aiohttp.ClientSession) -> AsyncIterator[Any]:
 LEAVES_AT_ONCE = Talker(lambda _: "Never mind. ###STOP###")
 NEVER_STOPS = Talker(lambda heard: f"And another thing, number {heard}.")
 STOPS_SECOND = Talker(lambda heard: "Hello?" if not heard else "Bye ###STOP###")
+
+
+@pytest.mark.parametrize(
+    ("kind", "replays", "recorded"),
+    [
+        (EpisodeKind.TRAIN, True, True),
+        (EpisodeKind.TRAIN, False, False),
+        (EpisodeKind.EVAL, True, False),
+    ],
+)
+async def test_a_trajectory_that_is_trained_on_names_the_experts_of_its_tokens(
+    run: Any, kind: EpisodeKind, replays: bool, recorded: bool
+) -> None:
+    """With router replay; an evaluation isn't trained on."""
+    result = await run("Hello.", NEVER_STOPS, router_replay=replays, kind=kind)
+    assert result.turns == 6
+    trajectory = Trajectory.decode(result.trajectory)
+    if not recorded:
+        assert trajectory.experts == b""
+        return
+    tokens = trajectory.token_ids()
+    named = np.frombuffer(trajectory.experts, "<u2")
+    assert named[:-1].tolist() == tokens[:-1].tolist()
+    assert named[-1] == tokens[-2]
 
 
 async def test_a_user_that_hangs_up_first_gives_no_verdict(run: Any) -> None:

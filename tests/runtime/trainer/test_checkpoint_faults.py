@@ -16,7 +16,8 @@ from sea_runtime.trainer import background
 from sea_runtime.trainer.checkpoint import saver as saving
 from sea_runtime.trainer.checkpoint import staging
 from sea_runtime.trainer.checkpoint.commit import Commits
-from sea_runtime.trainer.checkpoint.saver import Position, Saver
+from sea_runtime.trainer.checkpoint.pending_save import Position
+from sea_runtime.trainer.checkpoint.saver import Saver
 from sea_runtime.trainer.context import PodSettings, RankContext
 from sea_runtime.trainer.errors import FencedError
 from sea_runtime.trainer.process_protocol import RankAssignment, StatusPipe

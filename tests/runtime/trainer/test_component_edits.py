@@ -78,6 +78,19 @@ def test_an_sft_stage_follows_its_block_and_ends_when_it_has_enough_steps(
     assert ranks.exit_codes() == [0, 0]
 
 
+def two_batches(step: int) -> Batch | None:
+    """Of steps 1 and 2: two groups of two trajectories."""
+    rng = np.random.default_rng(0)
+    rows = [list(map(int, rng.integers(10, 600, 24))) for _ in range(4)]
+    trajectories = [
+        Trajectory.pack(row, [0] * 12 + [1] * 12, [0.0] * 12 + [-6.5] * 12, [-1] * 12 + [0] * 12)
+        for row in rows
+    ]
+    bodies = [one.encode() for one in trajectories]
+    groups = [Group(f"g{i}", [0.0, 1.0], bodies[2 * i : 2 * i + 2]) for i in range(2)]
+    return Batch("stage", step, groups, 0, 0.5) if step <= 2 else None
+
+
 def test_an_rl_stage_that_waits_for_a_batch_ends_when_it_has_enough_steps(
     store: ObjectStore,
     base: Path,
@@ -89,21 +102,7 @@ def test_an_rl_stage_that_waits_for_a_batch_ends_when_it_has_enough_steps(
 
     A ledger that is restored while it waits is given the version that it may not know.
     """
-    rng = np.random.default_rng(0)
-    rows = [list(map(int, rng.integers(10, 600, 24))) for _ in range(4)]
-
-    def batch(step: int) -> Batch | None:
-        trajectories = [
-            Trajectory.pack(
-                row, [0] * 12 + [1] * 12, [0.0] * 12 + [-6.5] * 12, [-1] * 12 + [0] * 12
-            )
-            for row in rows
-        ]
-        bodies = [one.encode() for one in trajectories]
-        groups = [Group(f"g{i}", [0.0, 1.0], bodies[2 * i : 2 * i + 2]) for i in range(2)]
-        return Batch("stage", step, groups, 0, 0.5) if step <= 2 else None
-
-    coordinator.batches = batch
+    coordinator.batches = two_batches
     run, block = (
         "edited-rl",
         {"promptsPerStep": 2, "trajectoriesPerPrompt": 2, "learningRate": 1e-4},

@@ -75,14 +75,7 @@ def test_rewarded_tokens_become_more_likely(
     ranks.start(attempt=1)
     ranks.wait("two steps", lambda: coordinator.done)
 
-    log = ranks.logs[0].read_text()
-    assert log.count("stage step 1/2: reward 0.250, loss ") == 1
-    assert log.count("stage step 2/2: reward 0.250, loss ") == 1
-    line = next(one for one in log.splitlines() if "stage step 2/2" in one)
-    for word in ("KL ", "entropy ", "gradient norm ", "staleness 1.00", "tokens/s"):
-        assert word in line
-    assert "stage step" not in ranks.logs[1].read_text()
-
+    rank_0_logs_each_step_once(ranks)
     first = coordinator.progress[0].metrics
     assert first["logprob_max_diff"] < 1e-4  # trainer and transformers agree on version 0
     assert first["importance_mean"] == pytest.approx(1.0, abs=1e-3)
@@ -97,6 +90,16 @@ def test_rewarded_tokens_become_more_likely(
     good = np.mean([m for m, r in zip(moved, rewards, strict=True) if r == 1.0])
     bad = np.mean([m for m, r in zip(moved, rewards, strict=True) if r == 0.0])
     assert good > 0.05 > bad
+
+
+def rank_0_logs_each_step_once(ranks: Ranks) -> None:
+    log = ranks.logs[0].read_text()
+    assert log.count("stage step 1/2: reward 0.250, loss ") == 1
+    assert log.count("stage step 2/2: reward 0.250, loss ") == 1
+    line = next(one for one in log.splitlines() if "stage step 2/2" in one)
+    for word in ("KL ", "entropy ", "gradient norm ", "staleness 1.00", "tokens/s"):
+        assert word in line
+    assert "stage step" not in ranks.logs[1].read_text()
 
 
 def _group(number: int, rows: Any, before: Any, rewards: Any) -> Group:

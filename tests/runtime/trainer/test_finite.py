@@ -10,7 +10,7 @@ from sea_runtime.store.folders import download_folder, upload_folder
 from sea_runtime.store.s3 import ObjectStore
 from sea_runtime.trainer.errors import DivergenceError
 from sea_runtime.trainer.optimizer import require_finite_norm
-from sea_runtime.trainer.stage_trainer import finite_metrics
+from sea_runtime.trainer.step_metrics import finite_metrics
 from sea_runtime.wire.trainer import StageProgress, TrainerTask
 from sea_testing.fake_coordinator import FakeCoordinator
 from sea_testing.ranks import Ranks

@@ -12,7 +12,8 @@ from sea_data.object_store import AccessDeniedError, StoreUnavailableError
 from sea_runtime.trainer import background
 from sea_runtime.trainer.checkpoint import saver as saving
 from sea_runtime.trainer.checkpoint.commit import Commits
-from sea_runtime.trainer.checkpoint.saver import Position, Saver
+from sea_runtime.trainer.checkpoint.pending_save import Position
+from sea_runtime.trainer.checkpoint.saver import Saver
 from sea_runtime.trainer.errors import UncommittedError
 from sea_runtime.trainer.stage_trainer import StageTrainer
 from sea_runtime.wire.trainer import LedgerSnapshot

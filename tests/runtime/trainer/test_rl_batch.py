@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from sea_api.v1alpha1.stages import AdvantageNormalization, ImportanceMode
+from sea_runtime.parallel.hf_config import ModelShape
 from sea_runtime.trainer import objective
 from sea_runtime.trainer.objective import PPOSettings
 from sea_runtime.trainer.rl_batch import Shaping, advantages, coefficients, unpack
@@ -113,6 +114,53 @@ def test_the_exchanges_of_a_trajectory_weigh_what_the_whole_would() -> None:
         np.testing.assert_allclose(np.concatenate(weights[1]), np.concatenate(weights[0]))
         shared = "generated_tokens", "staleness", "tokens"
         assert [two.metrics(5)[key] for key in shared] == [one.metrics(5)[key] for key in shared]
+
+
+MOE = ModelShape(
+    layers=2,
+    hidden=8,
+    heads=2,
+    kv_heads=1,
+    head_dim=4,
+    ffn=8,
+    experts=4,
+    experts_per_token=2,
+    expert_ffn=8,
+    normalize_top_k=True,
+    vocabulary=16,
+    tied=False,
+    rope_theta=1e6,
+    norm_eps=1e-6,
+    context=64,
+)
+
+
+def test_experts_go_with_the_tokens_of_each_sample() -> None:
+    """Where a trajectory has none, the trainer's routers choose."""
+    rows = [bytes([i % 4, (i + 1) % 4, 2, 3]) for i in range(4)]
+    cut = Trajectory.pack([5, 6, 7, 8], [0, 1, 0, 1], [0.0] * 4, [0] * 4, [2], rows)
+    found = unpack(Batch("rl", 1, [encoded(cut, SPOKE)], 0, 0.5), shape=MOE).choices
+    assert found is not None
+    assert [None if one is None else one.tobytes() for one in found] == [
+        b"".join(rows[:2]),
+        b"".join(rows[2:]),
+        None,
+    ]
+    assert all(one is None or one.shape == (2, 2, 2) for one in found)
+    assert unpack(Batch("rl", 1, [encoded(SPOKE)], 0, 0.5), shape=MOE).choices is None
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ([b"abc"] * 4, "12 bytes of chosen experts instead of 16: 4 tokens in 2 layers, 2 of 4"),
+        ([bytes([0, 1, 2, 4])] * 4, "went to expert 4, but there are 4"),
+    ],
+)
+def test_experts_of_another_model_are_refused(rows: list[bytes], words: str) -> None:
+    wrong = Trajectory.pack([5, 6, 7, 8], [0, 1, 0, 1], [0.0] * 4, [0] * 4, (), rows)
+    with pytest.raises(UndecodableError, match=words):
+        unpack(Batch("rl", 1, [encoded(wrong)], 0, 0.5), shape=MOE)
 
 
 def encoded(*members: Trajectory) -> Group:

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from sea_runtime.trainer.stage_trainer import step_line
+from sea_runtime.trainer.step_metrics import step_line
 
 RL = {
     "tokens_per_s": 4210.4,

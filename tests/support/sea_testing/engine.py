@@ -33,7 +33,9 @@ class EngineProcess:
     def url(self) -> str:
         return f"http://{self.host}:{ENGINE_PORT}"
 
-    def start(self, tensor_parallel: int = 1, *, empty: bool = False) -> None:
+    def start(
+        self, tensor_parallel: int = 1, *, empty: bool = False, returns_experts: bool = False
+    ) -> None:
         reply = ModelReply(
             url="",
             name="tiny",
@@ -42,7 +44,9 @@ class EngineProcess:
             tensor_parallel=tensor_parallel,
             expert_parallel=False,
         )
-        place = engine_args.Placement(self.folder, self.host, gpus=0, empty=empty)
+        place = engine_args.Placement(
+            self.folder, self.host, gpus=0, empty=empty, returns_experts=returns_experts
+        )
         arguments = engine_args.arguments(reply, engine_args.read_config(self.folder), place)
         arguments.remove("--disable-log-stats")  # `generated_tokens` reads them
         with self.log.open("ab") as log:

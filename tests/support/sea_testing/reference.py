@@ -37,3 +37,11 @@ class Reference:
             logits = self._model(torch.tensor([prompt + generated])).logits[0]
         rows = torch.log_softmax(logits.float() / temperature, -1)[len(prompt) - 1 : -1]
         return [float(row[token]) for row, token in zip(rows, generated, strict=True)]
+
+    def experts(self, tokens: list[int]) -> list[list[set[int]]]:
+        """Those that each layer's router chooses for each token: by token, then by layer."""
+        torch, chosen = self._torch, self._model.config.num_experts_per_tok
+        with torch.no_grad():
+            found = self._model(torch.tensor([tokens]), output_router_logits=True)
+        layers = [logits.topk(chosen, -1).indices.tolist() for logits in found.router_logits]
+        return [[set(layer[i]) for layer in layers] for i in range(len(tokens))]

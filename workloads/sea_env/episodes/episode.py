@@ -44,6 +44,8 @@ class NeedGeneration:
 
     prompt: list[int]
     max_tokens: int
+    recorded: int = 0
+    """Tokens at the prompt's beginning whose experts the episode has already."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,8 @@ class Episode:
         self.versions: list[int] = []
         self.starts: list[int] = []
         """Where the second and later samples begin; none unless thoughts are stripped."""
+        self._experts: list[bytes] = []
+        """Which experts computed each token, opaque here; empty if `on_agent` gets none."""
         self.generated = 0
         self._room_was_short = False
         self._renderer = renderer
@@ -94,11 +98,17 @@ class Episode:
         return self._effect(self.conversation.user(reply))
 
     def on_agent(
-        self, ids: Sequence[int], logprobs: Sequence[float], versions: Sequence[int]
+        self,
+        ids: Sequence[int],
+        logprobs: Sequence[float],
+        versions: Sequence[int],
+        experts: Sequence[bytes] = (),
     ) -> Effect:
         """Adds the requested generation: ids, behaviour log-probabilities and weight versions.
 
-        The three have the same length. Whatever follows the first end tag is dropped.
+        The three have the same length. Whatever follows the first end tag is dropped. `experts`,
+        for router replay, has one item per token from `NeedGeneration.recorded` on; the engine has
+        not computed the last one yet.
         """
         assert len(ids) == len(logprobs) == len(versions)
         end = self._renderer.end_id
@@ -106,6 +116,7 @@ class Episode:
         count = ids.index(end) + 1 if end in ids else len(ids)
         # Before parsing: what the agent wrote is trained on even if it can't be parsed.
         self._extend(ids[:count], 1, logprobs[:count], versions[:count])
+        self._experts.extend(experts[: len(self.tokens) - 1 - len(self._experts)])
         self.generated += count
         turn = self._renderer.parse(ids[:count], self.conversation.parameters)
         return self._effect(
@@ -125,12 +136,21 @@ class Episode:
         if room < 1:
             return Done(Stop.CONTEXT_FULL)
         if start > self._sample:
+            self._experts = self.experts_of_all()
             self.starts.append(start)
         # Not generated: mask 0, and neither a log-probability nor a version (-1).
         self._extend(ids, 0, [0.0] * len(ids), [-1] * len(ids))
         self._room_was_short = room < self._limits.max_tokens_per_turn
         prompt = self.tokens[start:] if start else self.tokens
-        return NeedGeneration(prompt, min(room, self._limits.max_tokens_per_turn))
+        most = min(room, self._limits.max_tokens_per_turn)
+        return NeedGeneration(prompt, most, max(len(self._experts) - start, 0))
+
+    def experts_of_all(self) -> list[bytes]:
+        """One item per token, or none at all: a sample's last token, which no pass has computed,
+        gets that of the token before.
+        """
+        found = self._experts
+        return found + found[-1:] * (len(self.tokens) - len(found))
 
     @property
     def _sample(self) -> int:

@@ -19,6 +19,7 @@ from sea_runtime.coordinator.errors import PreconditionError
 from sea_runtime.parallel import hf_config, parallel_layout
 from sea_runtime.parallel.hf_config import ModelError
 from sea_runtime.store.s3 import ObjectStore
+from sea_runtime.wire.rollouts import MAX_EXPERT_BYTES, expert_bytes
 
 EXPERT_KEYS = ("num_experts", "num_local_experts", "n_routed_experts")
 """Number of experts per layer, as model families spell it."""
@@ -30,7 +31,8 @@ def digest(spec: Spec) -> str:
     """Changes when the models must be looked at again."""
     layouts = (spec.trainer.parallelism, spec.rollout.parallelism, spec.user_model.parallelism)
     types = sorted({stage.type for stage in spec.stages})
-    return f"{spec.model.context_length} {layouts} {types} {spec.user_model.engine}"
+    replay = spec.rollout.router_replay
+    return f"{spec.model.context_length} {layouts} {types} {spec.user_model.engine} {replay}"
 
 
 def check(store: ObjectStore, spec: Spec, models: Mapping[str, str]) -> dict[str, Config]:
@@ -71,6 +73,8 @@ def problems(config: Config, spec: Spec, stream: str) -> Iterator[str]:
     if policy or spec.user_model.engine == "VLLM":
         role = spec.rollout if policy else spec.user_model
         yield from _engine(text, "rollout" if policy else "userModel", role)
+    if policy and spec.rollout.router_replay:
+        yield from _replay(config, spec)
 
 
 def _training(config: Config, text: Config, spec: Spec, stream: str) -> Iterator[str]:
@@ -86,6 +90,28 @@ def _training(config: Config, text: Config, spec: Spec, stream: str) -> Iterator
             " experts to spread: remove it"
         )
     yield from _layout(config, spec)
+
+
+def _replay(config: Config, spec: Spec) -> Iterator[str]:
+    """What router replay asks of the model."""
+    try:
+        found = hf_config.parse(json.dumps(config))
+    except ModelError:
+        return
+    if not found.experts:
+        yield (
+            "spec.rollout.routerReplay is true, but the model is dense and has no experts to"
+            " replay: remove it"
+        )
+        return
+    token = expert_bytes(found.layers, found.experts_per_token, found.experts)
+    longest = MAX_EXPERT_BYTES // token
+    if spec.model.context_length > longest:
+        yield (
+            f"spec.rollout.routerReplay adds {token} bytes per token to a trajectory, which may"
+            f" have {MAX_EXPERT_BYTES >> 20} MiB of them: lower spec.model.contextLength to"
+            f" {longest}, or remove routerReplay"
+        )
 
 
 def _layout(config: Config, spec: Spec) -> Iterator[str]:

@@ -172,7 +172,7 @@ def generation_seconds(
     if engines < 1:
         return None
     asked = max(1, -(-concurrent // engines))
-    cache = kv_cache(engine, gpu.memory, workload.mean_tokens, asked)
+    cache = kv_cache(engine, gpu.memory, workload.sequence_tokens, asked)
     # A sequence holds half of its length on average while it grows.
     room = 2 * cache.sequences_mean
     if room < 1:

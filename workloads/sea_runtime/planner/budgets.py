@@ -78,26 +78,33 @@ def _limit(template: PodTemplate) -> float | None:
     return float(amount(text)) if text else None
 
 
-def of_trainer(spec: Spec, name: str, setup: TrainerSetup, gpu: Gpu | None) -> Iterator[Budget]:
+def of_trainer(
+    spec: Spec, name: str, setup: TrainerSetup, gpu: Gpu | None, replayed: float
+) -> Iterator[Budget]:
     """Of the fullest GPU and of a pod; on a CPU of a pod alone.
 
     Args:
         name: "trainer", or of the user model's.
         gpu: None: its kind isn't known.
+        replayed: bytes of the experts that a step's trajectories name.
     """
     trainer = spec.trainer
     stage = trainer_memory.peak_stage(setup)
     items = tuple(trainer_memory.items(setup, stage))
     limit = _limit(trainer.template)
     if not trainer.gpus_per_pod:
-        pod = (Item("process", host_memory.PROCESS_BYTES), *items)
+        named = host_memory.replayed(replayed, 1)
+        pod = (Item("process", host_memory.PROCESS_BYTES), *named, *items)
         yield Budget(name, "each pod of the trainer", pod, limit, LIMIT_REMEDY)
         return
     capacity = float(gpu.memory) if gpu else None
     place = f" (stage {stage} of {setup.layout.pipeline})" * (setup.layout.pipeline > 1)
     yield Budget(name, f"each GPU of the {name}{place}", items, capacity, LAYOUT_REMEDY)
     ranks = processes_per_pod(trainer.gpus_per_pod)
-    held = tuple(host_memory.trainer_pod(setup, ranks, spec.checkpoint))
+    held = (
+        *host_memory.trainer_pod(setup, ranks, spec.checkpoint),
+        *host_memory.replayed(replayed, ranks),
+    )
     yield Budget(f"{name}'s pod", f"each pod of the {name}", held, limit, LIMIT_REMEDY)
 
 

@@ -1,9 +1,12 @@
 """What the pods hold in the host's memory, item by item. Pure."""
 
+import math
+
 from sea_api.v1alpha1.data import Precision
 from sea_api.v1alpha1.policy import Checkpoint
+from sea_runtime.parallel import weight_map
 from sea_runtime.parallel.hf_config import ModelShape
-from sea_runtime.parallel.parallel_layout import ParallelLayout
+from sea_runtime.parallel.parallel_layout import ParallelLayout, Place
 from sea_runtime.planner import engine_memory, parameters, trainer_memory, transfers
 from sea_runtime.planner.trainer_memory import Item, TrainerSetup
 
@@ -13,6 +16,17 @@ UPLOADED_BYTES = 2.0 * 8 * (16 << 20)
 """Parts of an object that are made and uploaded at a time."""
 WORKER_BYTES = 10**9
 """The agent loop next to an engine: assumed."""
+BATCH_COPIES = 3
+"""Of a batch's bytes in each training process while it decodes them: as they were broadcast, by
+trajectory, and by array (`trainer/rl_batch.py`)."""
+
+
+def pinned_bytes(nbytes: int) -> int:
+    """What torch's allocator of pinned memory takes for as many: the next power of two.
+
+    Source: torch 2.13, ATen/core/CachingHostAllocator.h, `allocate`.
+    """
+    return 1 << (nbytes - 1).bit_length() if nbytes else 0
 
 
 def published_bytes(shape: ModelShape, layout: ParallelLayout, element: int) -> float:
@@ -32,7 +46,8 @@ def trainer_pod(setup: TrainerSetup, ranks: int, checkpoint: Checkpoint) -> list
     shape, layout, element = setup.shape, setup.layout, setup.element
     state = state_bytes(shape, layout, setup.optimizer.moments)
     # Without a copy as many parts are in memory as are uploaded at a time (`store/multipart.py`).
-    staged = state if state <= checkpoint.max_staging_bytes else UPLOADED_BYTES
+    copied = state <= checkpoint.max_staging_bytes
+    staged = pinned_bytes(math.ceil(state)) if copied else UPLOADED_BYTES
     offloaded = _offloaded(setup) if setup.optimizer.offload else 0.0
     found = [
         Item("processes", ranks * PROCESS_BYTES),
@@ -46,11 +61,34 @@ def trainer_pod(setup: TrainerSetup, ranks: int, checkpoint: Checkpoint) -> list
     return [item for item in found if item.nbytes]
 
 
+def replayed(nbytes: float, ranks: int) -> list[Item]:
+    """Of router replay, in a pod of `ranks` training processes.
+
+    Args:
+        nbytes: experts that a step's trajectories name.
+    """
+    found = Item("experts to replay, of a batch", ranks * BATCH_COPIES * nbytes)
+    return [found] if nbytes else []
+
+
 def _offloaded(setup: TrainerSetup) -> float:
-    """Of a rank of the stage that holds most."""
+    """Pinned memory of a rank of the stage that holds most."""
     stages = range(setup.layout.pipeline)
-    held = (parameters.of_rank(setup.shape, setup.layout, stage) for stage in stages)
-    return max(trainer_memory.optimizer_bytes(setup, count) for count in held)
+    return max(_pinned_states(setup, stage) for stage in stages)
+
+
+def _pinned_states(setup: TrainerSetup, stage: int) -> float:
+    """One pinned buffer per tensor of the states (`trainer/optimizer_offload.py`).
+
+    A replica has nearly whole parameters, since only those at the ends of its share are cut, so
+    its buffers are rounded up as those of whole parameters are, on average.
+    """
+    held = parameters.of_rank(setup.shape, setup.layout, stage)
+    place = Place(setup.layout, stage * setup.layout.stage_ranks)
+    sizes = [math.prod(one) for one in weight_map.parameter_shapes(setup.shape, place).values()]
+    # Of FP32. Elements of BF16 moments are half as large, and rounded by the same factor.
+    rounded = sum(pinned_bytes(4 * size) for size in sizes) / sum(4 * size for size in sizes)
+    return rounded * trainer_memory.optimizer_bytes(setup, held)
 
 
 def engine_pod(shape: ModelShape, element: int, tensor: int) -> list[Item]:

@@ -7,7 +7,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from sea_api.v1alpha1.data import Precision
+from sea_api.v1alpha1.data import Precision, ThinkingHistory
 from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.role_rules import engine_workers, processes_per_pod
 from sea_api.v1alpha1.roles import Rollout, UserEngine, UserModel
@@ -31,6 +31,7 @@ from sea_runtime.planner.speed import Generation, TrainingTime
 from sea_runtime.planner.trainer_memory import TrainerSetup
 from sea_runtime.planner.transfers import CheckpointTime, Fleet, Update
 from sea_runtime.planner.workload import Workload
+from sea_runtime.wire.rollouts import expert_bytes
 
 POLICY, USER = "policy", "user"
 
@@ -140,10 +141,10 @@ class _Planner:
         engines = self.spec.rollout.replicas  # one per pod
         rl = self._rl()
         workload = self._workload(rl)
-        asked = max(1, -(-concurrent_episodes(rl) // max(1, engines)))
+        asked = max(1, -(-workloads.concurrent_episodes(rl) // max(1, engines)))
         cache = None
         if self.rollout_gpu is not None and self.rollout_gpu.memory:
-            memory, mean = self.rollout_gpu.memory, workload.mean_tokens
+            memory, mean = self.rollout_gpu.memory, workload.sequence_tokens
             cache = engine_memory.kv_cache(engine, memory, mean, asked)
         return JobPlan(
             budgets=tuple(needed),
@@ -181,6 +182,9 @@ class _Planner:
         for name, gpu in roles:
             if gpu is None:
                 yield f"The kind of the {name}'s GPUs isn't known, so their memory isn't checked."
+        if any(stage.rl for stage in self.spec.stages):
+            strips = self.spec.model.thinking_history is ThinkingHistory.STRIP
+            yield from workloads.unmeasured(self.known.workload, strips=strips)
 
     def _rl(self) -> RLStage:
         blocks = [stage.rl for stage in self.spec.stages if stage.rl is not None]
@@ -218,7 +222,14 @@ class _Planner:
         for stream in sorted(self._trained() & set(self.known.shapes)):
             name = "trainer" if stream == POLICY else "trainer (user model)"
             setup = self._trainer(self.known.shapes[stream])
-            yield from budgets.of_trainer(self.spec, name, setup, self.trainer_gpu)
+            replayed = self._replayed(setup.shape) if stream == POLICY else 0.0
+            yield from budgets.of_trainer(self.spec, name, setup, self.trainer_gpu, replayed)
+
+    def _replayed(self, shape: ModelShape) -> float:
+        """Bytes of the experts that a step's trajectories name."""
+        token = expert_bytes(shape.layers, shape.experts_per_token, shape.experts)
+        replays = self.spec.rollout.router_replay
+        return token * self._workload(self._rl()).tokens if replays else 0.0
 
     def _engine_budgets(self, stream: str) -> Iterator[Budget]:
         shape = self.known.shapes.get(stream)
@@ -240,7 +251,7 @@ class _Planner:
             if stage.rl is None:
                 continue
             rl, workload = stage.rl, self._workload(stage.rl)
-            asked = max(1, -(-concurrent_episodes(rl) // engines))
+            asked = max(1, -(-workloads.concurrent_episodes(rl) // engines))
             room = 2 * cache.sequences_mean if cache else float(asked)
             episodes = min(float(min(asked, engine.episodes)), room)
             if episodes < 1:
@@ -262,7 +273,7 @@ class _Planner:
         assert engine_gpu is not None
         workload, shape, layout = self._workload(rl), trainer.shape, trainer.layout
         fleet = Fleet(layout.world_size, engines, engine.tensor)
-        held = made.generating * workload.mean_tokens / 2
+        held = made.generating * workload.sequence_tokens / 2
         moments = self.spec.trainer.optimizer.moments
         state = host_memory.state_bytes(shape, layout, moments)
         ranks = processes_per_pod(self.spec.trainer.gpus_per_pod)
@@ -287,9 +298,3 @@ class _Planner:
             checkpoint_every=self.spec.checkpoint.every_steps,
             recompute_s=speed.prefill_seconds(engine, engine_gpu, held),
         )
-
-
-def concurrent_episodes(rl: RLStage) -> int:
-    """Episodes at one time over all engines: what the staleness gate admits."""
-    groups = min(rl.max_concurrent_groups, (rl.max_staleness + 1) * rl.prompts_per_step)
-    return groups * rl.trajectories_per_prompt

@@ -44,7 +44,7 @@ def token_seconds(engine: EngineSetup, gpu: Gpu, workload: Workload) -> Callable
     def seconds(sequences: float) -> float:
         number = max(1, int(sequences))
         if number not in known:
-            step = speed.token_step_seconds(engine, gpu, number, workload.mean_tokens / 2)
+            step = speed.token_step_seconds(engine, gpu, number, workload.sequence_tokens / 2)
             known[number] = step + number * per_token
         return known[number]
 

@@ -76,7 +76,7 @@ class TrainingTime:
 
 def microbatches(workload: Workload, layout: ParallelLayout, row_tokens: int) -> int:
     """Per step and data-parallel rank."""
-    rows = workload.tokens / (row_tokens * ROW_FILL)
+    rows = workload.computed / (row_tokens * ROW_FILL)
     return max(1, round(rows / layout.data + 0.5))
 
 
@@ -93,8 +93,7 @@ def training(
     """One RL step."""
     fraction = gpu.expert_fraction if shape.experts else gpu.dense_fraction
     rate = layout.world_size * gpu.flops * fraction
-    squared = workload.trajectories * workload.mean_square
-    forward = forward_flops(shape, workload.tokens, squared)
+    forward = forward_flops(shape, workload.computed, workload.squared)
     # The fraction counts the model's own three passes; whole layers again are a fourth.
     passes = 4 if recomputation is Recomputation.FULL else 3
     compute = passes * forward / rate * ROW_IMBALANCE
@@ -171,7 +170,7 @@ def generation(engine: EngineSetup, gpu: Gpu, workload: Workload, episodes: floa
     prefill = prefill_seconds(engine, gpu, prompts)
     generating, token, busy = episodes, 0.0, 1.0
     for _ in range(30):
-        token = token_step_seconds(engine, gpu, generating, workload.mean_tokens / 2)
+        token = token_step_seconds(engine, gpu, generating, workload.sequence_tokens / 2)
         # Prompts of other episodes are computed in between.
         busy = workload.generated * token + episodes * prefill
         share = busy / (busy + waiting)

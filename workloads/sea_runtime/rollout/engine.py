@@ -35,6 +35,7 @@ def command(settings: Settings) -> tuple[list[str], dict[str, str]]:
         gpus=settings.gpus,
         max_sequences=settings.max_episodes,
         empty=reply.empty,
+        returns_experts=settings.router_replay,
         # Of this start of this pod in this stage: two engines with one seed would answer requests
         # without a seed of their own identically.
         seed=order.sampling_seed(settings.pod, uuid.uuid4().hex, reply.stage),

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sea_api import limits
-from sea_api.contract import ENGINE_PORT
+from sea_api.contract import ENGINE_PORT, Env
 from sea_runtime.rollout.server import FORK_VARIABLE
 from sea_runtime.wire.weights import ModelReply
 
@@ -37,6 +37,8 @@ class Placement:
     """Requests that run at one time."""
     empty: bool = False
     """The folder has no weights: they come with the first weight version."""
+    returns_experts: bool = False
+    """Answers say which experts computed each token (`rollout.routerReplay`)."""
 
 
 def arguments(model: ModelReply, config: Mapping[str, Any], place: Placement) -> list[str]:
@@ -66,6 +68,8 @@ def arguments(model: ModelReply, config: Mapping[str, Any], place: Placement) ->
     if place.empty:
         # Random weights, which are never served: `SeaWorker.sea_is_empty`.
         common += ["--load-format", "dummy"]
+    if place.returns_experts:
+        common.append("--enable-return-routed-experts")
     return common + (_gpu(model) if place.gpus else _cpu(model, config, place.max_sequences))
 
 
@@ -116,6 +120,9 @@ def environment(base: Mapping[str, str], place: Placement) -> dict[str, str]:
         "TRANSFORMERS_OFFLINE": "1",
         "VLLM_DISABLE_LOG_LOGO": "1",
     }
+    if place.returns_experts:
+        # For the plug-in, in each of the engine's processes (`cpu_routed_experts.py`).
+        defaults[Env.ROUTER_REPLAY] = "1"
     if place.gpus == 0:
         defaults |= {
             "OMP_NUM_THREADS": "1",

@@ -4,6 +4,9 @@ Used by the worker for its own engine and for user-model engines. Every call has
 answer to `POST /inference/v1/generate` is read into per-token arrays (`Generation`).
 """
 
+import base64
+import binascii
+import io
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +14,7 @@ from typing import Any
 
 import aiohttp
 import msgspec
+import numpy as np
 
 from sea_runtime.errors import RuntimeFailure
 from sea_runtime.wire.weights import PrefetchStatus, ShardLayout, WeightVersion, WorkerCopy
@@ -32,6 +36,9 @@ class Generation:
     versions: list[int]
     """The weight version that produced each token."""
     finish_reason: str
+    experts: tuple[bytes, ...] = ()
+    """The experts that computed each token from the first one asked for to the last but one of
+    `token_ids`, as in `Trajectory.experts`; empty unless asked for."""
 
 
 class _TokenLogprob(msgspec.Struct):
@@ -55,6 +62,8 @@ class _Choice(msgspec.Struct):
     finish_reason: str | None
     logprobs: _Logprobs | None = None
     weight_versions: list[_Span] | None = None
+    routed_experts: str | None = None
+    """Base64 of a .npy file: [tokens, layers, k]."""
 
 
 class _Reply(msgspec.Struct):
@@ -83,8 +92,33 @@ def versions_of(spans: Sequence[_Span], length: int) -> list[int]:
     return versions
 
 
-def parse_generation(body: bytes) -> Generation:
-    """Raises MalformedGenerationError for anything that can't be trained on."""
+def experts_of(routed: str | None, tokens: int) -> tuple[bytes, ...]:
+    """What the routers chose for each of so many tokens; raises MalformedGenerationError."""
+    if routed is None:
+        raise MalformedGenerationError(
+            "The experts that it chose are missing: it was started without rollout.routerReplay."
+        )
+    try:
+        found = np.load(io.BytesIO(base64.b64decode(routed)), allow_pickle=False)
+    except (binascii.Error, ValueError, EOFError) as error:
+        raise MalformedGenerationError(f"The experts it chose can't be read: {error}.") from error
+    if found.ndim != 3 or len(found) != tokens or found.dtype not in ("u1", "<u2"):
+        raise MalformedGenerationError(
+            f"The experts it chose are {found.dtype} {found.shape} for {tokens} tokens."
+        )
+    # Megatron counts on as many different experts per token as the model has.
+    ordered = np.sort(found, axis=-1)
+    if (ordered[..., 1:] == ordered[..., :-1]).any():
+        raise MalformedGenerationError("It chose one expert twice for a token.")
+    return tuple(row.tobytes() for row in found)
+
+
+def parse_generation(body: bytes, computed: int | None = None) -> Generation:
+    """Reads an answer, with the experts if `computed` is given: of so many tokens of the prompt,
+    and of all new ones but the last, which no pass has computed.
+
+    Raises MalformedGenerationError for anything that can't be trained on.
+    """
     try:
         choice = _decoder.decode(body).choices[0]
     except (msgspec.MsgspecError, IndexError) as error:
@@ -100,7 +134,10 @@ def parse_generation(body: bytes) -> Generation:
     if odd is not None:
         raise MalformedGenerationError(f"{odd:g} is no log-probability of a token that was drawn.")
     versions = versions_of(choice.weight_versions or [], len(choice.token_ids))
-    return Generation(choice.token_ids, logprobs, versions, choice.finish_reason or "")
+    experts: tuple[bytes, ...] = ()
+    if computed is not None and choice.token_ids:
+        experts = experts_of(choice.routed_experts, computed + len(choice.token_ids) - 1)
+    return Generation(choice.token_ids, logprobs, versions, choice.finish_reason or "", experts)
 
 
 VERSION_TIMEOUT_SECONDS = 5.0
@@ -149,13 +186,17 @@ class EngineClient:
         temperature: float,
         stop_token_ids: Sequence[int],
         seed: int,
+        experts_from: int | None = None,
     ) -> Generation:
         """Continues the exact tokens.
 
         With the same weights, tokens and `seed` the continuation is the same, up to the rounding
         of other requests in the engine's batch.
+
+        Args:
+            experts_from: the first token whose experts are wanted; None: of none.
         """
-        parameters = {
+        parameters: dict[str, Any] = {
             "temperature": temperature,
             "max_tokens": max_tokens,
             # 0: of the sampled token only, no alternatives.
@@ -163,10 +204,14 @@ class EngineClient:
             "stop_token_ids": list(stop_token_ids),
             "seed": seed,
         }
+        computed = None
+        if experts_from is not None:
+            computed = len(token_ids) - experts_from
+            parameters["routed_experts_prompt_start"] = experts_from
         body = {"token_ids": list(token_ids), "sampling_params": parameters}
         reply = await self._call("POST", "/inference/v1/generate", body, GENERATE_TIMEOUT_SECONDS)
         try:
-            return parse_generation(reply)
+            return parse_generation(reply, computed)
         except MalformedGenerationError as error:
             raise EngineError(f"{self.url}: {error}") from error
 

@@ -35,7 +35,7 @@ from sea_runtime.rollout.engine_client import (
 from sea_runtime.rollout.engine_state import EngineState
 from sea_runtime.rollout.scoring import Scoring, details_of
 from sea_runtime.rollout.settings import Identity
-from sea_runtime.wire.rollouts import EpisodeResult, Lease, Trajectory
+from sea_runtime.wire.rollouts import EpisodeKind, EpisodeResult, Lease, Trajectory
 
 _log = logging.getLogger(__name__)
 # Enough for an engine that restarts, loads its model and fetches the newest weights.
@@ -75,8 +75,9 @@ class Sampler:
         temperature: float,
         stop_token_ids: Sequence[int],
         seed: int,
+        experts_from: int | None = None,
     ) -> Generation:
-        """Raises SamplingError."""
+        """As `EngineClient.generate`. Raises SamplingError."""
         problem = ""
         for _ in range(MAX_ATTEMPTS):
             # Before each try: the smallest allowed version may have grown since the last one.
@@ -88,6 +89,7 @@ class Sampler:
                     temperature=temperature,
                     stop_token_ids=stop_token_ids,
                     seed=seed,
+                    experts_from=experts_from,
                 )
             except EngineRefusedError as error:
                 raise SamplingError(f"The engine refuses a turn: {error}") from error
@@ -136,9 +138,13 @@ class EpisodeRunner:
         users: Users,
         databases: Databases,
         scoring: Scoring,
+        *,
+        router_replay: bool = False,
     ) -> None:
+        """`router_replay`: trajectories say which experts computed their tokens."""
         self._identity, self._sampler, self._renderer = identity, sampler, renderer
         self._users, self._databases, self._scoring = users, databases, scoring
+        self._router_replay = router_replay
 
     async def run(self, lease: Lease) -> EpisodeResult:
         """Never raises: an episode without a verdict has reward None and a sentence."""
@@ -175,7 +181,12 @@ class EpisodeRunner:
             _log.exception("Episode %s failed.", lease.lease_id)
             return self._unjudged(lease, f"The episode failed: {error!r}", started)
         trajectory = Trajectory.pack(
-            episode.tokens, episode.mask, episode.logprobs, episode.versions, episode.starts
+            episode.tokens,
+            episode.mask,
+            episode.logprobs,
+            episode.versions,
+            episode.starts,
+            episode.experts_of_all(),
         )
         return EpisodeResult(
             lease_id=lease.lease_id,
@@ -213,6 +224,8 @@ class EpisodeRunner:
         return Episode(conversation, self._renderer, data.system_prompt, limits)
 
     async def _talk(self, episode: Episode, user: User, lease: Lease) -> Stop:
+        # Nothing trains on an evaluation.
+        records = self._router_replay and lease.kind is EpisodeKind.TRAIN
         effect = episode.start()
         while not isinstance(effect, Done):
             if isinstance(effect, NeedUser):
@@ -227,8 +240,9 @@ class EpisodeRunner:
                 # Of the episode and the turn: trials of a task and trajectories of a group are
                 # independent, and a turn that is generated again comes out the same.
                 seed=order.sampling_seed(lease.seed, "agent", episode.turns),
+                experts_from=effect.recorded if records else None,
             )
-            effect = episode.on_agent(turn.token_ids, turn.logprobs, turn.versions)
+            effect = episode.on_agent(turn.token_ids, turn.logprobs, turn.versions, turn.experts)
         return effect.stop
 
     def _unjudged(self, lease: Lease, error: str, started: float) -> EpisodeResult:

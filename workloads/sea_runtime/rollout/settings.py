@@ -29,6 +29,8 @@ class Settings:
     data_dir: Path
     max_episodes: int = limits.MAX_EPISODES
     """Episodes at one time, and with them the engine's sequences."""
+    router_replay: bool = False
+    """The engine says which experts computed each token, and trajectories carry it."""
 
 
 def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
@@ -52,6 +54,7 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
         gpus=int(environment.get(Env.GPUS_PER_POD) or 0),
         data_dir=Path(get(Env.DATA_DIR)),
         max_episodes=int(environment.get(Env.MAX_EPISODES) or limits.MAX_EPISODES),
+        router_replay=environment.get(Env.ROUTER_REPLAY) == "1",
     )
 
 

@@ -83,6 +83,7 @@ class Worker:
             users,
             Databases(store),
             Scoring(self._http, sandboxes),
+            router_replay=self._settings.router_replay,
         )
         self.loop = AgentLoop(
             self._client, self.state, self._identity, runner.run, self._settings.max_episodes

@@ -23,6 +23,19 @@ from sea_runtime.trainer.gpt import Norm
 
 ANY_ROWS, EQUAL_ROWS = "alltoall", "allgather"
 """Megatron's dispatchers of tokens to experts; the second needs rows of one length."""
+_UNFUSED = dict.fromkeys(
+    (
+        "bias_activation_fusion",
+        "bias_dropout_fusion",
+        "masked_softmax_fusion",
+        "apply_rope_fusion",
+        "gradient_accumulation_fusion",
+        "cross_entropy_loss_fusion",
+        "persist_layer_norm",
+    ),
+    False,
+)
+"""Kernels of Apex and TransformerEngine, which an image need not have."""
 
 
 def transformer_config(
@@ -38,29 +51,7 @@ def transformer_config(
     """
     dispatcher = _dispatcher(layout)
     return TransformerConfig(
-        num_layers=shape.layers,
-        hidden_size=shape.hidden,
-        num_attention_heads=shape.heads,
-        num_query_groups=shape.kv_heads,
-        kv_channels=shape.head_dim,
-        ffn_hidden_size=shape.ffn,
-        normalization="RMSNorm",
-        layernorm_epsilon=shape.norm_eps,
-        qk_layernorm=shape.qk_norm,
-        add_bias_linear=False,
-        add_qkv_bias=shape.qkv_bias,
-        softmax_scale=rope.softmax_scale(shape),
-        gated_linear_unit=True,
-        activation_func=nn.functional.silu,
-        hidden_dropout=0.0,
-        attention_dropout=0.0,
-        bias_activation_fusion=False,
-        bias_dropout_fusion=False,
-        masked_softmax_fusion=False,
-        apply_rope_fusion=False,
-        gradient_accumulation_fusion=False,
-        cross_entropy_loss_fusion=False,
-        persist_layer_norm=False,
+        **_layer_options(shape),
         # Otherwise Megatron scales gradients by 1 / data-parallel size.
         calculate_per_token_loss=True,
         tensor_model_parallel_size=layout.tensor,
@@ -82,9 +73,32 @@ def transformer_config(
         params_dtype=dtype,
         pipeline_dtype=dtype,
         bf16=dtype is torch.bfloat16,
+        **_UNFUSED,
         **recomputation.megatron_options(recompute, moe=bool(shape.experts)),
         **_expert_options(shape),
     )
+
+
+def _layer_options(shape: ModelShape) -> dict[str, Any]:
+    """What every layer of the model is, but for its experts."""
+    return {
+        "num_layers": shape.layers,
+        "hidden_size": shape.hidden,
+        "num_attention_heads": shape.heads,
+        "num_query_groups": shape.kv_heads,
+        "kv_channels": shape.head_dim,
+        "ffn_hidden_size": shape.ffn,
+        "normalization": "RMSNorm",
+        "layernorm_epsilon": shape.norm_eps,
+        "qk_layernorm": shape.qk_norm,
+        "add_bias_linear": False,
+        "add_qkv_bias": shape.qkv_bias,
+        "softmax_scale": rope.softmax_scale(shape),
+        "gated_linear_unit": True,
+        "activation_func": nn.functional.silu,
+        "hidden_dropout": 0.0,
+        "attention_dropout": 0.0,
+    }
 
 
 def _expert_options(shape: ModelShape) -> dict[str, Any]:

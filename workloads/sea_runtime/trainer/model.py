@@ -29,8 +29,9 @@ from sea_runtime.trainer import megatron_config, packed_row, packing, rope
 from sea_runtime.trainer.attention import RowParams
 from sea_runtime.trainer.device import device_names, has_cuda, training_device
 from sea_runtime.trainer.gpt import Norm, Policy
-from sea_runtime.trainer.packed_row import MicrobatchTensors
+from sea_runtime.trainer.packed_row import Choices, MicrobatchTensors
 from sea_runtime.trainer.packing import Grid, Microbatch
+from sea_runtime.trainer.router_replay import RouterReplay
 from sea_runtime.trainer.shared_prefixes import PerToken, Rows
 
 
@@ -48,6 +49,8 @@ class Model:
     """Most tokens of a packed row; a longer sequence has a row of its own."""
     recomputation: Recomputation
     """Not `Auto`."""
+    replay: RouterReplay
+    """What the routers take instead of their own choice."""
 
     @property
     def layout(self) -> ParallelLayout:
@@ -74,7 +77,11 @@ class Model:
         return packing.plan_chosen(tokens, chosen, wanted, self.grid, self.row_tokens, work)
 
     def microbatches(
-        self, microbatches: Sequence[Microbatch], tokens: Rows, wanted: PerToken
+        self,
+        microbatches: Sequence[Microbatch],
+        tokens: Rows,
+        wanted: PerToken,
+        choices: Choices | None = None,
     ) -> Iterator[MicrobatchTensors]:
         """This rank's part of each microbatch, with labels where `wanted` is not 0.
 
@@ -83,7 +90,7 @@ class Model:
         """
         device = training_device()
         return packed_row.iter_microbatches(
-            microbatches, self.grid, self.place, tokens, wanted, device
+            microbatches, self.grid, self.place, tokens, wanted, device, choices
         )
 
     def forward(
@@ -98,6 +105,11 @@ class Model:
         place, device = self.place, batch.tokens_t.device
         packed = RowParams.of(batch.row, self.layout.context, place.context_rank, device)
         self.gpt.temperature, self.gpt.entropy = temperature, entropy
+        experts_tlk = batch.experts_tlk
+        if experts_tlk is not None and self.layout.sequence_parallel:
+            # As the hidden states: each tensor rank's routers have consecutive tokens.
+            experts_tlk = experts_tlk.chunk(self.layout.tensor)[place.tensor_rank]
+        self.replay.begin(experts_tlk)
         # Megatron wants a batch dimension, [1, T]; the sequences are separated by `packed`, so no
         # attention mask is passed. Positions are read by learned embeddings only, not by RoPE.
         return self.ddp(
@@ -153,7 +165,9 @@ def build(
         grad_reduce_in_fp32=True, overlap_grad_reduce=False, use_distributed_optimizer=True
     )
     ddp = DistributedDataParallel(config, options, module.cuda() if has_cuda() else module)
-    return Model(shape, place, ddp, gpt, te, row_tokens, recompute)
+    # Of a dense model no router: selective recomputation is of the MLP there.
+    replay = RouterReplay(gpt, recomputed=recompute is not Recomputation.NONE)
+    return Model(shape, place, ddp, gpt, te, row_tokens, recompute, replay)
 
 
 def _mark_tensor_parallel(gpt: GPTModel) -> None:

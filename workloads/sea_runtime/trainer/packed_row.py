@@ -25,6 +25,11 @@ from sea_runtime.trainer.packing import Grid, Microbatch
 from sea_runtime.trainer.row_spans import Span
 from sea_runtime.trainer.shared_prefixes import Part, PerToken, Rows
 
+Choices = list[NDArray[Any] | None]
+"""The experts that the engine chose, [S, layers, k] per sequence; None where it didn't say."""
+CHOOSE = -1
+"""In place of an expert: the trainer's router chooses itself."""
+
 
 @dataclass(frozen=True)
 class PackedRow:
@@ -100,6 +105,21 @@ class PackedRow:
             found[start : start + part.tokens - 1] = own
         return found
 
+    def experts(self, choices: Choices, layers: range) -> NDArray[np.int16] | None:
+        """[T, layers, k] of the experts chosen for each token, a shared prompt's as the first
+        sequence chose them; `CHOOSE` on padding. None if no sequence of the row has any.
+        """
+        known = [(one, start, choices[one.index]) for one, start in self.placed()]
+        first = next((chosen for _, _, chosen in known if chosen is not None), None)
+        if first is None:
+            return None
+        found = np.full((self.length, len(layers), first.shape[2]), CHOOSE, np.int16)
+        for one, start, chosen in known:
+            if chosen is not None:
+                own = chosen[one.begin : one.end, layers.start : layers.stop]
+                found[start : start + one.tokens] = own
+        return found
+
     def split(self, values: NDArray[Any]) -> dict[int, NDArray[Any]]:
         """The inverse of `predicted`: [S] by sequence; 0 for tokens that no position predicts."""
         found = {}
@@ -140,6 +160,8 @@ class MicrobatchTensors:
     tokens_t: Tensor
     labels_t: Tensor
     """The next token of the same sequence; -1 where there is none, or nobody reads its log p."""
+    experts_tlk: Tensor | None = None
+    """Of the rank's layers, as the engine chose them; None: the routers choose."""
 
     def per_token(self, rows: PerToken, dtype: Any, fill: float = 0) -> Tensor:
         """Per-token arrays [S] of the batch's sequences, by the position that predicts the token:
@@ -174,12 +196,14 @@ def iter_microbatches(
     tokens: Rows,
     wanted: PerToken,
     device: torch.device,
+    choices: Choices | None = None,
 ) -> Iterator[MicrobatchTensors]:
     """The rank's part of each microbatch, as tensors on `device`.
 
     Args:
         wanted: non-zero on the tokens whose log-probability is read, [S] per sequence. The others
             have no label, and the model's head computes nothing for them (`head.py`).
+        choices: experts to replay (`router_replay.py`); None: the routers choose.
     """
     lengths = [len(one) for one in tokens]
     for one in microbatches:
@@ -188,4 +212,7 @@ def iter_microbatches(
         tokens_t = torch.from_numpy(row.tokens(tokens)[own]).to(device)
         labels = row.predicted(tokens, np.int64, fill=-1)
         labels[row.predicted(wanted, np.float32) == 0] = -1
-        yield MicrobatchTensors(row, own, tokens_t, torch.from_numpy(labels[own]).to(device))
+        labels_t = torch.from_numpy(labels[own]).to(device)
+        chosen = row.experts(choices, place.layers) if choices else None
+        experts_tlk = None if chosen is None else torch.from_numpy(chosen[own]).to(device)
+        yield MicrobatchTensors(row, own, tokens_t, labels_t, experts_tlk)

@@ -15,7 +15,7 @@ from megatron.core.pipeline_parallel import get_forward_backward_func
 from torch import Tensor
 
 from sea_runtime.trainer.model import Model
-from sea_runtime.trainer.packed_row import MicrobatchTensors
+from sea_runtime.trainer.packed_row import Choices, MicrobatchTensors
 from sea_runtime.trainer.packing import Microbatch
 from sea_runtime.trainer.shared_prefixes import PerToken, Rows
 
@@ -35,6 +35,7 @@ def train(
     temperature: float = 1.0,
     *,
     entropy: bool = False,
+    choices: Choices | None = None,
 ) -> None:
     """Adds the gradients of the objective over all microbatches. Collective.
 
@@ -43,8 +44,9 @@ def train(
         objective: called on the last stage, once per microbatch.
         alive: called once per microbatch on every rank.
         entropy: give the objective entropies; otherwise they are 0.
+        choices: experts to replay; None: the routers choose.
     """
-    passes = _Passes(model, objective, alive, temperature, entropy)
+    passes = _Passes(model, objective, alive, temperature, entropy, choices)
     passes.run(plan, tokens, wanted, forward_only=False)
 
 
@@ -56,6 +58,7 @@ def logprobs(
     sink: Sink,
     alive: Callable[[], None],
     temperature: float = 1.0,
+    choices: Choices | None = None,
 ) -> None:
     """Gives `sink` the log-probabilities [T] of each microbatch, on the last stage, without
     gradients; 0 where `wanted` is. Collective.
@@ -65,7 +68,7 @@ def logprobs(
         sink(microbatch, logp_t)
         return logp_t.sum()
 
-    passes = _Passes(model, objective, alive, temperature, entropy=False)
+    passes = _Passes(model, objective, alive, temperature, entropy=False, choices=choices)
     passes.run(plan, tokens, wanted, forward_only=True)
 
 
@@ -76,6 +79,7 @@ class _Passes:
     alive: Callable[[], None]
     temperature: float
     entropy: bool
+    choices: Choices | None
 
     def run(
         self,
@@ -86,10 +90,11 @@ class _Passes:
         forward_only: bool,
     ) -> None:
         context: AbstractContextManager[Any] = torch.no_grad() if forward_only else nullcontext()
+        self.model.replay.clear()
         with context:
             get_forward_backward_func()(
                 forward_step_func=self._forward,
-                data_iterator=self.model.microbatches(plan, tokens, wanted),
+                data_iterator=self.model.microbatches(plan, tokens, wanted, self.choices),
                 model=[self.model.ddp],
                 num_microbatches=len(plan),
                 # Of the part of a row that a context rank has; read only where the shapes of

@@ -17,6 +17,9 @@ from sea_runtime.parallel.parallel_layout import ParallelLayout
 from sea_runtime.trainer.device import has_cuda
 from sea_runtime.trainer.process_protocol import RankAssignment
 
+BROADCAST_BYTES = 1 << 30
+"""Of one collective, of bytes that may be many."""
+
 
 @dataclass(frozen=True)
 class ControlGroup:
@@ -46,8 +49,9 @@ class ControlGroup:
             # The other ranks learned the size by the broadcast above; gloo needs equal shapes on
             # all ranks.
             tensor = torch.empty(size, dtype=torch.uint8)
-        if size:
-            dist.broadcast(tensor, src=0, group=self.group)
+        # In parts: a collective's deadline is for one of them, not for a batch of several GB.
+        for part in tensor.split(BROADCAST_BYTES) if size else ():
+            dist.broadcast(part, src=0, group=self.group)
         return tensor.numpy().tobytes()
 
     def gather(self, value: Any) -> list[Any]:

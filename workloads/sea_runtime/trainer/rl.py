@@ -68,7 +68,7 @@ def _batch(stage: StageTrainer, block: RLStage) -> RLBatch | None:
     if stage.context.control.broadcast(data is not None):
         # The bytes as the coordinator sent them: each rank decodes them once.
         received = Batch.decode(stage.context.control.broadcast_bytes(data))
-        return unpack(received, Shaping.of(block))
+        return unpack(received, Shaping.of(block), stage.model.shape)
     with stage.timer.part("checkpoint_s"):
         # While waiting, uploads and checkpoints go on: both are collectives, entered by all ranks
         # here.
@@ -130,6 +130,7 @@ def _train(
                 stage.context.status.alive,
                 block.temperature,
                 entropy=True,
+                choices=batch.choices,
             )
         with stage.memory.naming(UPDATE):
             norms.append(stage.optimizer.step(rate, AdamW.of(block)))
@@ -207,7 +208,14 @@ def _proximal(stage: StageTrainer, block: RLStage, batch: RLBatch) -> Rows:
     alive = stage.context.status.alive
     with stage.memory.naming(PASSES):
         pipeline.logprobs(
-            stage.model, plan, batch.tokens, batch.masks, keep, alive, block.temperature
+            stage.model,
+            plan,
+            batch.tokens,
+            batch.masks,
+            keep,
+            alive,
+            block.temperature,
+            batch.choices,
         )
     # Sequences that aren't trained keep zeros: they are in no minibatch.
     found = [np.zeros(len(one), np.float32) for one in batch.tokens]

@@ -4,12 +4,16 @@ import zlib
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from sea_api.v1alpha1.stages import AdvantageNormalization, RLStage
+from sea_runtime.parallel.hf_config import ModelShape
 from sea_runtime.trainer import objective
+from sea_runtime.trainer.packed_row import Choices
 from sea_runtime.trainer.shared_prefixes import Rows
 from sea_runtime.wire.rollouts import Batch, Group, Trajectory, UndecodableError
 
@@ -57,6 +61,8 @@ class RLBatch:
     expired_groups: int = 0
     """Groups that were older than `maxAge` since the last batch; none is in it."""
     trajectories: int = 0
+    choices: Choices | None = None
+    """Experts that the engine chose, where it said so; None if no trajectory has them."""
 
     def trained(self, groups: Collection[int]) -> list[int]:
         """The samples of these groups that go through the model.
@@ -81,16 +87,21 @@ class RLBatch:
             "generated_tokens": float(len(made)),
             "staleness": float(np.mean(version - made)) if len(made) else 0.0,
             "trajectories": float(self.trajectories),
+            "samples": float(len(self.tokens)),
         }
 
 
-def unpack(batch: Batch, shaping: Shaping = Shaping()) -> RLBatch:
+def unpack(batch: Batch, shaping: Shaping = Shaping(), shape: ModelShape | None = None) -> RLBatch:
     """The wire form as arrays, with advantages.
+
+    Args:
+        shape: of the model whose experts are replayed; without it none are.
 
     Raises:
         UndecodableError: a trajectory can't be decoded; names batch, group and sample.
     """
-    trajectories = [one for group in batch.groups for one in _decoded(batch, group)]
+    decoded = [one for group in batch.groups for one in _decoded(batch, group, shape)]
+    trajectories = [trajectory for trajectory, _ in decoded]
     group_of = [i for i, group in enumerate(batch.groups) for _ in group.trajectories]
     earned = advantages(
         [group.rewards for group in batch.groups],
@@ -106,6 +117,7 @@ def unpack(batch: Batch, shaping: Shaping = Shaping()) -> RLBatch:
         group_of=[group_of[i] for i, _ in samples],
         advantages=[earned[i] for i, _ in samples],
         trajectories=len(trajectories),
+        choices=_choices([chosen for _, chosen in decoded], samples),
         groups=len(batch.groups),
         mean_reward=batch.mean_reward,
         dropped_groups=batch.dropped_groups,
@@ -115,10 +127,34 @@ def unpack(batch: Batch, shaping: Shaping = Shaping()) -> RLBatch:
     )
 
 
-def _decoded(batch: Batch, group: Group) -> Iterator[Trajectory]:
+def _chosen_experts(trajectory: Trajectory, shape: ModelShape | None) -> NDArray[Any] | None:
+    """[T, layers, k]; None if there is nothing to replay."""
+    if shape is None or not trajectory.experts:
+        return None
+    return trajectory.chosen_experts(shape.layers, shape.experts_per_token, shape.experts)
+
+
+def _choices(
+    chosen: Sequence[NDArray[Any] | None], samples: Sequence[tuple[int, slice]]
+) -> Choices | None:
+    """By sample; views of the trajectories' bytes, which may be GBs."""
+    if all(one is None for one in chosen):
+        return None
+    found: Choices = []
+    for index, cut in samples:
+        one = chosen[index]
+        found.append(None if one is None else one[cut])
+    return found
+
+
+def _decoded(
+    batch: Batch, group: Group, shape: ModelShape | None
+) -> Iterator[tuple[Trajectory, NDArray[Any] | None]]:
+    """Each trajectory with the experts to replay."""
     for sample, body in enumerate(group.trajectories):
         try:
-            yield Trajectory.decode(body)
+            one = Trajectory.decode(body)
+            yield one, _chosen_experts(one, shape)
         except UndecodableError as error:
             raise UndecodableError(
                 f"Trajectory {sample} of group {group.group_id} in the batch of step {batch.step} "

@@ -15,6 +15,16 @@ from sea_runtime.errors import RuntimeFailure
 from sea_runtime.wire.base import Message
 
 Count = Annotated[int, msgspec.Meta(ge=0)]
+BYTE_EXPERTS = 256
+"""So many experts at most have numbers of one byte; vLLM's rule (`RoutedExpertsCapturer`)."""
+MAX_EXPERT_BYTES = 256 << 20
+"""Of the experts chosen in one trajectory of full length; a result's body may have twice as much
+(`coordinator/app.py`)."""
+
+
+def expert_bytes(layers: int, chosen: int, experts: int) -> int:
+    """Bytes per token of `Trajectory.experts`."""
+    return layers * chosen * (1 if experts <= BYTE_EXPERTS else 2)
 
 
 class EpisodeKind(StrEnum):
@@ -88,6 +98,11 @@ class Trajectory(msgspec.Struct, frozen=True):
     forwards the bytes. `mask` is 1 on tokens that the policy generated; `logprobs` and `versions`
     hold the behaviour log-probability and the weight version there, 0 and -1 elsewhere. The arrays
     hold the episode's samples end to end: one, or with stripped thoughts one per exchange.
+
+    `experts`, with `rollout.routerReplay`, is [T, layers, k]: the experts that the engine's routers
+    chose for each token, one byte each with up to 256 experts, two otherwise. It is most of a
+    trajectory (752 bytes per token with 94 layers and 8 experts) and bounded by
+    `MAX_EXPERT_BYTES`. A sample's last token was never computed, and has those of the token before.
     """
 
     tokens: bytes
@@ -96,6 +111,8 @@ class Trajectory(msgspec.Struct, frozen=True):
     versions: bytes
     starts: list[int] = []
     """Where the second and later samples begin, rising."""
+    experts: bytes = b""
+    """Empty: not recorded."""
 
     @staticmethod
     def pack(
@@ -104,8 +121,10 @@ class Trajectory(msgspec.Struct, frozen=True):
         logprobs: list[float],
         versions: list[int],
         starts: Sequence[int] = (),
+        experts: Sequence[bytes] = (),
     ) -> "Trajectory":
-        """From four lists of one length."""
+        """From four lists of one length; `experts` has as many items, or none."""
+        assert len(experts) in (0, len(tokens))
         assert len(tokens) == len(mask) == len(logprobs) == len(versions)
         return Trajectory(
             np.asarray(tokens, "<i4").tobytes(),
@@ -113,6 +132,7 @@ class Trajectory(msgspec.Struct, frozen=True):
             np.asarray(logprobs, "<f4").tobytes(),
             np.asarray(versions, "<i4").tobytes(),
             list(starts),
+            b"".join(experts),
         )
 
     def encode(self) -> bytes:
@@ -151,6 +171,28 @@ class Trajectory(msgspec.Struct, frozen=True):
     def token_ids(self) -> NDArray[np.int32]:
         """[T]"""
         return np.frombuffer(self.tokens, "<i4")
+
+    def chosen_experts(self, layers: int, chosen: int, experts: int) -> NDArray[Any]:
+        """[T, layers, chosen], a view of the bytes.
+
+        Raises:
+            UndecodableError: they are not of a model with so many layers, and of `experts` experts
+                `chosen` ones per token.
+        """
+        dtype = np.dtype("u1") if experts <= BYTE_EXPERTS else np.dtype("<u2")
+        size = len(self.mask) * layers * chosen * dtype.itemsize
+        if len(self.experts) != size:
+            raise UndecodableError(
+                f"The trajectory has {len(self.experts)} bytes of chosen experts instead of {size}:"
+                f" {len(self.mask)} tokens in {layers} layers, {chosen} of {experts} experts each."
+            )
+        found = np.frombuffer(self.experts, dtype).reshape(-1, layers, chosen)
+        # An index beyond the experts ends a kernel on a GPU without saying where it came from.
+        if found.size and found.max() >= experts:
+            raise UndecodableError(
+                f"The trajectory's tokens went to expert {found.max()}, but there are {experts}."
+            )
+        return found
 
     def loss_mask(self) -> NDArray[np.uint8]:
         """[T]"""

@@ -37,7 +37,7 @@ def engine_process(
     log = tmp_path_factory.mktemp("engine") / "engine.log"
     cache = {"TORCHINDUCTOR_CACHE_DIR": str(log.parent / "inductor")}  # empty, as in a new pod
     engine = EngineProcess(base_folder, address(77), log, s3.environment() | cache)
-    engine.start()
+    engine.start(returns_experts=True)
     try:
         engine.wait_until_up()
         yield engine

@@ -102,6 +102,14 @@ def test_seeded_requests_die_when_prefilled_in_parts(outcomes: dict[str, Any]) -
     assert other != whole
 
 
+def test_routed_experts_are_refused_on_a_cpu(outcomes: dict[str, Any]) -> None:
+    """With it the trainer replays them (`test_component_engine.py`)."""
+    without = outcomes["cpu_routed_experts"]
+    assert "Model Runner V2" in without, (
+        "vLLM returns routed experts on a CPU: delete cpu_routed_experts.py."
+    )
+
+
 def test_attention_needs_the_permission_for_tiles() -> None:
     """The call itself is checked on every CPU, by instructions that need no permission."""
     assert run("attention_probe.py", "vec").returncode == 0

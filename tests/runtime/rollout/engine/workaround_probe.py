@@ -2,7 +2,8 @@
 
 A program, not a module: `python workaround_probe.py MODEL OUT`. For each case the weights are saved
 as OUT/CASE.safetensors; the last line is a JSON object {case: log-probabilities of PROMPT}, and
-under `prompt`, `start_methods`, `cpu_seeded_prefill` and `warnings` what their names say.
+under `prompt`, `start_methods`, `cpu_seeded_prefill`, `cpu_routed_experts` and `warnings` what
+their names say.
 """
 
 import json
@@ -17,6 +18,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 from vllm import LLM, SamplingParams
+from vllm.engine.arg_utils import EngineArgs
 from vllm.v1.engine import utils as engine_utils
 
 from sea_runtime.parallel.regions import Region
@@ -154,6 +156,21 @@ class Engine:
         return list(output.outputs[0].token_ids)
 
 
+def routed_experts(folder: Path) -> str:
+    """vLLM's objection to the flag for them, which it makes before there is an engine."""
+    arguments = EngineArgs(
+        str(folder),
+        skip_tokenizer_init=True,
+        max_model_len=CONTEXT,
+        enable_return_routed_experts=True,
+    )
+    try:
+        arguments.create_engine_config()
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
 def start_methods() -> list[str]:
     """vLLM's own way of starting an engine core on this platform, and the one with our change."""
     own = engine_utils.get_mp_context().get_start_method()
@@ -177,6 +194,7 @@ def main() -> None:
     with replaced(reload_warnings, "dropped", lambda _: nullcontext()):
         found["warnings"] = [engine.warnings(base), with_all]
     found["start_methods"] = start_methods()
+    found["cpu_routed_experts"] = routed_experts(folder)
     found["cpu_seeded_prefill"] = engine.seeded()
     print(json.dumps(found))  # noqa: T201
 

@@ -9,31 +9,24 @@ due, which then replaces it.
 """
 
 import logging
-import time
-from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
-from threading import Event
-from typing import TypeVar
 
 from sea_api.v1alpha1.policy import Checkpoint
 from sea_data import urls
-from sea_data.object_store import StoreUnavailableError
-from sea_runtime.client.calls import CoordinatorUnreachableError, StaleAttemptError
-from sea_runtime.trainer import background, model_files
+from sea_runtime.client.calls import StaleAttemptError
+from sea_runtime.trainer import background
 from sea_runtime.trainer.checkpoint.commit import Commits
 from sea_runtime.trainer.checkpoint.head import (
-    FORMAT,
     MANIFEST,
     Entry,
-    Manifest,
     SavedLayout,
     StoredObject,
     index_name,
     state_name,
 )
+from sea_runtime.trainer.checkpoint.pending_save import PendingSave, Position, until_back
 from sea_runtime.trainer.checkpoint.periodic_export import Exports
 from sea_runtime.trainer.checkpoint.reader import missing
 from sea_runtime.trainer.checkpoint.staging import StagedSave, Staging
@@ -45,58 +38,9 @@ from sea_runtime.trainer.optimizer import Optimizer
 from sea_runtime.wire.trainer import CheckpointCommitted, TrainerTask
 
 log = logging.getLogger(__name__)
-Result = TypeVar("Result")
 WAIT_SECONDS = 1.0
 _FAILED, _FENCED = -1, -2
 """States of a rank's upload besides under way (0) and done (1)."""
-
-
-@dataclass(frozen=True)
-class Position:
-    """How far the stage is when its state is saved."""
-
-    step: int
-    version: int
-    finished: bool = False
-
-
-@dataclass
-class _Save:
-    """The save that is under way."""
-
-    position: Position
-    layout: SavedLayout
-    needed: bool
-    """No later save can replace it."""
-    replaced: Event = field(default_factory=Event)
-    """A later one waits: a store that is away is not waited for any longer."""
-    uploading: Future[list[StoredObject]] = field(default_factory=Future)
-    """Of this rank's objects; on rank 0 the ledger's is the first."""
-    committing: Future[None] | None = None
-    """On rank 0, once all ranks have stored their objects."""
-    uploaded: bool = False
-
-    def persist(self, call: Callable[[], Result]) -> Result:
-        """The call's result, retried until store and coordinator are back.
-
-        Each phase is retried by itself, so that no object of a checkpoint that is already committed
-        is written again. The calls back off by themselves: this loop does not spin.
-
-        Raises:
-            StoreUnavailableError, CoordinatorUnreachableError: a later save replaces this one.
-        """
-        while True:
-            try:
-                return call()
-            except (StoreUnavailableError, CoordinatorUnreachableError) as error:
-                if self.replaced.is_set() and not self.needed:
-                    raise
-                log.warning(
-                    "The checkpoint of step %d waits (%s): %s",
-                    self.position.step,
-                    type(error).__name__,
-                    error,
-                )
 
 
 class Saver:
@@ -119,7 +63,7 @@ class Saver:
         self.context, self.task, self.policy, self.commits = context, task, policy, commits
         self.exports = Exports(context, commits, initial)
         self._staging = Staging(context.pod.processes)
-        self._save: _Save | None = None
+        self._save: PendingSave | None = None
         self.failed = False
         """The newest save has ended without a commit; of one that failed in its commit only rank 0
         knows."""
@@ -158,7 +102,7 @@ class Saver:
         buffer = self._staging.buffer()
         # Training may change the state once this returns, or, without a copy, once it is uploaded.
         staged = StagedSave(state, buffer)
-        save = _Save(position, SavedLayout.of(model.layout), needed)
+        save = PendingSave(position, SavedLayout.of(model.layout), needed)
         save.uploading = background.start("checkpoint", lambda: self._upload(save, staged))
         self._save, self.failed = save, False
         # All ranks decide together: one that waits alone would miss the others' collectives.
@@ -168,14 +112,14 @@ class Saver:
             save.replaced.set()
             self._wait_for_uploads(save)
 
-    def _wait_for_uploads(self, save: _Save) -> None:
+    def _wait_for_uploads(self, save: PendingSave) -> None:
         done = False
         while not done:
             self.context.status.alive()
             mine = background.finished(save.uploading, WAIT_SECONDS)
             done = self.context.control.min(float(mine)) == 1.0
 
-    def _upload(self, save: _Save, staged: StagedSave) -> list[StoredObject]:
+    def _upload(self, save: PendingSave, staged: StagedSave) -> list[StoredObject]:
         """Stores this rank's objects, and on rank 0 first the ledger's. In a thread."""
         stored = []
         if self.context.leads:
@@ -212,11 +156,11 @@ class Saver:
         return bool(self.context.control.broadcast(found))
 
     def _report_again(self, step: int) -> bool:
-        head, _ = _until_back(self.commits.read)
+        head, _ = until_back(self.commits.read)
         manifest = self.commits.key(urls.join(self.commits.step_folder(step), MANIFEST))
         named = [one for one in head.checkpoints if one.manifest_key == manifest]
         if named:
-            _until_back(lambda: self._report(named[0]))
+            until_back(lambda: self._report(named[0]))
         return bool(named)
 
     def finish(self) -> None:
@@ -243,7 +187,7 @@ class Saver:
         else:
             self._after_commit(save)
 
-    def _after_upload(self, save: _Save) -> None:
+    def _after_upload(self, save: PendingSave) -> None:
         error = background.error_of(save.uploading)
         fenced = isinstance(error, StaleAttemptError)
         if error is not None and not fenced:
@@ -265,7 +209,7 @@ class Saver:
             flat = [one for part in objects for one in part]
             save.committing = background.start("commit", lambda: self._commit(save, flat))
 
-    def _log_failure(self, what: str, save: _Save, error: BaseException) -> None:
+    def _log_failure(self, what: str, save: PendingSave, error: BaseException) -> None:
         log.error(
             "The %s of the checkpoint of step %d failed (%s): %s The next one tries again.",
             what,
@@ -274,7 +218,7 @@ class Saver:
             error,
         )
 
-    def _commit(self, save: _Save, stored: list[StoredObject]) -> None:
+    def _commit(self, save: PendingSave, stored: list[StoredObject]) -> None:
         """Rank 0, in a thread: the manifest, then the head.
 
         In this order: what an object names exists before it, and the head makes all of it visible.
@@ -282,7 +226,7 @@ class Saver:
         url = self.commits.step_folder(save.position.step)
         ledger = next(one for one in stored if not one.name)
         objects = [one for one in stored if one.name]
-        manifest = self._manifest(save, objects, ledger)
+        manifest = save.manifest(self.context, self.task, objects, ledger)
         target, text = urls.join(url, MANIFEST), manifest.model_dump_json(indent=1)
         save.persist(lambda: self.context.store.put(target, text.encode()))
         self._require_stored(save, [*stored, self._stored(target, len(text.encode()), "")])
@@ -300,7 +244,7 @@ class Saver:
         save.persist(lambda: self._report(entry))
         self.exports.committed(manifest, self.policy.export_every_steps)
 
-    def _require_stored(self, save: _Save, stored: list[StoredObject]) -> None:
+    def _require_stored(self, save: PendingSave, stored: list[StoredObject]) -> None:
         """A store that reports success for what it doesn't keep must not cost the one before.
 
         Raises:
@@ -309,27 +253,6 @@ class Saver:
         wrong = save.persist(lambda: missing(self.commits, stored))
         if wrong:
             raise CheckpointError(f"{wrong[0]} The store had reported success.")
-
-    def _manifest(self, save: _Save, objects: list[StoredObject], ledger: StoredObject) -> Manifest:
-        position, spec = save.position, self.task.spec
-        assert spec is not None
-        return Manifest(
-            format=FORMAT,
-            stage=self.task.stage,
-            step=position.step,
-            attempt=self.context.attempt,
-            stream=self.task.stream,
-            version=position.version,
-            world_size=self.context.assignment.world_size,
-            layout=save.layout,
-            initial_model=self.task.initial_model,
-            precision=spec.model.precision.value,
-            strips_thoughts=model_files.strips_thoughts(self.task),
-            finished=position.finished,
-            objects=objects,
-            ledger=ledger,
-            time=time.time(),
-        )
 
     def _report(self, entry: Entry) -> None:
         self.context.client.committed(
@@ -343,7 +266,7 @@ class Saver:
             ),
         )
 
-    def _after_commit(self, save: _Save) -> None:
+    def _after_commit(self, save: PendingSave) -> None:
         outcome: str | None = ""
         if save.committing is not None:
             outcome = self._outcome(save, save.committing)
@@ -356,7 +279,7 @@ class Saver:
             # On every rank, after the drop: none is left behind in a collective.
             raise FencedError(outcome)
 
-    def _outcome(self, save: _Save, committing: Future[None]) -> str | None:
+    def _outcome(self, save: PendingSave, committing: Future[None]) -> str | None:
         """Empty while under way, None when it has ended, a sentence if a newer attempt commits."""
         if not committing.done():
             return ""
@@ -367,12 +290,3 @@ class Saver:
             self.failed = True
             self._log_failure("commit", save, error)
         return None
-
-
-def _until_back(call: Callable[[], Result]) -> Result:
-    """The call's result, however long store and coordinator are away."""
-    while True:
-        try:
-            return call()
-        except (StoreUnavailableError, CoordinatorUnreachableError) as error:
-            log.warning("The last checkpoint waits: %s", error)

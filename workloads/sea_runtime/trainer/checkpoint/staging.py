@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from sea_runtime.planner.host_memory import pinned_bytes
 from sea_runtime.store.multipart import part_bytes
 from sea_runtime.store.s3 import ObjectStore
 from sea_runtime.trainer import background
@@ -36,11 +37,6 @@ def available_memory(cgroup: Path = _CGROUP, meminfo: Path = _MEMINFO) -> int:
     # The kernel drops these pages before it kills anybody.
     used = int((cgroup / "memory.current").read_text()) - int(stat["inactive_file"])
     return min(free, int(limit.read_text()) - used)
-
-
-def pinned_bytes(nbytes: int) -> int:
-    """What torch's allocator of pinned memory takes for as many: the next power of two."""
-    return 1 << (nbytes - 1).bit_length() if nbytes else 0
 
 
 def refusal(nbytes: int, limit: int, available: int, ranks: int, *, pinned: bool = False) -> str:

@@ -1,0 +1,106 @@
+"""One save between the copy of the state and its commit, and what is waited out meanwhile.
+
+`saver.py` owns it and moves it on.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from threading import Event
+from typing import TypeVar
+
+from sea_data.object_store import StoreUnavailableError
+from sea_runtime.client.calls import CoordinatorUnreachableError
+from sea_runtime.trainer import model_files
+from sea_runtime.trainer.checkpoint.head import FORMAT, Manifest, SavedLayout, StoredObject
+from sea_runtime.trainer.context import RankContext
+from sea_runtime.wire.trainer import TrainerTask
+
+log = logging.getLogger(__name__)
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Position:
+    """How far the stage is when its state is saved."""
+
+    step: int
+    version: int
+    finished: bool = False
+
+
+@dataclass
+class PendingSave:
+    """The save that is under way."""
+
+    position: Position
+    layout: SavedLayout
+    needed: bool
+    """No later save can replace it."""
+    replaced: Event = field(default_factory=Event)
+    """A later one waits: a store that is away is not waited for any longer."""
+    uploading: Future[list[StoredObject]] = field(default_factory=Future)
+    """Of this rank's objects; on rank 0 the ledger's is the first."""
+    committing: Future[None] | None = None
+    """On rank 0, once all ranks have stored their objects."""
+    uploaded: bool = False
+
+    def persist(self, call: Callable[[], Result]) -> Result:
+        """The call's result, retried until store and coordinator are back.
+
+        Each phase is retried by itself, so that no object of a checkpoint that is already committed
+        is written again. The calls back off by themselves: this loop does not spin.
+
+        Raises:
+            StoreUnavailableError, CoordinatorUnreachableError: a later save replaces this one.
+        """
+        while True:
+            try:
+                return call()
+            except (StoreUnavailableError, CoordinatorUnreachableError) as error:
+                if self.replaced.is_set() and not self.needed:
+                    raise
+                log.warning(
+                    "The checkpoint of step %d waits (%s): %s",
+                    self.position.step,
+                    type(error).__name__,
+                    error,
+                )
+
+    def manifest(
+        self,
+        context: RankContext,
+        task: TrainerTask,
+        objects: list[StoredObject],
+        ledger: StoredObject,
+    ) -> Manifest:
+        """Of what all ranks have stored, and of the ledger's snapshot."""
+        assert task.spec is not None
+        return Manifest(
+            format=FORMAT,
+            stage=task.stage,
+            step=self.position.step,
+            attempt=context.attempt,
+            stream=task.stream,
+            version=self.position.version,
+            world_size=context.assignment.world_size,
+            layout=self.layout,
+            initial_model=task.initial_model,
+            precision=task.spec.model.precision.value,
+            strips_thoughts=model_files.strips_thoughts(task),
+            finished=self.position.finished,
+            objects=objects,
+            ledger=ledger,
+            time=time.time(),
+        )
+
+
+def until_back(call: Callable[[], Result]) -> Result:
+    """The call's result, however long store and coordinator are away."""
+    while True:
+        try:
+            return call()
+        except (StoreUnavailableError, CoordinatorUnreachableError) as error:
+            log.warning("The last checkpoint waits: %s", error)
