@@ -198,7 +198,9 @@ class Rendezvous:
 
     def _stopped(self) -> bool:
         desired = self._job.desired
-        return desired.drain and not any(self._runs(pod) for pod in trainer_world.trainer_pods(desired))
+        return desired.drain and not any(
+            self._runs(pod) for pod in trainer_world.trainer_pods(desired)
+        )
 
     def _committed(self) -> bool:
         stage = self._job.running_stage

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import boto3
 from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
 
 from sea_api.contract import (
     S3_ACCESS_KEY,
@@ -26,6 +27,7 @@ from sea_data.object_store import (
     AccessDeniedError,
     ObjectNotFoundError,
     PreconditionFailedError,
+    StoreError,
     StoreUnavailableError,
 )
 from sea_runtime.store import buffers
@@ -210,17 +212,20 @@ class ObjectStore:
             size: of the object, in bytes.
 
         Raises:
-            StoreUnavailableError: parts were refused, or the object is shorter than what was sent,
-                until the deadline.
+            StoreUnavailableError: an outage, or the object is shorter than what was sent, until the
+                deadline.
+            StoreError: the store refuses it; not tried again.
+            Exception: what `data` raised, as it is; not tried again.
         """
         bucket, key = urls.parse(url)
 
         def attempt() -> None:
             try:
                 self._large.put(bucket, key, data if isinstance(data, memoryview) else data(), size)
-            except Exception as error:
-                self._require_upload(bucket, key)
-                raise StoreUnavailableError(str(error)) from error
+            except StoreError:
+                # Raises what boto3 is refused for; if nothing, obstore's own error stands.
+                self._try_upload(bucket, key)
+                raise
             stored = self.size(url)
             if stored != size:
                 raise StoreUnavailableError(
@@ -229,10 +234,17 @@ class ObjectStore:
 
         self._retry.call(f"PUT {url}", attempt)
 
-    def _require_upload(self, bucket: str, key: str) -> None:
-        """Raises botocore's error, which has a code, for what keeps an upload from beginning."""
-        upload = self._client.create_multipart_upload(Bucket=bucket, Key=key)["UploadId"]
-        self._client.abort_multipart_upload(Bucket=bucket, Key=key, UploadId=upload)
+    def _try_upload(self, bucket: str, key: str) -> None:
+        """Raises botocore's error, which has a code, for what keeps parts from being stored."""
+        where: Any = {"Bucket": bucket, "Key": key}
+        where["UploadId"] = self._client.create_multipart_upload(**where)["UploadId"]
+        try:
+            self._client.upload_part(**where, PartNumber=1, Body=b"x")
+        finally:
+            # What is left behind is swept with abandoned uploads; its error must not hide the
+            # part's.
+            with suppress(ClientError, BotoCoreError):
+                self._client.abort_multipart_upload(**where)
 
     def abort_uploads(self, url_prefix: str, is_abandoned: Callable[[str], bool]) -> list[str]:
         """Aborts unfinished multipart uploads, whose parts a store keeps and bills.

@@ -133,7 +133,7 @@ def _since_last_batch(db: Database, stage: str, step: int) -> tuple[float, int]:
     If none has finished since (they waited for their turn), the mean of the batch itself.
     """
     mean, dropped = db.rows(
-        "SELECT AVG(mean_reward), COALESCE(SUM(state = 'Filtered'), 0) "
+        "SELECT AVG(mean_reward), COALESCE(SUM(state = 'Filtered'), 0) "  # noqa: S608
         f"FROM groups WHERE {_UNCOUNTED}",
         stage,
     )[0]
