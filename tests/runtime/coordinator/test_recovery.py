@@ -197,7 +197,7 @@ def test_a_stored_version_with_a_bad_manifest_is_left_out(store: MemoryStore) ->
     body = good.model_dump_json().encode()
     # Of a release that didn't write the run: known by the addresses of its bytes.
     shards = [
-        shard.model_copy(update={"object_url": stored_versions.shard_url(run, "policy", 1, 0)})
+        shard.model_copy(update={"object_url": stored_versions.shard_url(run, "policy", 1, 0, 1)})
         for shard in good.shards
     ]
     oldest = good.model_copy(update={"version": 1, "shards": shards})
@@ -221,7 +221,7 @@ def test_a_version_that_an_older_release_stored_is_found(store: MemoryStore) -> 
     """Release 0.1.0 wrote neither the run nor a format; a copy in another run is still refused."""
     run, other = "s3://runs/of-0-1-0", "s3://runs/copied-from-0-1-0"
     good = kit.version(2, anchor=True)
-    url = stored_versions.shard_url(run, "policy", 2, 0)
+    url = stored_versions.shard_url(run, "policy", 2, 0, 1)
     shards = [one.model_copy(update={"object_url": url}) for one in good.shards]
     good = good.model_copy(update={"shards": shards, "run_url": run})
     body = good.model_dump_json(exclude={"run_url", "format", "check"}).encode()
