@@ -13,7 +13,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from sea_api.wire.coordinator_spec import CoordinatorSpec
 from sea_api.wire.state import CoordinatorState
-from sea_runtime.coordinator import app, snapshot, weights
+from sea_runtime.coordinator import app, snapshot, weight_manifests
 from sea_runtime.coordinator.app import Settings
 from sea_runtime.coordinator.ledger.database import Database
 from sea_runtime.coordinator.ledger.schema import MIGRATIONS
@@ -213,8 +213,8 @@ def test_a_stored_version_with_a_bad_manifest_is_left_out(store: MemoryStore) ->
     for number, one in bodies.items():
         store.put(stored_versions.manifest_url(run, "policy", number), one)
     stand_in: Any = store
-    found = weights.read_stored(stand_in, run)
-    assert found == [oldest, good]
+    found = weight_manifests.read_stored(stand_in, run)
+    assert found.versions == [oldest, good]
 
 
 def test_a_version_that_an_older_release_stored_is_found(store: MemoryStore) -> None:
@@ -228,8 +228,8 @@ def test_a_version_that_an_older_release_stored_is_found(store: MemoryStore) -> 
     stand_in: Any = store
     for place in (run, other):
         store.put(stored_versions.manifest_url(place, "policy", 2), body)
-    assert weights.read_stored(stand_in, run) == [good]
-    assert weights.read_stored(stand_in, other) == []
+    assert weight_manifests.read_stored(stand_in, run).versions == [good]
+    assert weight_manifests.read_stored(stand_in, other).versions == []
 
 
 async def test_a_trainer_that_resumes_behind_the_ledger_takes_it_back(

@@ -35,6 +35,7 @@ from sea_runtime.wire.base import Message
 from sea_runtime.wire.membership import Heartbeat
 from sea_runtime.wire.rollouts import EpisodeResult, LeaseRequest, Leases
 from sea_runtime.wire.trainer import (
+    BackgroundFailures,
     CheckpointCommitted,
     StageDone,
     StageProgress,
@@ -257,6 +258,12 @@ async def progress(request: web.Request) -> web.Response:
     return done()
 
 
+async def background_failures(request: web.Request) -> web.Response:
+    message = await body(request, BackgroundFailures)
+    request.app[TRAINING].report_failures(request.match_info["stage"], message)
+    return done()
+
+
 async def take_snapshot(request: web.Request) -> web.Response:
     stage = request.match_info["stage"]
     step, attempt = number(request, "step"), number(request, "attempt")
@@ -302,6 +309,7 @@ def routes() -> list[web.RouteDef]:
         web.get("/v1/trainer/task", task),
         web.get(stage + "/batches/{step}", batch),
         web.post(stage + "/progress", progress),
+        web.post(stage + "/failures", background_failures),
         web.post(stage + "/snapshot", take_snapshot),
         web.post(stage + "/checkpoints", committed),
         web.post(stage + "/done", stage_done),

@@ -47,6 +47,8 @@ from sea_runtime.wire.trainer import CheckpointCommitted, TrainerTask
 log = logging.getLogger(__name__)
 Result = TypeVar("Result")
 WAIT_SECONDS = 1.0
+MAX_CAUSE = 200
+"""Characters that are reported of a rank's error; its log has all of it."""
 _FAILED, _FENCED = -1, -2
 """States of a rank's upload besides under way (0) and done (1)."""
 
@@ -75,6 +77,8 @@ class _Save:
     committing: Future[None] | None = None
     """On rank 0, once all ranks have stored their objects."""
     uploaded: bool = False
+    trouble: str = ""
+    """What this rank's last call failed with; empty once it has succeeded."""
 
     def persist(self, call: Callable[[], Result]) -> Result:
         """The call's result, retried until store and coordinator are back.
@@ -87,8 +91,9 @@ class _Save:
         """
         while True:
             try:
-                return call()
+                result = call()
             except (StoreUnavailableError, CoordinatorUnreachableError) as error:
+                self.trouble = _described(error)
                 if self.replaced.is_set() and not self.needed:
                     raise
                 log.warning(
@@ -97,6 +102,9 @@ class _Save:
                     type(error).__name__,
                     error,
                 )
+            else:
+                self.trouble = ""
+                return result
 
 
 class Saver:
@@ -123,6 +131,8 @@ class Saver:
         self.failed = False
         """The newest save has ended without a commit; of one that failed in its commit only rank 0
         knows."""
+        self._trouble = (0, "")
+        """On rank 0: step of the save that failed or waits, and the sentences about it."""
 
     def follow(self, policy: Checkpoint) -> None:
         """Takes edited settings, for the next checkpoint."""
@@ -132,6 +142,11 @@ class Saver:
     def busy(self) -> bool:
         """A save is under way; the same on every rank."""
         return self._save is not None
+
+    @property
+    def trouble(self) -> str:
+        """On rank 0: why the newest checkpoint isn't committed; empty if nothing is wrong."""
+        return self._trouble[1]
 
     def prepare(self, model: Model, optimizer: Optimizer) -> None:
         """Begins to allocate the memory for copies; the first save waits for it."""
@@ -247,10 +262,14 @@ class Saver:
         error = background.error_of(save.uploading)
         fenced = isinstance(error, StaleAttemptError)
         if error is not None and not fenced:
+            save.trouble = _described(error)
             self._log_failure("upload", save, error)
         # All ranks decide by the same list, so that they drop the save or go on with it together.
         own = (_FENCED if fenced else _FAILED) if error else int(save.uploading.done())
-        states = self.context.control.all_gather(own)
+        found = self.context.control.all_gather((own, save.trouble))
+        states = [state for state, _ in found]
+        # Of every rank: the others' are in their logs only.
+        self._note_trouble(save, [f"rank {i}: {text}" for i, (_, text) in enumerate(found) if text])
         # Dropped only when no rank uploads any more: its copy is overwritten by the next save.
         if min(states) < 0 and 0 not in states:
             self._save, self.failed = None, True
@@ -264,6 +283,19 @@ class Saver:
         if self.context.leads:
             flat = [one for part in objects for one in part]
             save.committing = background.start("commit", lambda: self._commit(save, flat))
+
+    def _note_trouble(self, save: _Save, ranks: list[str]) -> None:
+        step = save.position.step
+        if ranks:
+            more = f" and {len(ranks) - 3} more ranks" if len(ranks) > 3 else ""
+            text = (
+                f"The checkpoint of step {step} isn't committed ({'; '.join(ranks[:3])}{more}). "
+                f"Training goes on; a failure now goes back to step {self.exports.newest}."
+            )
+            self._trouble = (step, text)
+        # What an earlier save failed with stands until a checkpoint is committed.
+        elif self._trouble[0] == step:
+            self._trouble = (0, "")
 
     def _log_failure(self, what: str, save: _Save, error: BaseException) -> None:
         log.error(
@@ -359,14 +391,22 @@ class Saver:
     def _outcome(self, save: _Save, committing: Future[None]) -> str | None:
         """Empty while under way, None when it has ended, a sentence if a newer attempt commits."""
         if not committing.done():
+            self._note_trouble(save, [f"rank 0: {save.trouble}"] if save.trouble else [])
             return ""
         error = committing.exception()
         if isinstance(error, FencedError | StaleAttemptError):
             return str(error) or "A newer attempt commits."
         if error is not None:
             self.failed = True
+            self._note_trouble(save, [f"rank 0: {_described(error)}"])
             self._log_failure("commit", save, error)
+        else:
+            self._trouble = (0, "")
         return None
+
+
+def _described(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"[:MAX_CAUSE]
 
 
 def _until_back(call: Callable[[], Result]) -> Result:
