@@ -1,13 +1,14 @@
 """What fails next to training, as the trainer reports it and as the job shows it."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
 from aiohttp.test_utils import TestServer
 
 from sea_api.wire.state import Problem, Severity
-from sea_runtime.client.async_client import AsyncCoordinatorClient
-from sea_runtime.client.calls import StaleAttemptError, background_failures
+from sea_runtime.client.calls import StaleAttemptError
+from sea_runtime.client.sync_client import CoordinatorClient
 from sea_runtime.coordinator.app import Components, serve
 from sea_runtime.coordinator.training import REPORT_SECONDS, background_problem
 from sea_runtime.wire.trainer import BackgroundFailure, BackgroundFailures, BackgroundWork
@@ -64,15 +65,13 @@ def test_checkpoints_are_named_before_exports_and_both_are_said() -> None:
 
 
 async def test_an_attempt_that_has_ended_reports_nothing(core: Components) -> None:
-    async with (
-        TestServer(serve(core, "token")) as server,
-        AsyncCoordinatorClient(str(server.make_url("")), "token") as trainer,
-    ):
+    async with TestServer(serve(core, "token")) as server:
+        trainer = CoordinatorClient(str(server.make_url("")), "token", retry_timeout=0.0)
         message = BackgroundFailures(attempt=1, failures=[CHECKPOINT])
-        await trainer.send(background_failures("rl", message))
+        await asyncio.to_thread(trainer.background_failures, "rl", message)
         assert shown(core) is not None
         core.training.report_failures("rl", BackgroundFailures(attempt=1, failures=[]))
         core.job.adopt(kit.desired(kit.spec(), attempt=2))
         with pytest.raises(StaleAttemptError):
-            await trainer.send(background_failures("rl", message))
+            await asyncio.to_thread(trainer.background_failures, "rl", message)
         assert shown(core) is None

@@ -121,24 +121,6 @@ def test_an_interrupt_at_a_committed_step_overwrites_nothing(
     assert coordinator.committed[-1].step == 7
 
 
-def test_an_interrupt_at_a_step_of_an_older_attempt_has_its_own_folder(
-    saver: Saver, context: RankContext, coordinator: FakeCoordinator
-) -> None:
-    saver.start(NOTHING, NOTHING, Position(8, 8))
-    saver.finish()
-    coordinator.attempt = 2
-    later = RankContext(
-        **{**vars(context), "assignment": RankAssignment(2, 0, 1, 0, "127.0.0.1", 1)}
-    )
-    commits = Commits(context.store, f"s3://runs/{RUN}", "stage", 2)
-    commits.fence()
-    interrupted(Saver(later, saver.task, Checkpoint(), commits, Path()), later, 8)
-    head, _ = commits.read()
-    assert head.newest is not None
-    assert "step-000008-a2/" in head.newest.manifest_key
-    assert commits.url(head.newest.manifest_key) in objects(context)
-
-
 class OfTwo(Alone):
     """Rank 0's group with another rank, whose upload ended as it says."""
 
@@ -198,3 +180,21 @@ def test_each_step_reports_how_far_its_checkpoint_is_behind(
     )
     stage.report(20, {"loss": 1.0})
     assert coordinator.progress[-1].metrics == {"loss": 1.0, "checkpoint_behind": 3.0}
+
+
+def test_an_interrupt_at_a_step_of_an_older_attempt_has_its_own_folder(
+    saver: Saver, context: RankContext, coordinator: FakeCoordinator
+) -> None:
+    saver.start(NOTHING, NOTHING, Position(8, 8))
+    saver.finish()
+    coordinator.attempt = 2
+    later = RankContext(
+        **{**vars(context), "assignment": RankAssignment(2, 0, 1, 0, "127.0.0.1", 1)}
+    )
+    commits = Commits(context.store, f"s3://runs/{RUN}", "stage", 2)
+    commits.fence()
+    interrupted(Saver(later, saver.task, Checkpoint(), commits, Path()), later, 8)
+    head, _ = commits.read()
+    assert head.newest is not None
+    assert "step-000008-a2/" in head.newest.manifest_key
+    assert commits.url(head.newest.manifest_key) in objects(context)

@@ -20,8 +20,8 @@ from pathlib import Path
 from aiohttp import web
 
 from sea_api.contract import COORDINATOR_PORT, Env
-from sea_runtime.coordinator import routes
-from sea_runtime.coordinator.background import Notifiers, StoreProbe, forever
+from sea_runtime.coordinator import routes, trainer_routes
+from sea_runtime.coordinator.background import Notifiers, StoreProbe, Upkeep, forever
 from sea_runtime.coordinator.bootstrap import Bootstrap
 from sea_runtime.coordinator.container_logs import ContainerLogs
 from sea_runtime.coordinator.drain import CommitRecovery, Drain
@@ -44,7 +44,6 @@ from sea_runtime.coordinator.stage_controller import StageController
 from sea_runtime.coordinator.state import StateReport
 from sea_runtime.coordinator.synthesis import Synthesis
 from sea_runtime.coordinator.training import Training
-from sea_runtime.coordinator.upkeep import Upkeep
 from sea_runtime.coordinator.weights import WeightRegistry
 from sea_runtime.errors import RuntimeFailure
 from sea_runtime.store.s3 import ObjectStore
@@ -245,7 +244,7 @@ def serve(parts: Components, token: str) -> web.Application:
     app[routes.FILES] = parts.files
     app[routes.SNAPSHOTS], app[routes.BOOTSTRAP] = parts.snapshots, parts.bootstrap
     app[routes.CONTAINER_LOGS] = parts.container_logs
-    app.add_routes(routes.routes())
+    app.add_routes([*routes.routes(), *trainer_routes.routes()])
     return app
 
 
