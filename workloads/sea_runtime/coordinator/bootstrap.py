@@ -159,7 +159,11 @@ class Bootstrap:
             results = await asyncio.to_thread(evaluation.read_results, self._store, desired)
             if source:
                 log.warning("the ledger is restored from %s", source)
-                db = self._replaced(empty, part, source)
+                # In a thread: it reads and rewrites the whole file, up to gigabytes.
+                await asyncio.to_thread(_require_sound, part, source)
+                # Before the file is replaced: closing writes the log back and removes it.
+                empty.close()
+                db = snapshot.replace(self._file, part)
             with db.transaction(durable=True):
                 for anchor in snapshot.of_this_line(stored.versions, checkpoint, desired):
                     registry.add_anchor(db, anchor, self._wall())
@@ -180,12 +184,10 @@ class Bootstrap:
             raise
         return db
 
-    def _replaced(self, empty: Database, part: Path, source: str) -> Database:
-        """The ledger that was downloaded from `source`; if it is unusable, the empty one stays."""
-        try:
-            snapshot.require_sound(part)
-        except LedgerError as error:
-            raise LedgerError(f"{source} can't be the ledger. {error}") from error
-        # Before the file is replaced: closing writes the log back and removes it.
-        empty.close()
-        return snapshot.replace(self._file, part)
+
+def _require_sound(part: Path, source: str) -> None:
+    """Raises LedgerError if what was downloaded from `source` can't be a ledger."""
+    try:
+        snapshot.require_sound(part)
+    except LedgerError as error:
+        raise LedgerError(f"{source} can't be the ledger. {error}") from error

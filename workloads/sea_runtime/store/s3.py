@@ -14,6 +14,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from sea_data import urls
 from sea_data.object_store import (
+    BucketNotFoundError,
     ObjectNotFoundError,
     PreconditionFailedError,
     StoreError,
@@ -236,6 +237,9 @@ class ObjectStore:
 
         try:
             return self._retry.call(f"PUT {url} (conditional)", attempt)
+        # No writer was first: whoever takes it for that tries again without end.
+        except BucketNotFoundError:
+            raise
         except (PreconditionFailedError, ObjectNotFoundError) as error:
             # A write whose answer was lost is repeated, and then refused as if another writer had
             # been first: after a repetition the object's content decides who won.
