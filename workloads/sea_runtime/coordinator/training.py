@@ -19,7 +19,7 @@ from sea_runtime.coordinator.ledger.batches import FixedBatch
 from sea_runtime.coordinator.ledger.database import EPOCH, Ledger
 from sea_runtime.coordinator.preconditions import Preconditions
 from sea_runtime.coordinator.rendezvous import Rendezvous
-from sea_runtime.coordinator.throughput import Rate, goodput
+from sea_runtime.coordinator.throughput import Pace, Rate
 from sea_runtime.wire.trainer import (
     BackgroundFailure,
     BackgroundFailures,
@@ -90,7 +90,7 @@ class Training:
         self._notifiers, self._wall = notifiers, wall
         self._must_be_stored = must_be_stored
         """Whether an engine of a stream can't read from the trainer."""
-        self._trained, self._clock = Rate(clock), clock
+        self._trained, self._clock, self._pace = Rate(clock), clock, Pace(ledger)
         self._failing: tuple[float, Problem | None] = (0.0, None)
         """When what fails next to training was reported last, and what it is."""
         self._served: CoordinatorSpec | None = None
@@ -253,4 +253,8 @@ class Training:
     def goodput(self, name: str) -> float | None:
         """Of a training stage, 0 to 1: until now, or until it ended."""
         end = stages.finished_at(self._ledger.db, name) or self._wall()
-        return goodput(progress.steps(self._ledger.db, name), end)
+        return self._pace.of(name).goodput(end)
+
+    def remaining_seconds(self, name: str, step: int, total_steps: int) -> float | None:
+        """To the end of a training stage, at its pace; None before its first step."""
+        return self._pace.of(name).remaining_seconds(step, total_steps)
