@@ -164,7 +164,12 @@ def test_an_outage_that_passes_leaves_no_trouble(
 
     wait_for("the outage", waits)
     saver.context = context
-    saver.finish()
+
+    def ended() -> bool:
+        saver.poll()
+        return not saver.busy
+
+    wait_for("the commit", ended)
     assert ([one.step for one in coordinator.committed], saver.trouble) == ([3], "")
 
 

@@ -199,8 +199,8 @@ class Components:
         self.synthesis = Synthesis(
             job, ledger, self._store, self.problems, notifiers, folder, pause, wall, self._clock
         )
-        seen = (self.weights, self.preconditions, self.drain, self.edits)
-        self.state = StateReport(job, ledger, *work, *seen, self.problems, wall)
+        seen = (*work, self.weights, self.preconditions, self.drain, self.edits)
+        self.state = StateReport(job, ledger, *seen, self.problems, wall)
 
     def _follow_spec(self) -> None:
         """What changes with the spec, and what looks again after it."""
