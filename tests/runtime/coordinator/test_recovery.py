@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
@@ -142,6 +143,27 @@ async def test_a_drained_job_resumes_on_an_empty_volume(tmp_path: Path, store: M
     assert (state.spec_digest, state.attempt, state.problem) == ("resume", 2, None)
     assert state.stages[0].step == 1
     assert state.checkpoint == before.checkpoint
+
+
+async def test_a_restored_ledger_is_checked_off_the_event_loop(
+    tmp_path: Path, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may have gigabytes, and heartbeats and the kubelet's probes wait meanwhile."""
+    async with coordinator(tmp_path / "first", store) as client:
+        await drained(client, store)
+    threads: list[threading.Thread] = []
+    require_sound = snapshot.require_sound
+
+    def noting(part: Path) -> None:
+        threads.append(threading.current_thread())
+        require_sound(part)
+
+    monkeypatch.setattr(snapshot, "require_sound", noting)
+    async with coordinator(tmp_path / "second", store) as client:
+        await put(client, wanted())
+        await until(client, runs)
+    assert len(threads) == 1
+    assert threading.current_thread() not in threads
 
 
 async def test_a_stored_ledger_of_an_older_layout_is_migrated(
