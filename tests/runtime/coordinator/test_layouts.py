@@ -1,19 +1,23 @@
 """The layout of a version is sent to the coordinator once, and handed to engines by its digest."""
 
 import asyncio
+import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiohttp.test_utils import TestServer
 
 from sea_runtime.client.async_client import AsyncCoordinatorClient
 from sea_runtime.client.sync_client import CoordinatorClient
+from sea_runtime.coordinator import weight_manifests
 from sea_runtime.coordinator.app import Components, serve
 from sea_runtime.coordinator.errors import RefusedError, UnknownLayoutsError
 from sea_runtime.coordinator.ledger import registry
 from sea_runtime.transport import layouts
 from sea_runtime.wire.weights import Block, ShardLayout, WeightVersion
 from sea_testing.coordinator import inprocess as kit
+from sea_testing.coordinator.memory_store import MemoryStore
 
 
 @pytest.fixture
@@ -37,21 +41,81 @@ def test_a_layout_is_asked_for_once(core: Components) -> None:
         core.weights.publish(compact[0])
     assert core.weights.newest("policy") == 0
     ((digest, layout),) = layouts.layouts_of(version(1)).items()
-    core.weights.add_layout(digest, layout)
+    core.weights.add_layout(digest, layout.model_dump_json())
     for one in compact:
         core.weights.publish(one)
     newest = kit.some(kit.some(core.weights.query("policy", 0)).newest)
     assert newest == compact[1]
-    assert core.weights.layout(newest.shards[0].layout) == layout
+    assert core.weights.layout(newest.shards[0].layout) == layout.model_dump_json()
 
 
-def test_a_restored_anchor_is_compact_too_and_stored_whole(core: Components) -> None:
-    """Its manifest in the store has all blocks, since it outlives the ledger."""
-    with core.ledger.db.transaction():
-        registry.add_anchor(core.ledger.db, version(1, anchor=True), 0.0)
-    found = kit.some(kit.some(core.weights.query("policy", 0)).newest)
-    assert found.shards[0].blocks == []
-    assert core.weights.expanded(found).shards[0].blocks == version(1).shards[0].blocks
+def blocks(count: int) -> list[Block]:
+    """With numbers of all sizes, and a name that looks like JSON."""
+    return [
+        Block(
+            name='"checksum":0,"weighted_sum":0}' if index == 1 else f"w{index}",
+            tensor=[4],
+            start=[],
+            shape=[4],
+            dtype="float32",
+            offset=16 * index,
+            nbytes=16,
+            checksum=2**64 - 1 - index,
+            weighted_sum=index,
+        )
+        for index in range(count)
+    ]
+
+
+@pytest.mark.parametrize("counts", [[], [0], [1], [3, 0, 2]])
+def test_a_stored_manifest_is_what_the_version_is_with_its_blocks(counts: list[int]) -> None:
+    """Byte for byte, though no block is parsed for it."""
+    (shard,) = kit.version(1, anchor=True).shards
+    shards = [
+        shard.model_copy(update={"rank": rank, "blocks": blocks(count)})
+        for rank, count in enumerate(counts)
+    ]
+    whole = kit.version(1, anchor=True).model_copy(update={"shards": shards})
+    compact, known = layouts.compact(whole), layouts.layouts_of(whole)
+    texts = {digest: layout.model_dump_json() for digest, layout in known.items()}
+    text = weight_manifests.expanded_json(compact, texts)
+    assert text == layouts.expand(compact, known).model_dump_json()
+
+
+def test_numbers_of_another_layout_are_refused() -> None:
+    compact = layouts.compact(version(1))
+    text = ShardLayout(blocks=blocks(2)).model_dump_json()
+    with pytest.raises(ValueError, match="numbers for the 0 blocks"):
+        weight_manifests.expanded_json(compact, {compact.shards[0].layout: text})
+
+
+async def test_an_anchor_is_stored_whole_and_restored_compact(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its manifest outlives the ledger; none of its blocks is touched on the event loop."""
+    store: Any = MemoryStore()
+    core = kit.coordinator(tmp_path, kit.desired(kit.spec()), kit.Clock(), store)
+    threads: list[threading.Thread] = []
+
+    def noting(call: Any) -> Any:
+        def noted(*values: Any) -> Any:
+            threads.append(threading.current_thread())
+            return call(*values)
+
+        return noted
+
+    for name in ("checked_layout", "expanded_json"):
+        monkeypatch.setattr(weight_manifests, name, noting(getattr(weight_manifests, name)))
+    async with TestServer(serve(core, "token")) as server:
+        trainer = CoordinatorClient(str(server.make_url("")), "token", retry_timeout=0.0)
+        await asyncio.to_thread(trainer.publish, version(1, anchor=True))
+    assert len(threads) == 2
+    assert threading.current_thread() not in threads
+    found = weight_manifests.read_stored(store, core.job.desired.run_url)
+    (stored,) = found.versions
+    assert stored.shards[0].blocks == []
+    known = {name: ShardLayout.model_validate_json(text) for name, text in found.layouts.items()}
+    assert layouts.expand(stored, known).shards[0].blocks == version(1).shards[0].blocks
 
 
 def of_height(number: int, rows: int, *, anchor: bool = False) -> WeightVersion:
@@ -70,7 +134,7 @@ def test_old_versions_leave_neither_shards_nor_layouts(core: Components) -> None
         ((digest, layout),) = layouts.layouts_of(found).items()
         if digest not in names:
             names.append(digest)
-            core.weights.add_layout(digest, layout)
+            core.weights.add_layout(digest, layout.model_dump_json())
         core.weights.publish(layouts.compact(found))
 
     def known() -> list[bool]:
@@ -92,7 +156,7 @@ def test_old_versions_leave_neither_shards_nor_layouts(core: Components) -> None
 
 def test_wrong_and_unknown_digests_are_refused(core: Components) -> None:
     with pytest.raises(RefusedError, match="is not abc"):
-        core.weights.add_layout("abc", ShardLayout(blocks=[]))
+        weight_manifests.checked_layout("abc", b'{"blocks":[]}')
     with pytest.raises(RefusedError, match="no layout abc"):
         core.weights.layout("abc")
 

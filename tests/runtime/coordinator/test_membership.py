@@ -10,6 +10,7 @@ from sea_api.v1alpha1.policy import Cause
 from sea_runtime.coordinator.app import Components
 from sea_runtime.coordinator.errors import RefusedError, StaleError
 from sea_runtime.coordinator.ledger import stages
+from sea_runtime.coordinator.trainer_world import RECENT_SECONDS, WorldRecord
 from sea_runtime.wire.membership import HeartbeatReply, PodState
 from sea_runtime.wire.rollouts import LeaseRequest
 from sea_runtime.wire.trainer import CheckpointCommitted, StageProgress, TaskKind
@@ -35,7 +36,7 @@ def beat(
         "trainer",
         life,
         attempt=attempt,
-        address=f"10.0.0.{rank}",
+        address=more.pop("address", f"10.0.0.{rank}"),
         state=more.pop("state", PodState.STARTING),
         **more,
     )
@@ -85,7 +86,8 @@ def test_the_first_failure_is_reported_and_a_new_attempt_forgets_it(core: Compon
     assert kit.some(core.rendezvous.failure).cause == Cause.OUT_OF_MEMORY
     core.job.adopt(kit.desired(kit.spec(), attempt=2))
     assert core.state.assemble().trainer_failure is None
-    reply = beat(core, 0, attempt=1, state=PodState.FAILED)
+    beat(core, 0, attempt=1, state=PodState.FAILED)
+    reply = beat(core, 1, attempt=1, state=PodState.FAILED)
     assert kit.some(reply.world).attempt == 2
     assert core.rendezvous.failure is None
     with pytest.raises(StaleError, match="attempt 2 is current"):
@@ -308,6 +310,64 @@ def test_a_failure_while_room_is_made_is_a_failure(core: Components) -> None:
     beat(core, 0, attempt=2, state=PodState.FAILED, cause=Cause.PROCESS_EXIT, detail="boom")
     assert core.state.assemble().resized_attempt == 0
     assert kit.some(core.rendezvous.failure).message == "boom"
+
+
+def test_a_pod_that_died_with_the_attempt_before_gets_no_rank_in_the_next(
+    core: Components, clock: kit.Clock
+) -> None:
+    """Its last heartbeat still counts as a living pod's; its address and process are gone."""
+    beat(core, 1)
+    beat(core, 0)
+    beat(core, 1, attempt=1, state=PodState.FAILED, cause=Cause.PROCESS_EXIT, detail="peer lost")
+    clock.now += 3
+    core.job.adopt(kit.desired(kit.spec(), attempt=2))
+    assert beat(core, 1, attempt=1, state=PodState.FAILED).world is None
+    clock.now += 60
+    beat(core, 1)
+    world = kit.some(beat(core, 0, "its successor", address="10.0.0.9").world)
+    assert (world.attempt, world.master_address) == (2, "10.0.0.9")
+    assert core.rendezvous.failure is None
+
+
+def test_a_pod_that_falls_silent_while_another_is_awaited_gets_no_rank(
+    core: Components, clock: kit.Clock
+) -> None:
+    beat(core, 0)
+    clock.now += RECENT_SECONDS + 1
+    assert core.membership.get("job-trainer-0") is not None
+    assert beat(core, 1).world is None
+    assert beat(core, 0).world is not None
+
+
+@pytest.mark.parametrize(
+    ("calls", "silent", "expected"),
+    [
+        ("012", "", (0, 1)),
+        ("12", "", None),
+        ("12", "0", (1, 2)),
+        ("02", "1", (0, 2)),
+        ("1", "0", None),
+        ("210", "", (0, 1)),
+    ],
+)
+def test_spares_take_the_ranks_of_pods_that_are_gone_and_of_no_others(
+    core: Components, clock: kit.Clock, calls: str, silent: str, expected: tuple[int, ...] | None
+) -> None:
+    """`calls` have called since the attempt began; `silent` fell silent before."""
+    for ordinal in silent:
+        beat(core, int(ordinal))
+    clock.now += RECENT_SECONDS + 1
+    for ordinal in set("012") - set(silent):
+        beat(core, int(ordinal))
+    desired = kit.desired(kit.spec(), attempt=2, trainer_size=2)
+    core.job.adopt(desired.model_copy(update={"trainer_pods": 3}))
+    for ordinal in calls:
+        beat(core, int(ordinal))
+    core.rendezvous.answer(kit.some(core.membership.get(f"job-trainer-{calls[-1]}")))
+    record = core.ledger.db.document("world", WorldRecord)
+    pods = None if expected is None else [f"job-trainer-{ordinal}" for ordinal in expected]
+    found = record if record and record.world.attempt == 2 else None
+    assert (found and found.world.pods) == pods
 
 
 def test_a_world_that_an_older_release_wrote_goes_on(core: Components) -> None:

@@ -86,6 +86,21 @@ def test_the_trainer_gets_no_group_that_is_too_old(tmp_path: Path, clock: kit.Cl
     assert batch.expired_groups == 1
 
 
+def test_the_reward_of_a_step_leaves_out_groups_that_are_too_old(
+    tmp_path: Path, clock: kit.Clock
+) -> None:
+    """No step trains on them; and they are in no later step's reward either."""
+    core = coordinator(tmp_path, clock, maxAge=2)
+    play(core, 4)
+    ages(core, -3.0)
+    with core.ledger.db.transaction():
+        for number, mean in enumerate((1.0, 0.25, 0.5, 0.75), start=1):
+            core.ledger.db.run("UPDATE groups SET mean_reward = ? WHERE number = ?", mean, number)
+    assert Batch.decode(kit.some(kit.batch(core, 1))).mean_reward == 0.5
+    play(core, 2)
+    assert Batch.decode(kit.some(kit.batch(core, 2))).mean_reward == 0.5
+
+
 def test_running_groups_count_by_the_share_that_is_kept(tmp_path: Path, clock: kit.Clock) -> None:
     """Once enough are known; not with staleness 0, where a batch has no room for one more."""
     core = coordinator(tmp_path, clock, maxConcurrentGroups=64)

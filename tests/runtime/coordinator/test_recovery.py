@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
@@ -13,7 +14,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from sea_api.wire.coordinator_spec import CoordinatorSpec
 from sea_api.wire.state import CoordinatorState
-from sea_runtime.coordinator import app, snapshot, weights
+from sea_runtime.coordinator import app, snapshot, weight_manifests
 from sea_runtime.coordinator.app import Settings
 from sea_runtime.coordinator.ledger.database import Database
 from sea_runtime.coordinator.ledger.schema import MIGRATIONS
@@ -144,6 +145,27 @@ async def test_a_drained_job_resumes_on_an_empty_volume(tmp_path: Path, store: M
     assert state.checkpoint == before.checkpoint
 
 
+async def test_a_restored_ledger_is_checked_off_the_event_loop(
+    tmp_path: Path, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may have gigabytes, and heartbeats and the kubelet's probes wait meanwhile."""
+    async with coordinator(tmp_path / "first", store) as client:
+        await drained(client, store)
+    threads: list[threading.Thread] = []
+    require_sound = snapshot.require_sound
+
+    def noting(part: Path) -> None:
+        threads.append(threading.current_thread())
+        require_sound(part)
+
+    monkeypatch.setattr(snapshot, "require_sound", noting)
+    async with coordinator(tmp_path / "second", store) as client:
+        await put(client, wanted())
+        await until(client, runs)
+    assert len(threads) == 1
+    assert threading.current_thread() not in threads
+
+
 async def test_a_stored_ledger_of_an_older_layout_is_migrated(
     tmp_path: Path, store: MemoryStore
 ) -> None:
@@ -197,7 +219,7 @@ def test_a_stored_version_with_a_bad_manifest_is_left_out(store: MemoryStore) ->
     body = good.model_dump_json().encode()
     # Of a release that didn't write the run: known by the addresses of its bytes.
     shards = [
-        shard.model_copy(update={"object_url": stored_versions.shard_url(run, "policy", 1, 0)})
+        shard.model_copy(update={"object_url": stored_versions.shard_url(run, "policy", 1, 0, 1)})
         for shard in good.shards
     ]
     oldest = good.model_copy(update={"version": 1, "shards": shards})
@@ -213,23 +235,23 @@ def test_a_stored_version_with_a_bad_manifest_is_left_out(store: MemoryStore) ->
     for number, one in bodies.items():
         store.put(stored_versions.manifest_url(run, "policy", number), one)
     stand_in: Any = store
-    found = weights.read_stored(stand_in, run)
-    assert found == [oldest, good]
+    found = weight_manifests.read_stored(stand_in, run)
+    assert found.versions == [oldest, good]
 
 
 def test_a_version_that_an_older_release_stored_is_found(store: MemoryStore) -> None:
     """Release 0.1.0 wrote neither the run nor a format; a copy in another run is still refused."""
     run, other = "s3://runs/of-0-1-0", "s3://runs/copied-from-0-1-0"
     good = kit.version(2, anchor=True)
-    url = stored_versions.shard_url(run, "policy", 2, 0)
+    url = stored_versions.shard_url(run, "policy", 2, 0, 1)
     shards = [one.model_copy(update={"object_url": url}) for one in good.shards]
     good = good.model_copy(update={"shards": shards, "run_url": run})
     body = good.model_dump_json(exclude={"run_url", "format", "check"}).encode()
     stand_in: Any = store
     for place in (run, other):
         store.put(stored_versions.manifest_url(place, "policy", 2), body)
-    assert weights.read_stored(stand_in, run) == [good]
-    assert weights.read_stored(stand_in, other) == []
+    assert weight_manifests.read_stored(stand_in, run).versions == [good]
+    assert weight_manifests.read_stored(stand_in, other).versions == []
 
 
 async def test_a_trainer_that_resumes_behind_the_ledger_takes_it_back(

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from sea_runtime.coordinator.app import Components
 from sea_runtime.coordinator.ledger import registry
-from sea_runtime.coordinator.scheduler import capacity, may_generate
+from sea_runtime.coordinator.staleness_gate import capacity, may_generate
 from sea_runtime.wire.rollouts import LeaseRequest, Trajectory
 from sea_testing.coordinator import inprocess as kit
 

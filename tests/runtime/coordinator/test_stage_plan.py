@@ -1,5 +1,6 @@
 """The coordinator's smaller pure decisions."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,8 +9,11 @@ from sea_api.v1alpha1.data import ThinkingHistory
 from sea_api.v1alpha1.job import Spec
 from sea_env.tasks import order
 from sea_runtime.coordinator import stage_plan, throughput
+from sea_runtime.coordinator.ledger import progress
+from sea_runtime.coordinator.ledger.database import Database, Ledger
 from sea_runtime.coordinator.ledger.progress import StepRow
-from sea_runtime.coordinator.throughput import Rate
+from sea_runtime.coordinator.throughput import Rate, StepTimes
+from sea_runtime.wire.trainer import StageProgress
 
 
 def spec(*stages: dict[str, Any], **changes: Any) -> Spec:
@@ -147,6 +151,13 @@ def row(step: int, time: float, attempt: int = 1, **metrics: float) -> StepRow:
     return StepRow(step, attempt, time, metrics)
 
 
+def times(rows: list[StepRow]) -> StepTimes:
+    found = StepTimes()
+    for one in rows:
+        found.add(one)
+    return found
+
+
 @pytest.mark.parametrize(
     ("rows", "end", "expected"),
     [
@@ -166,16 +177,39 @@ def test_each_step_counts_once_in_goodput(
     rows: list[StepRow], end: float, expected: float | None
 ) -> None:
     """Steps count once; waiting, restarts and repetition don't."""
-    found = throughput.goodput(rows, end)
+    found = times(rows).goodput(end)
     assert found == (None if expected is None else pytest.approx(expected))
 
 
 def test_remaining_time_is_the_middle_pace() -> None:
     """One slow step does not change the estimate."""
     rows = [row(1, 10, train_s=10), row(2, 20), row(3, 130), row(4, 140)]
-    assert throughput.remaining_seconds(rows, 4, 10) == pytest.approx(60.0)
-    assert throughput.remaining_seconds(rows, 10, 10) == 0
-    assert throughput.remaining_seconds([], 0, 10) is None
+    assert times(rows).remaining_seconds(4, 10) == pytest.approx(60.0)
+    assert times(rows).remaining_seconds(10, 10) == 0
+    assert times([]).remaining_seconds(0, 10) is None
+
+
+def test_the_rows_of_a_run_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The state is asked for every second of a run of weeks; a restored ledger is read whole."""
+    ledger, read = Ledger(), [0]
+    steps_of = progress.steps
+
+    def counting(*values: Any, **named: Any) -> list[StepRow]:
+        found = steps_of(*values, **named)
+        read[0] += len(found)
+        return found
+
+    monkeypatch.setattr(progress, "steps", counting)
+    pace = throughput.Pace(ledger)
+    for name, steps in (("a", 3), ("b", 1)):
+        ledger.install(Database(tmp_path / name))
+        for step in range(1, steps + 1):
+            report = StageProgress(attempt=1, step=step, total_steps=9, metrics={"train_s": 10.0})
+            progress.add(ledger.db, "rl", report, 10.0 * step)
+            assert pace.of("rl").goodput(10.0 * step) == 1.0
+            assert pace.of("rl").remaining_seconds(step, 9) == 10.0 * (9 - step)
+        ledger.withdraw()
+    assert read == [4]
 
 
 def test_rate_follows_a_steady_stream_and_fades() -> None:

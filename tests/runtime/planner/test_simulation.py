@@ -137,7 +137,7 @@ def test_a_seed_gives_the_same_run() -> None:
 
 def test_the_gate_is_the_coordinators() -> None:
     """The same function of the same numbers."""
-    from sea_runtime.coordinator import scheduler
+    from sea_runtime.coordinator import staleness_gate
 
     one = simulation.Simulation(pipeline(max_staleness=1, max_groups=9))
     one._all = 5
@@ -146,7 +146,7 @@ def test_the_gate_is_the_coordinators() -> None:
         for accepted in range(0, 24, 4):
             for version in range(3):
                 one._running, one._accepted, one._version = running, accepted, version
-                expected = scheduler.capacity(
+                expected = staleness_gate.capacity(
                     max_concurrent=9,
                     running=running,
                     accepted=accepted,

@@ -77,7 +77,7 @@ class Trainer:
         packed = self._packed[rank, number] = Packed(number, 1, 0, blocks, buffer)
         url = delta = None
         if full:
-            url = stored_versions.shard_url(*WHERE, number, rank)
+            url = stored_versions.shard_url(*WHERE, number, rank, 1)
             self.objects[url] = buffer.numpy().tobytes()
         if base is not None:
             where = stored_versions.delta_url(*WHERE, number, rank, 1)
@@ -146,10 +146,10 @@ def trainer() -> Trainer:
 @pytest.mark.parametrize(
     ("held", "wanted", "transport", "read"),
     [
-        (None, 1, OBJECT_STORE, ["v000001/shard-0.bin", "v000001/shard-1.bin"]),
+        (None, 1, OBJECT_STORE, ["v000001/shard-0-a1.bin", "v000001/shard-1-a1.bin"]),
         (1, 2, DELTA, ["v000002/delta-0-a1.bin", "v000002/delta-1-a1.bin"]),
         (3, 4, DELTA, ["v000004/delta-0-a1.bin", "v000004/delta-1-a1.bin"]),
-        (None, 4, OBJECT_STORE, ["v000004/shard-0.bin", "v000004/shard-1.bin"]),
+        (None, 4, OBJECT_STORE, ["v000004/shard-0-a1.bin", "v000004/shard-1-a1.bin"]),
     ],
 )
 def test_the_nearest_way_is_taken(
@@ -305,9 +305,9 @@ def test_an_anchor_with_wrong_bytes_is_refused(
 ) -> None:
     """A lying store: a short body, wrong bytes."""
     for url in list(trainer.objects):
-        if url.endswith("shard-0.bin"):
+        if url.endswith("shard-0-a1.bin"):
             trainer.objects[url] = edit(trainer.objects[url])
-    with pytest.raises(FetchError, match=r"shard-0\.bin"):
+    with pytest.raises(FetchError, match=r"shard-0-a1\.bin"):
         Worker(trainer).bring(trainer.versions[4])
 
 

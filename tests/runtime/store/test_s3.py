@@ -122,6 +122,9 @@ def test_wrong_bucket_and_wrong_keys(store: ObjectStore, monkeypatch: pytest.Mon
     """Each has its own error."""
     with pytest.raises(BucketNotFoundError):
         store.get("s3://no-such-bucket/x")
+    # Not as if another writer had been first, which a commit takes as a reason to try again.
+    with pytest.raises(BucketNotFoundError):
+        store.put_if("s3://no-such-bucket/x", b"", None)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
     with pytest.raises(AccessDeniedError, match="credentialsSecret"):
         ObjectStore(retry_timeout=HANG_S).get(f"{ROOT}/x")

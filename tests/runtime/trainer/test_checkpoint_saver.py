@@ -122,6 +122,72 @@ def test_an_interrupt_at_a_committed_step_overwrites_nothing(
     assert coordinator.committed[-1].step == 7
 
 
+class OfTwo(Alone):
+    """Rank 0's group with another rank, whose upload ended as it says."""
+
+    def __init__(self, state: int, trouble: str) -> None:
+        self.other = (state, trouble)
+
+    def all_gather(self, value: Any) -> list[Any]:
+        return [value, self.other]
+
+
+def test_what_another_ranks_upload_failed_with_is_known_until_a_checkpoint_is_committed(
+    saver: Saver, context: RankContext, coordinator: FakeCoordinator
+) -> None:
+    """Only its own log has it otherwise, and training goes on with ever more to lose."""
+    saver.context = RankContext(
+        **{**vars(context), "control": OfTwo(-1, "AccessDeniedError: the keys may not write.")}
+    )
+    saver.exports.newest = 2
+    saver.start(NOTHING, NOTHING, Position(3, 3))
+    saver.finish()
+    assert saver.trouble == (
+        "The checkpoint of step 3 isn't committed (rank 1: AccessDeniedError: the keys may not "
+        "write.). Training goes on; a failure now goes back to step 2."
+    )
+    saver.context = context
+    saver.start(NOTHING, NOTHING, Position(4, 4))
+    saver.finish()
+    assert [one.step for one in coordinator.committed] == [4]
+    assert saver.trouble == ""
+
+
+def test_an_outage_that_passes_leaves_no_trouble(
+    saver: Saver, context: RankContext, coordinator: FakeCoordinator
+) -> None:
+    saver.context = without(context, "store")
+    saver.start(NOTHING, NOTHING, Position(3, 3))
+
+    def waits() -> bool:
+        saver.poll()
+        return "rank 0: StoreUnavailableError" in saver.trouble
+
+    wait_for("the outage", waits)
+    saver.context = context
+
+    def ended() -> bool:
+        saver.poll()
+        return not saver.busy
+
+    wait_for("the commit", ended)
+    assert ([one.step for one in coordinator.committed], saver.trouble) == ([3], "")
+
+
+def test_each_step_reports_how_far_its_checkpoint_is_behind(
+    saver: Saver, context: RankContext, coordinator: FakeCoordinator
+) -> None:
+    saver.exports.newest = 6
+    nothing: dict[str, Any] = dict.fromkeys(
+        ("spec", "settings", "initial", "optimizer", "publisher", "buffers")
+    )
+    stage = StageTrainer(
+        context=context, task=saver.task, saver=saver, model=NOTHING, step=9, **nothing
+    )
+    stage.report(20, {"loss": 1.0})
+    assert coordinator.progress[-1].metrics == {"loss": 1.0, "checkpoint_behind": 3.0}
+
+
 def test_an_interrupt_at_a_step_of_an_older_attempt_has_its_own_folder(
     saver: Saver, context: RankContext, coordinator: FakeCoordinator
 ) -> None:

@@ -1,4 +1,4 @@
-"""An export next to training that fails."""
+"""Exports next to training that fail, wait, or were cut off."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -6,11 +6,31 @@ from typing import Any
 
 import pytest
 
-from sea_runtime.trainer.checkpoint.periodic_export import Exports
+from sea_data.object_store import StoreUnavailableError
+from sea_runtime.trainer.checkpoint.head import Entry, Manifest
+from sea_runtime.trainer.checkpoint.periodic_export import Exports, overdue
+from sea_runtime.trainer.model_files import READY
 from sea_testing.waiting import wait_for
 
+FOLDER = "s3://runs/a/stages/rl/checkpoints"
 
-def test_whatever_ends_an_export_is_in_the_log(
+
+def exports_of(folder: Path, **commits: Any) -> Exports:
+    context: Any = SimpleNamespace(pod=SimpleNamespace(data_dir=folder), leads=True)
+    stand_in: Any = SimpleNamespace(folder=FOLDER, **commits)
+    return Exports(context, stand_in, folder)
+
+
+def step(number: int) -> Any:
+    return SimpleNamespace(stage="rl", step=number)
+
+
+def entry(number: int) -> Entry:
+    key = f"a/stages/rl/checkpoints/step-{number:06d}-a1/manifest.json"
+    return Entry(step=number, version=number, manifest_key=key, bytes=1, time=0.0)
+
+
+def test_whatever_ends_an_export_is_in_the_log_and_reported(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
     """Nobody asks for its result; safetensors' error of a full disk is no OSError."""
@@ -19,10 +39,94 @@ def test_whatever_ends_an_export_is_in_the_log(
         raise RuntimeError("No space left on device")
 
     monkeypatch.setattr(Exports, "_write", full)
-    context: Any = SimpleNamespace(pod=SimpleNamespace(data_dir=tmp_path))
-    commits: Any = SimpleNamespace(run_url="s3://runs/a")
-    manifest: Any = SimpleNamespace(stage="rl", step=4)
-    exports = Exports(context, commits, tmp_path)
-    exports.committed(manifest, 4)
+    exports = exports_of(tmp_path)
+    exports.committed(step(4), 4)
     wait_for("the end", lambda: exports.under_way is None)
-    assert "The export of step 4 failed (RuntimeError): No space left on device" in caplog.text
+    said = "The export of step 4 failed (RuntimeError): No space left on device"
+    assert said in caplog.text
+    assert exports.trouble.startswith(said)
+    monkeypatch.setattr(Exports, "_write", lambda *_: None)
+    exports.committed(step(8), 4)
+    wait_for("the end", lambda: exports.under_way is None)
+    assert exports.trouble == ""
+
+
+def test_an_outage_costs_no_export(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    answers: list[Exception | None] = [StoreUnavailableError("away"), None]
+
+    def write(*_: Any) -> None:
+        if (answer := answers.pop(0)) is not None:
+            raise answer
+
+    monkeypatch.setattr(Exports, "_write", write)
+    exports = exports_of(tmp_path)
+    exports.committed(step(4), 4)
+    wait_for("the end", lambda: exports.under_way is None)
+    assert "The export of step 4 waits for the store: away" in caplog.text
+    assert (answers, exports.trouble) == ([], "")
+
+
+@pytest.mark.parametrize(
+    ("named", "exported", "every", "expected"),
+    [
+        ([9, 10, 11], set(), 10, [10]),
+        ([9, 10, 11], {10}, 10, []),
+        # Retention has deleted the checkpoint of the export that is there.
+        ([18, 19], {10}, 10, []),
+        ([10, 19, 20], {10}, 10, [20]),
+        ([20, 31, 33], {10}, 10, [20, 31]),
+        # Left out with a warning, since the one before was still under way.
+        ([20, 30, 31], {30}, 10, []),
+        ([3, 9], set(), 10, []),
+        ([10, 20], set(), None, []),
+        ([], set(), 10, []),
+    ],
+)
+def test_an_export_is_owed_for_each_multiple_without_one_after_the_newest(
+    named: list[int], exported: set[int], every: int | None, expected: list[int]
+) -> None:
+    found = overdue([entry(one) for one in named], exported, every)
+    assert [one.step for one in found] == expected
+
+
+def test_an_attempt_makes_the_export_that_the_one_before_did_not_finish(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Of the checkpoint that it was of; retention leaves that one meanwhile."""
+    made: list[tuple[int, int]] = []
+    objects = [f"step-000010/{READY}", "step-000020/model-00001-of-00002.safetensors"]
+    urls = [SimpleNamespace(url=f"s3://runs/a/stages/rl/exports/{name}") for name in objects]
+
+    def get(url: str) -> bytes:
+        assert url == "s3://runs/a/stages/rl/checkpoints/step-000020-a1/manifest.json"
+        manifest = Manifest(
+            format=2,
+            stage="rl",
+            step=20,
+            attempt=1,
+            stream="policy",
+            version=20,
+            world_size=1,
+            finished=False,
+            objects=[],
+            ledger=None,
+            time=0.0,
+        )
+        return manifest.model_dump_json().encode()
+
+    head = SimpleNamespace(checkpoints=[entry(10), entry(20), entry(21)])
+    exports = exports_of(
+        tmp_path,
+        read=lambda: (head, None),
+        url=lambda key: f"s3://runs/{key}",
+        store=SimpleNamespace(get=get, list=lambda _: urls),
+    )
+    monkeypatch.setattr(
+        Exports, "_write", lambda self, found, *_: made.append((found.step, self._step))
+    )
+    newest: Any = step(21)
+    exports.resume(newest, 10)
+    wait_for("the end", lambda: exports.under_way is None)
+    assert (made, exports.newest, exports.trouble) == ([(20, 20)], 21, "")

@@ -99,7 +99,7 @@ def test_a_stage_does_not_end_before_its_last_version_is_in_the_store(
     end.result(HANG_S)
     url = coordinator.versions[-1].shards[0].object_url
     assert url is not None
-    assert url.endswith("v000001/shard-0.bin")
+    assert url.endswith("v000001/shard-0-a1.bin")
 
 
 def test_without_nixl_an_error_that_is_permanent_ends_the_attempt(
@@ -294,3 +294,68 @@ def test_after_a_failed_upload_or_a_restart_the_chain_begins_again(
     publisher.publish(MODEL, 6, 6)
     publisher.finish()
     assert kinds(coordinator.versions) == "FD-FDF"
+
+
+def uploaded(publisher: Publisher) -> bool:
+    """Whether the newest upload has ended, well or badly."""
+    upload = publisher._upload_of
+    return upload is not None and upload.upload is not None and upload.upload.done()
+
+
+def test_an_attempt_that_dies_before_its_manifest_leaves_the_anchor_before_it_whole(
+    publisher: Publisher,
+    context: RankContext,
+    store: ObjectStore,
+    coordinator: FakeCoordinator,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The manifest that is there goes on naming the bytes that it has the checksums of."""
+    publisher.context = with_store(context, store)
+    publisher.publish(MODEL, 1, 1)
+    publisher.finish()
+    url = coordinator.versions[-1].shards[0].object_url
+    assert url is not None
+    before = store.get(url)
+    monkeypatch.setattr(publishing, "iter_published", lambda _: [("w", torch.arange(4.0) + 1)])
+    later = {**vars(publisher.context), "assignment": RankAssignment(2, 0, 1, 0, "127.0.0.1", 1)}
+    buffers = ShardBuffers({"w": (4,)}, torch.float32, "later", nixl=False, cuts=EngineCuts())
+    second = Publisher(RankContext(**later), publisher.task, publisher.weights, buffers)
+    second.publish(MODEL, 1, 1)
+    wait_for("its upload", lambda: uploaded(second))
+    assert store.get(url) == before
+
+
+def test_a_version_that_engines_wait_for_is_uploaded_again(
+    publisher: Publisher, store: ObjectStore, coordinator: FakeCoordinator
+) -> None:
+    """With maxStaleness 0 there is no next version before they have it."""
+    publisher.weights = Weights(anchor_every=100)
+    publisher.task = publisher.task.model_copy(update={"store_versions": True})
+    publisher.publish(MODEL, 1, 1)
+    wait_for("the failure", lambda: uploaded(publisher))
+    # Right after the step, as in `StageTrainer.settle`: only then does the trainer wait.
+    publisher.settle()
+    assert "(rank 0: StoreUnavailableError: " in publisher.trouble
+    publisher.context = with_store(publisher.context, store)
+
+    def stored() -> bool:
+        publisher.settle(again=True)
+        return kinds(coordinator.versions) == "F"
+
+    wait_for("the copy", stored)
+    assert publisher.trouble == ""
+
+
+def test_an_anchor_that_nobody_waits_for_is_made_again_with_a_later_version(
+    publisher: Publisher, store: ObjectStore, coordinator: FakeCoordinator
+) -> None:
+    """Until then the reason stands."""
+    publisher.publish(MODEL, 1, 1)
+    wait_for("the failure", lambda: uploaded(publisher))
+    publisher.settle(again=True)
+    assert publisher._upload_of is None
+    assert "Weight version 1 is not in the object store" in publisher.trouble
+    publisher.context = with_store(publisher.context, store)
+    publisher.publish(MODEL, 2, 2)
+    publisher.finish()
+    assert (kinds(coordinator.versions), publisher.trouble) == ("-F", "")

@@ -7,10 +7,11 @@ import pytest
 from pydantic import ValidationError
 
 from sea_runtime.client.sync_client import CoordinatorClient
+from sea_runtime.trainer import task_watch
 from sea_runtime.trainer.task_watch import TaskWatch
-from sea_runtime.wire.trainer import TaskKind, TrainerTask
+from sea_runtime.wire.trainer import BackgroundFailure, BackgroundWork, TaskKind, TrainerTask
 from sea_testing.fake_coordinator import FakeCoordinator
-from sea_testing.waiting import HANG_S
+from sea_testing.waiting import HANG_S, wait_for
 
 
 def test_an_answer_that_cannot_be_read_ends_the_attempt(coordinator: FakeCoordinator) -> None:
@@ -31,3 +32,23 @@ def test_what_may_change_while_a_stage_runs_is_followed(coordinator: FakeCoordin
     coordinator.task = task.model_copy(update={**update, "first_version": 9})
     watch = TaskWatch(CoordinatorClient(coordinator.url, "token", retry_timeout=HANG_S), 1)
     assert watch.still(task) == task.model_copy(update=update)
+
+
+def test_what_fails_next_to_training_is_reported_until_nothing_does(
+    coordinator: FakeCoordinator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Again and again, since a coordinator that restarts forgets it; then once that it has ended.
+
+    Not by the training thread, which may wait for a batch for long.
+    """
+    monkeypatch.setattr(task_watch, "POLL_SECONDS", 0.0)
+    watch = TaskWatch(CoordinatorClient(coordinator.url, "token", retry_timeout=HANG_S), 1)
+    failure = BackgroundFailure(work=BackgroundWork.CHECKPOINT, message="No room.")
+    watch.failing("rl", [failure])
+    wait_for("two reports", lambda: len(coordinator.failures) > 1)
+    watch.failing("rl", [])
+    wait_for("the end", lambda: not coordinator.failures[-1].failures)
+    asked, reported = coordinator.asked, len(coordinator.failures)
+    wait_for("more looks", lambda: coordinator.asked > asked + 2)
+    assert len(coordinator.failures) == reported
+    assert {tuple(one.failures) for one in coordinator.failures} == {(failure,), ()}

@@ -19,7 +19,7 @@ class Store:
         self.urls.add(stored_versions.manifest_url(*where))
         self.urls.add(stored_versions.delta_url(*where, 0, 1))
         if full:
-            self.urls.add(stored_versions.shard_url(*where, 0))
+            self.urls.add(stored_versions.shard_url(*where, 0, 1))
 
     def retain(self, newest: int, count: int) -> set[int]:
         """Deletes; returns which versions are left."""
@@ -69,7 +69,7 @@ def test_a_version_that_went_back_is_passed_again_from_then_on() -> None:
     store.retain(13, 1)
     store.now += GRACE_SECONDS / 2
     for version in (9, 13):
-        store.urls.remove(stored_versions.shard_url("s3://runs/job", "policy", version, 0))
+        store.urls.remove(stored_versions.shard_url("s3://runs/job", "policy", version, 0, 1))
     assert 5 in store.retain(13, 1)
     store.put(9, full=True)
     store.now += GRACE_SECONDS / 2
@@ -83,3 +83,13 @@ def test_other_objects_are_left_alone_and_without_an_anchor_nothing_goes() -> No
     for _ in range(2):
         store.now += GRACE_SECONDS
         assert store.retention.deletable(store.urls, FOLDER, 9, 1) == []
+
+
+def test_what_a_dead_attempt_left_without_a_manifest_is_no_anchor() -> None:
+    """The deltas after it lead back to the one before."""
+    store = chain()
+    store.urls.remove(stored_versions.manifest_url("s3://runs/job", "policy", 9))
+    for _ in range(2):
+        store.now += GRACE_SECONDS
+        left = store.retain(13, 2)
+    assert left == set(range(5, 14))

@@ -21,7 +21,7 @@ def version(number: int, *, full: bool = False, base: int | None = None) -> Weig
     if base is not None:
         url = delta_url(*WHERE, number, 0, 1)
         delta = ShardDelta(url=url, base_version=base, base_attempt=1, offsets=[], sizes=[])
-    url_ = shard_url(*WHERE, number, 0) if full else None
+    url_ = shard_url(*WHERE, number, 0, 1) if full else None
     shard = Shard(rank=0, nbytes=0, blocks=[], object_url=url_, delta=delta)
     return WeightVersion(
         stream="policy", version=number, attempt=1, stage="rl", step=number, shards=[shard]

@@ -20,6 +20,7 @@ from sea_runtime.transport.layouts import UnknownLayoutError
 from sea_runtime.wire.membership import Heartbeat, HeartbeatReply
 from sea_runtime.wire.rollouts import Batch
 from sea_runtime.wire.trainer import (
+    BackgroundFailures,
     CheckpointCommitted,
     LedgerSnapshot,
     StageDone,
@@ -43,6 +44,7 @@ class FakeCoordinator:
         self.progress: list[StageProgress] = []
         self.committed: list[CheckpointCommitted] = []
         self.done: list[StageDone] = []
+        self.failures: list[BackgroundFailures] = []
         self.versions: list[WeightVersion] = []
         """With their blocks."""
         self._layouts: dict[str, ShardLayout] = {}
@@ -84,6 +86,7 @@ class FakeCoordinator:
                     "/v1/stages/{stage}/checkpoints", self._keep(CheckpointCommitted, "committed")
                 ),
                 web.post("/v1/stages/{stage}/done", self._finish),
+                web.post("/v1/stages/{stage}/failures", self._keep(BackgroundFailures, "failures")),
                 web.post("/v1/stages/{stage}/snapshot", self._snapshot),
                 web.put("/v1/logs/{pod}/{name}", self._keep_log),
                 web.post("/v1/weights/{stream}", self._publish),

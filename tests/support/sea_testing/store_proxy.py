@@ -15,6 +15,7 @@ from sea_testing.waiting import HANG_S
 class Fault(Enum):
     BUSY = (503, "SlowDown")
     FULL = (507, "XMinioStorageFull")
+    REFUSED = (400, "InvalidArgument")
     REVOKED = (403, "InvalidAccessKeyId")
     SKEWED = (403, "RequestTimeTooSkewed")
     LIE = (200, "")

@@ -19,6 +19,7 @@ from sea_runtime.wire.base import Message
 from sea_runtime.wire.membership import Heartbeat, HeartbeatReply
 from sea_runtime.wire.rollouts import EpisodeResult, LeaseRequest, Leases
 from sea_runtime.wire.trainer import (
+    BackgroundFailures,
     CheckpointCommitted,
     LedgerSnapshot,
     StageDone,
@@ -196,6 +197,10 @@ def batch(stage: str, step: int, attempt: int) -> Call[bytes | None]:
 
 def progress(stage: str, row: StageProgress) -> Call[None]:
     return _tell(f"/v1/stages/{stage}/progress", row)
+
+
+def background_failures(stage: str, message: BackgroundFailures) -> Call[None]:
+    return _tell(f"/v1/stages/{stage}/failures", message)
 
 
 def snapshot(stage: str, step: int, attempt: int) -> Call[LedgerSnapshot]:

@@ -14,6 +14,7 @@ from sea_runtime.client.calls import (
 )
 from sea_runtime.transport import layouts
 from sea_runtime.wire.trainer import (
+    BackgroundFailures,
     CheckpointCommitted,
     LedgerSnapshot,
     StageDone,
@@ -65,6 +66,9 @@ class CoordinatorClient:
 
     def progress(self, stage: str, row: StageProgress) -> None:
         self.send(calls.progress(stage, row))
+
+    def background_failures(self, stage: str, message: BackgroundFailures) -> None:
+        self.send(calls.background_failures(stage, message))
 
     def snapshot(self, stage: str, step: int, attempt: int) -> LedgerSnapshot:
         return self.send(calls.snapshot(stage, step, attempt))

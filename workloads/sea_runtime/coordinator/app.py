@@ -20,8 +20,8 @@ from pathlib import Path
 from aiohttp import web
 
 from sea_api.contract import COORDINATOR_PORT, Env
-from sea_runtime.coordinator import routes
-from sea_runtime.coordinator.background import Notifiers, StoreProbe, forever
+from sea_runtime.coordinator import routes, trainer_routes
+from sea_runtime.coordinator.background import Notifiers, StoreProbe, Upkeep, forever
 from sea_runtime.coordinator.bootstrap import Bootstrap
 from sea_runtime.coordinator.container_logs import ContainerLogs
 from sea_runtime.coordinator.drain import CommitRecovery, Drain
@@ -44,7 +44,6 @@ from sea_runtime.coordinator.stage_controller import StageController
 from sea_runtime.coordinator.state import StateReport
 from sea_runtime.coordinator.synthesis import Synthesis
 from sea_runtime.coordinator.training import Training
-from sea_runtime.coordinator.upkeep import Upkeep
 from sea_runtime.coordinator.weights import WeightRegistry
 from sea_runtime.errors import RuntimeFailure
 from sea_runtime.store.s3 import ObjectStore
@@ -110,70 +109,106 @@ class Components:
         wall: Callable[[], float] = time.time,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        ledger, problems, notifiers = Ledger(), Problems(), Notifiers()
-        file, folder = settings.data_dir / "ledger.sqlite", settings.data_dir / "synthesis"
-        self.files, self.durability = Files(file), Durability()
+        self._store, self._wall, self._clock = store, wall, clock
+        self.ledger, self.problems, self.notifiers = Ledger(), Problems(), Notifiers()
+        self._file = settings.data_dir / "ledger.sqlite"
+        self.files, self.durability = Files(self._file), Durability()
         self.member_clock = LoopClock(clock)
-        job = Job(settings.job, settings.uid, ledger, wall)
-        membership = Membership(self.member_clock)
-        rendezvous = Rendezvous(job, ledger, membership, wall)
-        weights = WeightRegistry(job, ledger, store, membership, notifiers, wall, self.member_clock)
-        preconditions = Preconditions(job, ledger, store, problems, notifiers, clock)
-        scheduler = Scheduler(
-            job, ledger, membership, weights, preconditions, notifiers, wall=wall, clock=clock
+        self.job = Job(settings.job, settings.uid, self.ledger, wall)
+        # In the order of the arrows above: each takes what is before it.
+        self._wire_pods()
+        self._wire_work()
+        self._wire_recovery(settings, probe)
+        self._wire_stages(settings)
+        self._follow_spec()
+
+    def _wire_pods(self) -> None:
+        job, ledger, store, wall = self.job, self.ledger, self._store, self._wall
+        self.membership = membership = Membership(self.member_clock)
+        self.rendezvous = Rendezvous(job, ledger, membership, wall)
+        self.weights = WeightRegistry(
+            job, ledger, store, membership, self.notifiers, wall, self.member_clock
         )
-        self.edits = edits = Edits(job, ledger)
-        training = Training(
+        self.preconditions = Preconditions(
+            job, ledger, store, self.problems, self.notifiers, self._clock
+        )
+
+    def _wire_work(self) -> None:
+        job, ledger, notifiers = self.job, self.ledger, self.notifiers
+        self.scheduler = Scheduler(
             job,
             ledger,
-            rendezvous,
-            preconditions,
-            edits,
+            self.membership,
+            self.weights,
+            self.preconditions,
             notifiers,
-            weights.must_be_stored,
-            wall=wall,
-            clock=clock,
+            wall=self._wall,
+            clock=self._clock,
         )
-        commit_recovery = CommitRecovery(job, ledger, store, rendezvous)
-        self.folder = RunFolder(job, ledger, store, membership, settings.namespace, wall, clock)
-        self.container_logs = ContainerLogs(job, store, os.environ)
-        reports = Reports(job, ledger, store, self.folder, wall)
-        drain = Drain(job, ledger, self.files, store, rendezvous, self.folder)
-        self.ledger, self.problems, self.notifiers = ledger, problems, notifiers
-        self.job, self.membership, self.rendezvous = job, membership, rendezvous
-        self.weights, self.preconditions = weights, preconditions
-        self.scheduler, self.training = scheduler, training
-        self.commit_recovery = commit_recovery
-        self.snapshots = Snapshots(job, ledger, self.files, store)
-        self.probe = StoreProbe(job, probe)
+        self.edits = Edits(job, ledger)
+        self.training = Training(
+            job,
+            ledger,
+            self.rendezvous,
+            self.preconditions,
+            self.edits,
+            notifiers,
+            self.weights.must_be_stored,
+            wall=self._wall,
+            clock=self._clock,
+        )
         self.heartbeats = Heartbeats(
             job,
-            membership,
+            self.membership,
             notifiers,
-            expire=scheduler.expire,
-            answer_trainer=rendezvous.answer,
-            required=weights.required,
-            follow_engine=weights.follow,
+            expire=self.scheduler.expire,
+            answer_trainer=self.rendezvous.answer,
+            required=self.weights.required,
+            follow_engine=self.weights.follow,
         )
-        self.upkeep = Upkeep(ledger, self.files)
-        self.bootstrap = Bootstrap(job, ledger, file, store, notifiers, wall)
-        self.synthesis = Synthesis(
-            job, ledger, store, problems, notifiers, folder, settings.synthesis_retry_s, wall, clock
-        )
-        ending = (reports, commit_recovery, drain)
-        stages = (job, ledger, scheduler, rendezvous, preconditions, *ending)
-        self.controller = StageController(*stages, problems, notifiers, wall, clock)
-        seen = (job, ledger, scheduler, training, rendezvous, weights, preconditions, drain, edits)
-        self.state = StateReport(*seen, problems, wall)
-        self._follow_spec(drain)
 
-    def _follow_spec(self, drain: Drain) -> None:
+    def _wire_recovery(self, settings: Settings, probe: ObjectStore) -> None:
+        job, ledger, store, wall = self.job, self.ledger, self._store, self._wall
+        self.bootstrap = Bootstrap(job, ledger, self._file, store, self.notifiers, wall)
+        self.snapshots = Snapshots(job, ledger, self.files, store)
+        self.commit_recovery = CommitRecovery(job, ledger, store, self.rendezvous)
+        namespace = settings.namespace
+        self.folder = RunFolder(job, ledger, store, self.membership, namespace, wall, self._clock)
+        self.drain = Drain(job, ledger, self.files, store, self.rendezvous, self.folder)
+        self.container_logs = ContainerLogs(job, store, os.environ)
+        self.probe = StoreProbe(job, probe)
+        self.upkeep = Upkeep(ledger, self.files)
+
+    def _wire_stages(self, settings: Settings) -> None:
+        job, ledger, notifiers, wall = self.job, self.ledger, self.notifiers, self._wall
+        reports = Reports(job, ledger, self._store, self.folder, wall)
+        work = (self.scheduler, self.training, self.rendezvous)
+        ending = (reports, self.commit_recovery, self.drain)
+        self.controller = StageController(
+            job,
+            ledger,
+            *work,
+            self.preconditions,
+            *ending,
+            self.problems,
+            notifiers,
+            wall,
+            self._clock,
+        )
+        folder, pause = settings.data_dir / "synthesis", settings.synthesis_retry_s
+        self.synthesis = Synthesis(
+            job, ledger, self._store, self.problems, notifiers, folder, pause, wall, self._clock
+        )
+        seen = (*work, self.weights, self.preconditions, self.drain, self.edits)
+        self.state = StateReport(job, ledger, *seen, self.problems, wall)
+
+    def _follow_spec(self) -> None:
         """What changes with the spec, and what looks again after it."""
         # In the transaction of the spec: a new attempt and its empty world take
         # effect together or not at all.
         self.job.on_write(self.rendezvous.write_spec)
         self.job.on_write(self.edits.write_spec)
-        forget = (self.commit_recovery.forget, drain.forget)
+        forget = (self.commit_recovery.forget, self.drain.forget)
         for listener in (*forget, self.folder.note_spec, self.notifiers.notify_all):
             self.job.on_change(listener)
 
@@ -209,7 +244,7 @@ def serve(parts: Components, token: str) -> web.Application:
     app[routes.FILES] = parts.files
     app[routes.SNAPSHOTS], app[routes.BOOTSTRAP] = parts.snapshots, parts.bootstrap
     app[routes.CONTAINER_LOGS] = parts.container_logs
-    app.add_routes(routes.routes())
+    app.add_routes([*routes.routes(), *trainer_routes.routes()])
     return app
 
 

@@ -14,12 +14,16 @@ from sea_api.errors import SeaError
 from sea_data import urls
 from sea_data.object_store import StoreError
 from sea_runtime.coordinator.job import Job
+from sea_runtime.coordinator.ledger.database import Ledger
+from sea_runtime.coordinator.ledger.durability import copy_back
+from sea_runtime.coordinator.ledger.trajectories import Files
 from sea_runtime.coordinator.problems import Problems, Source
 from sea_runtime.store.s3 import ObjectStore
 
 log = logging.getLogger(__name__)
 
 PROBE_SECONDS = 5.0
+UPKEEP_SECONDS = 2.0
 AFTER_ERROR_SECONDS = 3.0
 
 Result = TypeVar("Result")
@@ -125,3 +129,20 @@ class StoreProbe:
             log.warning("the object store does not answer: %s", error)
             return False
         return True
+
+
+class Upkeep:
+    """The ledger's volume: its log is copied back, and files that no row names go."""
+
+    def __init__(self, ledger: Ledger, files: Files) -> None:
+        self._ledger, self._files = ledger, files
+
+    async def look(self) -> None:
+        """One pass, then a pause."""
+        if self._ledger.available:
+            db = self._ledger.db
+            await asyncio.to_thread(copy_back, db.path)
+            # Asked again: the ledger may have gone back to a checkpoint meanwhile.
+            if self._ledger.available and self._ledger.db is db:
+                await self._files.sweep(db)
+        await asyncio.sleep(UPKEEP_SECONDS)

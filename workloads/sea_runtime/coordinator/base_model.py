@@ -15,7 +15,7 @@ from sea_data.formats.jsonl import objects
 from sea_data.object_store import PreconditionFailedError
 from sea_runtime.coordinator import stage_plan
 from sea_runtime.coordinator.data_check import lines
-from sea_runtime.coordinator.errors import PreconditionError
+from sea_runtime.coordinator.errors import ModelUnavailableError, PreconditionError
 from sea_runtime.store.folders import upload_folder
 from sea_runtime.store.s3 import ObjectStore
 
@@ -33,6 +33,7 @@ def prepare(store: ObjectStore, desired: CoordinatorSpec, stream: str) -> str:
 
     Raises:
         PreconditionError: there is no such model.
+        ModelUnavailableError: it can't be downloaded now.
     """
     spec, source = desired.spec, stage_plan.model_source(desired.spec, stream)
     if source.startswith(urls.SCHEME):
@@ -86,16 +87,29 @@ def _rows(store: ObjectStore, file: str) -> Iterator[dict[str, Any]]:
 
 def _download_from_hub(address: str, folder: Path) -> None:
     """`address`: OWNER/NAME, with @REVISION for a branch, tag or commit."""
-    from huggingface_hub import snapshot_download
+    from huggingface_hub import errors, snapshot_download
 
     name, _, revision = address.partition("@")
     try:
         snapshot_download(name, revision=revision or None, local_dir=folder, etag_timeout=30.0)
-    except Exception as error:
+    except (
+        # A gated repository, too, is one that isn't found.
+        errors.RepositoryNotFoundError,
+        errors.RevisionNotFoundError,
+        errors.DisabledRepoError,
+        errors.HFValidationError,
+    ) as error:
         raise PreconditionError(
             "ModelNotFound",
-            f"hf://{address} could not be downloaded ({error}). Check the name, the network and "
-            "HF_TOKEN, or copy the model to S3 and name it as s3://bucket/prefix.",
+            f"hf://{address} isn't there for this job ({error}). Check the name and HF_TOKEN, or "
+            "copy the model to S3 and name it as s3://bucket/prefix.",
+        ) from error
+    # Everything else passes: the hub or the network is away, the volume is full.
+    except Exception as error:
+        raise ModelUnavailableError(
+            f"hf://{address} could not be downloaded ({type(error).__name__}: {error}). Check that "
+            "the coordinator's pod reaches the hub and has room in /tmp, or copy the model to S3 "
+            "and name it as s3://bucket/prefix."
         ) from error
 
 

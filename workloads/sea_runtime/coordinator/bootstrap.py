@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sea_api.v1alpha1.status import Rollback
 from sea_api.wire.coordinator_spec import CoordinatorSpec
-from sea_runtime.coordinator import evaluation, snapshot, weights
+from sea_runtime.coordinator import evaluation, snapshot, weight_manifests
 from sea_runtime.coordinator.background import Notifiers
 from sea_runtime.coordinator.errors import LedgerError
 from sea_runtime.coordinator.job import Job
@@ -153,14 +153,22 @@ class Bootstrap:
             part = self._file.with_suffix(".part")
             # Everything is read before the transaction, which must not contain an `await`.
             source, checkpoint = await asyncio.to_thread(snapshot.fetch, self._store, desired, part)
-            anchors = await asyncio.to_thread(weights.read_stored, self._store, desired.run_url)
+            stored = await asyncio.to_thread(
+                weight_manifests.read_stored, self._store, desired.run_url
+            )
             results = await asyncio.to_thread(evaluation.read_results, self._store, desired)
             if source:
                 log.warning("the ledger is restored from %s", source)
-                db = self._replaced(empty, part, source)
+                # In a thread: it reads and rewrites the whole file, up to gigabytes.
+                await asyncio.to_thread(_require_sound, part, source)
+                # Before the file is replaced: closing writes the log back and removes it.
+                empty.close()
+                db = snapshot.replace(self._file, part)
             with db.transaction(durable=True):
-                for anchor in snapshot.of_this_line(anchors, checkpoint, desired):
+                for anchor in snapshot.of_this_line(stored.versions, checkpoint, desired):
                     registry.add_anchor(db, anchor, self._wall())
+                for digest, text in stored.layouts.items():
+                    registry.add_layout(db, digest, text)
                 for stage, found in results.items():
                     evaluation.keep(db, stage, found)
                 merged = self._job.write(db, desired)
@@ -176,12 +184,10 @@ class Bootstrap:
             raise
         return db
 
-    def _replaced(self, empty: Database, part: Path, source: str) -> Database:
-        """The ledger that was downloaded from `source`; if it is unusable, the empty one stays."""
-        try:
-            snapshot.require_sound(part)
-        except LedgerError as error:
-            raise LedgerError(f"{source} can't be the ledger. {error}") from error
-        # Before the file is replaced: closing writes the log back and removes it.
-        empty.close()
-        return snapshot.replace(self._file, part)
+
+def _require_sound(part: Path, source: str) -> None:
+    """Raises LedgerError if what was downloaded from `source` can't be a ledger."""
+    try:
+        snapshot.require_sound(part)
+    except LedgerError as error:
+        raise LedgerError(f"{source} can't be the ledger. {error}") from error

@@ -5,6 +5,7 @@ CoordinatorFailure
  |   `- BadRowError               one row; `onBadRow: Skip` leaves it out instead
  |- LedgerError                   the ledger's file is unusable
  |   `- LedgerUnavailableError    503: it can't be written now (a full volume); transient
+ |- ModelUnavailableError         a base model can't be downloaded now; transient
  |- StaleError                    409: the caller's attempt has ended, or the lease is not its own
  |- NotReadyError                 503: ask again
  |- GoneError                     410: pruned, no longer available
@@ -41,6 +42,10 @@ class LedgerError(CoordinatorFailure):
 
 class LedgerUnavailableError(LedgerError):
     status = 503
+    permanent = False
+
+
+class ModelUnavailableError(CoordinatorFailure):
     permanent = False
 
 

@@ -25,6 +25,8 @@ class Member:
     beat: Heartbeat
     seen: float
     """Monotonic seconds of the last heartbeat."""
+    number: int
+    """Of that heartbeat, among all: whether it came before something else, whatever the clock."""
 
 
 class Membership:
@@ -34,11 +36,14 @@ class Membership:
         self._clock = clock
         self._started = clock()
         self._members: dict[str, Member] = {}
+        self.heartbeats = 0
+        """How many have come."""
 
     def heard(self, beat: Heartbeat) -> Heartbeat | None:
         """Takes a heartbeat; returns the pod's previous one."""
         before = self._members.get(beat.pod)
-        self._members[beat.pod] = Member(beat, self._clock())
+        self.heartbeats += 1
+        self._members[beat.pod] = Member(beat, self._clock(), self.heartbeats)
         return before.beat if before else None
 
     def get(self, pod: str) -> Heartbeat | None:
@@ -50,6 +55,10 @@ class Membership:
         """Living pods of a role, by name."""
         found = [m.beat for m in self._members.values() if m.beat.role == role and self._alive(m)]
         return sorted(found, key=lambda beat: beat.pod)
+
+    def members(self, role: str) -> dict[str, Member]:
+        """All pods of a role that ever called, silent or not."""
+        return {pod: one for pod, one in self._members.items() if one.beat.role == role}
 
     def silence(self, pod: str) -> float:
         """Seconds since the pod called, at most since this coordinator started."""

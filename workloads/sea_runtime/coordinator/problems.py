@@ -38,6 +38,8 @@ class Source(Enum):
     """Upkeep of the ledger's files."""
     STORE = "store"
     """The probe behind `/readyz`."""
+    BACKGROUND = "background"
+    """What the trainer does next to training: checkpoints, copies of weights, exports."""
     RUN_FOLDER = "run folder"
     """Metrics, dialogues and the record of the run, written while it goes on."""
     EPISODES = "episodes"

@@ -7,142 +7,23 @@ operator starts the next one; before that the new process simply takes the place
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
-from pydantic import BaseModel
-
-from sea_api.contract import pod_name
-from sea_api.v1alpha1.edits import Effect
 from sea_api.v1alpha1.job import Spec
-from sea_api.v1alpha1.policy import Cause, Role
-from sea_api.v1alpha1.roles import Trainer
+from sea_api.v1alpha1.policy import Cause
 from sea_api.wire.coordinator_spec import CoordinatorSpec
 from sea_api.wire.state import Problem, TrainerFailure
-from sea_runtime.coordinator import stage_plan
+from sea_runtime.coordinator import stage_plan, trainer_world
 from sea_runtime.coordinator.job import Job
 from sea_runtime.coordinator.ledger import progress
 from sea_runtime.coordinator.ledger.database import Database, Ledger
 from sea_runtime.coordinator.membership import SILENCE_SECONDS, TRAINER, Membership
-from sea_runtime.wire.membership import Heartbeat, HeartbeatReply, PodState, TrainerWorld
+from sea_runtime.coordinator.trainer_world import Candidate, WorldRecord
+from sea_runtime.wire.membership import Heartbeat, HeartbeatReply, PodState
 
 log = logging.getLogger(__name__)
 
-FIRST_PORT = 29500
 WORLD, FAILURE = "world", "trainer-failure"
-
-
-class WorldRecord(BaseModel):
-    """What the ledger keeps of an attempt."""
-
-    world: TrainerWorld
-    trainer: Trainer | None = None
-    """The spec's block that the world was formed for; None in a ledger of an older release."""
-    incarnations: dict[str, str]
-    joined: bool = False
-    """Whether a member has reported that its processes joined."""
-    stop_served: bool = False
-    """Whether rank 0 was asked to commit and stop."""
-    stopped: bool = False
-    """Whether rank 0's processes have ended after that."""
-    leaving: bool = False
-    """Whether a member's pod is being deleted: the attempt ends with a last checkpoint."""
-
-
-def trainer_pods(desired: CoordinatorSpec) -> list[str]:
-    """Names of all pods that may hold ranks, in rank order."""
-    pods = desired.trainer_pods or desired.spec.trainer.replicas
-    return [pod_name(desired.job, Role.TRAINER, ordinal) for ordinal in range(pods)]
-
-
-def trainer_size(desired: CoordinatorSpec) -> int:
-    """How many of them do."""
-    return desired.trainer_size or desired.spec.trainer.replicas
-
-
-def form(desired: CoordinatorSpec, alive: Sequence[Heartbeat]) -> WorldRecord | None:
-    """The world of the current attempt, None until enough of its pods have called. Pure.
-
-    Where more pods run than hold ranks, the first ones do; the others are spares, whose processes
-    wait warm.
-    """
-    by_pod = {beat.pod: beat for beat in alive if not beat.leaving}
-    names = [name for name in trainer_pods(desired) if name in by_pod][: trainer_size(desired)]
-    # All or nothing: a world of fewer ranks than the layout takes couldn't be laid out.
-    if len(names) < trainer_size(desired):
-        return None
-    world = TrainerWorld(
-        attempt=desired.attempt,
-        pods=names,
-        processes_per_pod=max(1, desired.spec.trainer.gpus_per_pod),
-        master_address=by_pod[names[0]].address,
-        # Another port per attempt: processes of the one before may not have closed theirs yet.
-        master_port=FIRST_PORT + desired.attempt % 100,
-    )
-    return WorldRecord(
-        world=world,
-        trainer=desired.spec.trainer,
-        incarnations={name: by_pod[name].incarnation for name in names},
-    )
-
-
-def of_world(spec: Spec, record: WorldRecord | None) -> Spec:
-    """The spec as the processes of a world read it. Pure.
-
-    A block with another layout is in force before its pods are replaced. The ranks that still run
-    may open their next stage in between: theirs is the layout that their world was formed for, and
-    of the new block only what holds from the next step.
-    """
-    if record is None or record.trainer is None:
-        return spec
-    later = [n for n in Trainer.model_fields if Trainer.edits.of(n) is Effect.NEXT_STEP]
-    newest = {name: getattr(spec.trainer, name) for name in later}
-    return spec.model_copy(update={"trainer": record.trainer.model_copy(update=newest)})
-
-
-def replaced(record: WorldRecord, beat: Heartbeat) -> bool:
-    """True if another process than the world's member sent the heartbeat."""
-    known = record.incarnations.get(beat.pod)
-    return known is not None and known != beat.incarnation
-
-
-def may_rejoin(record: WorldRecord, beat: Heartbeat) -> bool:
-    """Whether a new process can take its predecessor's place within the attempt."""
-    return not record.joined and beat.pod != record.world.pods[0]
-
-
-def update(record: WorldRecord, beat: Heartbeat) -> WorldRecord:
-    """The record after a heartbeat of a member. Pure."""
-    runs = beat.attempt == record.world.attempt
-    joined = record.joined or (runs and beat.state == PodState.READY)
-    # Rank 0 commits: once it has ended after a stop, nothing more is written.
-    rank_0_ended = beat.pod == record.world.pods[0] and not runs
-    return record.model_copy(
-        update={
-            "incarnations": {**record.incarnations, beat.pod: beat.incarnation},
-            "joined": joined,
-            # Before all have joined there is nothing to commit, and another pod may take its place.
-            "leaving": joined and (record.leaving or (beat.leaving and runs)),
-            "stopped": record.stopped or (record.stop_served and rank_0_ended),
-        }
-    )
-
-
-def resizes(desired: CoordinatorSpec, record: WorldRecord) -> bool:
-    """Whether a running world is to make room for one of another size. Pure."""
-    # Only where the operator chooses sizes: an edit of `replicas` begins an attempt by itself, and
-    # for a moment the coordinator may hear of it before.
-    return desired.trainer_size is not None and desired.trainer_size != len(record.world.pods)
-
-
-def _too_short(record: WorldRecord) -> str:
-    """What to say of an attempt that a pod left before its last checkpoint; empty otherwise."""
-    if not record.leaving or record.stopped:
-        return ""
-    return (
-        " It was being deleted, and its grace period ended before the last checkpoint was"
-        " committed: training goes on from the one before. Raise checkpoint.graceSeconds, as far as"
-        " what takes pods away allows."
-    )
 
 
 class Rendezvous:
@@ -153,11 +34,16 @@ class Rendezvous:
     ) -> None:
         self._job, self._ledger, self._membership = job, ledger, membership
         self._wall = wall
+        self._heard_before = 0
+        """Number of the last heartbeat that came before the attempt began."""
 
     def write_spec(
         self, db: Database, before: CoordinatorSpec | None, now: CoordinatorSpec
     ) -> None:
         """A new attempt has no world and no failure; one that continues may be stopped again."""
+        if before is None or before.attempt != now.attempt:
+            # The pod whose end began this attempt counts as alive for some seconds more.
+            self._heard_before = self._membership.heartbeats
         # With the spec, in its transaction: a failure of the old attempt must not
         # be read as the new one's.
         if before is not None and before.attempt != now.attempt:
@@ -166,7 +52,7 @@ class Rendezvous:
         record = db.document(WORLD, WorldRecord)
         # An attempt that makes room for another size ends: rank 0 may have heard of it already, and
         # its processes don't run it again.
-        over = record is not None and (now.drain or resizes(now, record))
+        over = record is not None and (now.drain or trainer_world.resizes(now, record))
         if record is not None and not over and (record.stop_served or record.stopped):
             cleared = record.model_copy(update={"stop_served": False, "stopped": False})
             db.put_document(WORLD, cleared)
@@ -219,12 +105,12 @@ class Rendezvous:
             return HeartbeatReply()
         attempt = self._job.attempt
         # Before `_updated`, which would store the new incarnation and hide the replacement.
-        if replaced(record, beat) and not may_rejoin(record, beat):
+        if trainer_world.replaced(record, beat) and not trainer_world.may_rejoin(record, beat):
             self.fail(
                 beat.pod,
                 Cause.PROCESS_EXIT,
                 f"Pod {beat.pod} was started again while attempt {attempt} ran; its training "
-                f"processes are gone.{_too_short(record)}",
+                f"processes are gone.{trainer_world.too_short(record)}",
             )
             return HeartbeatReply()
         # A failure of an earlier attempt is reported until the pod hears of the new one.
@@ -247,7 +133,7 @@ class Rendezvous:
 
     def of_attempt(self, spec: Spec) -> Spec:
         """The spec as the processes of the current attempt read it."""
-        return of_world(spec, self._world())
+        return trainer_world.of_world(spec, self._world())
 
     def stop_served(self) -> None:
         """Notes that rank 0 was asked to commit and stop."""
@@ -272,7 +158,7 @@ class Rendezvous:
         return self._job.attempt if record.stopped and self._resizes(record) else 0
 
     def _resizes(self, record: WorldRecord) -> bool:
-        return resizes(self._job.desired, record)
+        return trainer_world.resizes(self._job.desired, record)
 
     @property
     def drained(self) -> bool:
@@ -298,21 +184,29 @@ class Rendezvous:
         # No world during a drain: a new attempt would start only to be stopped.
         if desired.drain:
             return None
-        record = form(desired, self._membership.alive(TRAINER))
+        record = trainer_world.form(desired, self._candidates())
         if record is not None:
             log.info("attempt %d: %s", desired.attempt, record.world)
             self._ledger.db.put_document(WORLD, record)
         return record
 
+    def _candidates(self) -> list[Candidate]:
+        return [
+            Candidate(one.beat, one.number > self._heard_before, self._membership.silence(pod))
+            for pod, one in self._membership.members(TRAINER).items()
+        ]
+
     def _updated(self, record: WorldRecord, beat: Heartbeat) -> WorldRecord:
-        updated = update(record, beat)
+        updated = trainer_world.update(record, beat)
         if updated != record:
             self._ledger.db.put_document(WORLD, updated)
         return updated
 
     def _stopped(self) -> bool:
         desired = self._job.desired
-        return desired.drain and not any(self._runs(pod) for pod in trainer_pods(desired))
+        return desired.drain and not any(
+            self._runs(pod) for pod in trainer_world.trainer_pods(desired)
+        )
 
     def _committed(self) -> bool:
         stage = self._job.running_stage

@@ -1,24 +1,25 @@
 """The HTTP API: each handler parses a request, calls one function, encodes the answer.
 
-By caller: the operator (and the kubelet's probes, benchmarks, the demo), pods, rank 0.
+By caller: the operator (and the kubelet's probes, benchmarks, the demo), then pods; those of rank 0
+are in `trainer_routes.py`.
 """
 
 import asyncio
 
 import msgspec
 from aiohttp import web
+from pydantic import ValidationError
 
 from sea_api.wire.coordinator_spec import CoordinatorSpec
 from sea_runtime.client import calls
-from sea_runtime.coordinator import reports
+from sea_runtime.coordinator import reports, weight_manifests
 from sea_runtime.coordinator.background import Notifiers, StoreProbe
 from sea_runtime.coordinator.bootstrap import Bootstrap
 from sea_runtime.coordinator.container_logs import ContainerLogs
-from sea_runtime.coordinator.errors import GoneError, NotReadyError, RefusedError, StaleError
+from sea_runtime.coordinator.errors import NotReadyError, RefusedError, StaleError
 from sea_runtime.coordinator.http import body, done, number, reply, seconds
 from sea_runtime.coordinator.job import Job
 from sea_runtime.coordinator.leases import require_sound
-from sea_runtime.coordinator.ledger.batches import FixedBatch
 from sea_runtime.coordinator.ledger.database import Ledger
 from sea_runtime.coordinator.ledger.episodes import Worker
 from sea_runtime.coordinator.ledger.trajectories import Files
@@ -28,23 +29,15 @@ from sea_runtime.coordinator.run_folder import metric_lines
 from sea_runtime.coordinator.scheduler import Scheduler
 from sea_runtime.coordinator.snapshot import Snapshots
 from sea_runtime.coordinator.state import StateReport
-from sea_runtime.coordinator.training import AheadError, Training
+from sea_runtime.coordinator.training import Training
 from sea_runtime.coordinator.weights import WeightRegistry, require_stream
 from sea_runtime.transport.stored_versions import is_stored
 from sea_runtime.wire.base import Message
 from sea_runtime.wire.membership import Heartbeat
 from sea_runtime.wire.rollouts import EpisodeResult, LeaseRequest, Leases
-from sea_runtime.wire.trainer import (
-    CheckpointCommitted,
-    StageDone,
-    StageProgress,
-    TaskKind,
-    TrainerTask,
-)
 from sea_runtime.wire.weights import (
     Adopted,
     EngineCopy,
-    ShardLayout,
     WeightVersion,
     WrongWeights,
 )
@@ -65,8 +58,6 @@ NOTIFIERS = web.AppKey("notifiers", Notifiers)
 CONTAINER_LOGS = web.AppKey("container-logs", ContainerLogs)
 
 MAX_WAIT_SECONDS = 10.0
-NO_BATCH_SECONDS = 0.5
-"""A trainer that asks for a batch that won't be is answered soon, so that it looks at its task."""
 NOT_YOURS = "The lease is not this worker's any more. Forget the episode."
 
 
@@ -139,19 +130,24 @@ async def publish(request: web.Request) -> web.Response:
     if is_stored(version):
         # Before the answer: rank 0 repeats the call until it is acknowledged, so a kill in between
         # can't leave a copy that a lost ledger would not find again.
-        # Expanded here, on the loop: SQLite's connection refuses other threads.
-        await asyncio.to_thread(weights.keep_manifest, weights.expanded(version))
+        await weights.store_manifest(version)
     return done()
 
 
 async def put_layout(request: web.Request) -> web.Response:
-    found = await body(request, ShardLayout)
-    request.app[WEIGHTS].add_layout(request.match_info["digest"], found)
+    digest, data = request.match_info["digest"], await request.read()
+    try:
+        # In a thread: it takes seconds for a large model, and heartbeats wait.
+        text = await asyncio.to_thread(weight_manifests.checked_layout, digest, data)
+    except ValidationError as error:
+        raise RefusedError(f"The body is not a ShardLayout: {error}") from error
+    request.app[WEIGHTS].add_layout(digest, text)
     return done()
 
 
 async def layout(request: web.Request) -> web.Response:
-    return reply(request.app[WEIGHTS].layout(request.match_info["digest"]))
+    text = request.app[WEIGHTS].layout(request.match_info["digest"])
+    return web.Response(text=text, content_type=calls.JSON)
 
 
 async def newer(request: web.Request) -> web.Response:
@@ -214,71 +210,7 @@ async def release(request: web.Request) -> web.Response:
     return done()
 
 
-# Rank 0.
-
-
-async def task(request: web.Request) -> web.Response:
-    training, attempt = request.app[TRAINING], number(request, "attempt")
-    found = await request.app[NOTIFIERS].tasks.first(
-        lambda: training.task(attempt), calls.TASK_WAIT_SECONDS
-    )
-    return reply(found or TrainerTask(kind=TaskKind.IDLE))
-
-
-async def batch(request: web.Request) -> web.Response:
-    training, stage = request.app[TRAINING], request.match_info["stage"]
-    step, attempt = number(request, "step", least=1), number(request, "attempt")
-    try:
-        found = await request.app[NOTIFIERS].batches.first(
-            lambda: training.batch(stage, step, attempt), calls.BATCH_WAIT_SECONDS
-        )
-    except AheadError as error:
-        # Either the ledger is behind a checkpoint, or the trainer is ahead of all checkpoints.
-        if not await request.app[BOOTSTRAP].catch_up(stage, error.fixed):
-            raise training.fail_ahead(stage, step, error.fixed) from error
-        # 204: rank 0 asks again, and the restored ledger answers.
-        found = None
-    except GoneError:
-        # The trainer resumed from an older checkpoint than the ledger covers.
-        if not await request.app[BOOTSTRAP].go_back(stage, step):
-            raise
-        found = None
-    if found == b"":
-        # Not at once: rank 0 asks again until its next look at the task.
-        await asyncio.sleep(NO_BATCH_SECONDS)
-    if not isinstance(found, FixedBatch):
-        return web.Response(status=204)
-    return web.Response(body=await asyncio.to_thread(found.read), content_type=calls.MSGPACK)
-
-
-async def progress(request: web.Request) -> web.Response:
-    row = await body(request, StageProgress)
-    request.app[TRAINING].report(request.match_info["stage"], row)
-    return done()
-
-
-async def take_snapshot(request: web.Request) -> web.Response:
-    stage = request.match_info["stage"]
-    step, attempt = number(request, "step"), number(request, "attempt")
-    # Before the copy: a ledger that lacks the step must not become part of its checkpoint.
-    request.app[TRAINING].require_known(stage, step, attempt)
-    return reply(await request.app[SNAPSHOTS].take(stage, step, attempt))
-
-
-async def committed(request: web.Request) -> web.Response:
-    message = await body(request, CheckpointCommitted)
-    request.app[TRAINING].committed(request.match_info["stage"], message)
-    return done()
-
-
-async def stage_done(request: web.Request) -> web.Response:
-    message = await body(request, StageDone)
-    request.app[TRAINING].done(request.match_info["stage"], message)
-    return done()
-
-
 def routes() -> list[web.RouteDef]:
-    stage = "/v1/stages/{stage}"
     return [
         web.get("/v1/state", get_state),
         web.put("/v1/spec", put_spec),
@@ -299,10 +231,4 @@ def routes() -> list[web.RouteDef]:
         web.post("/v1/leases", lease),
         web.post("/v1/leases/{lease}/result", result),
         web.post("/v1/leases/{lease}/release", release),
-        web.get("/v1/trainer/task", task),
-        web.get(stage + "/batches/{step}", batch),
-        web.post(stage + "/progress", progress),
-        web.post(stage + "/snapshot", take_snapshot),
-        web.post(stage + "/checkpoints", committed),
-        web.post(stage + "/done", stage_done),
     ]

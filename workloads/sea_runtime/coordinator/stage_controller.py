@@ -17,6 +17,7 @@ from sea_runtime.coordinator.problems import Problems, Source, episodes_fail
 from sea_runtime.coordinator.rendezvous import Rendezvous
 from sea_runtime.coordinator.reports import Reports
 from sea_runtime.coordinator.scheduler import Scheduler
+from sea_runtime.coordinator.training import Training
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +43,7 @@ class StageController:
         job: Job,
         ledger: Ledger,
         scheduler: Scheduler,
+        training: Training,
         rendezvous: Rendezvous,
         preconditions: Preconditions,
         reports: Reports,
@@ -53,7 +55,8 @@ class StageController:
         clock: Callable[[], float],
     ) -> None:
         self._job, self._ledger, self._scheduler = job, ledger, scheduler
-        self._rendezvous, self._preconditions, self._reports = rendezvous, preconditions, reports
+        self._training, self._rendezvous = training, rendezvous
+        self._preconditions, self._reports = preconditions, reports
         self._commit_recovery, self._drain = commit_recovery, drain
         self._problems, self._notifiers = problems, notifiers
         self._wall, self._clock = wall, clock
@@ -76,8 +79,10 @@ class StageController:
         await self._notifiers.background.wait(TICK_SECONDS)
 
     def find_problems(self) -> None:
-        """Reports what is wrong with the attempt and with the running stage's episodes."""
+        """Reports what is wrong with the attempt, with what it does next to training, and with the
+        running stage's episodes."""
         self._problems.report(Source.TRAINER, self._rendezvous.user_error)
+        self._problems.report(Source.BACKGROUND, self._training.background_failure)
         self._problems.report(Source.EPISODES, self._episodes_problem())
 
     def _episodes_problem(self) -> Problem | None:

@@ -9,7 +9,7 @@ from sea_api.v1alpha1.stages import Stage, StageType
 from sea_api.v1alpha1.status import CheckpointStatus, EvaluationResult, Rollback
 from sea_api.wire.coordinator_spec import CoordinatorSpec
 from sea_api.wire.state import CoordinatorState, StagePhase, StageState
-from sea_runtime.coordinator import evaluation, stage_plan, synthesis, throughput
+from sea_runtime.coordinator import evaluation, stage_plan, synthesis
 from sea_runtime.coordinator.bootstrap import ROLLBACK, timestamp
 from sea_runtime.coordinator.drain import Drain
 from sea_runtime.coordinator.edits import Edits
@@ -105,7 +105,7 @@ class StateReport:
     def _remaining(self, stage: Stage, step: int, total: int) -> float | None:
         db = self._ledger.db
         if stage.type not in {StageType.EVALUATION, StageType.SYNTHESIS}:
-            return throughput.remaining_seconds(progress.steps(db, stage.name), step, total)
+            return self._training.remaining_seconds(stage.name, step, total)
         started = stages.started_at(db, stage.name)
         # No pace before the first episode or task.
         if not step or started is None:

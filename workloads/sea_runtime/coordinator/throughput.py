@@ -1,8 +1,11 @@
 """Tokens per second, and how much of the time produced steps that count."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable
 
+from sea_runtime.coordinator.ledger import progress
+from sea_runtime.coordinator.ledger.database import Database, Ledger
 from sea_runtime.coordinator.ledger.progress import StepRow
 
 RECENT_STEPS = 8
@@ -13,44 +16,78 @@ def is_seconds(metric: str) -> bool:
     return metric.endswith("_s") and not metric.endswith("_per_s")
 
 
-def durations(rows: Sequence[StepRow]) -> list[float]:
-    """Seconds of each step: `step_s`, else since the attempt's previous step, else its parts.
+class StepTimes:
+    """How long the steps of one stage took, row by row as they arrive."""
 
-    An attempt's first step counts the time that its parts (`*_s`) say, not the restart before it.
-    """
-    previous: dict[int, float] = {}
-    found = []
-    for row in rows:
+    def __init__(self) -> None:
+        self.number = 0
+        """Of the newest row."""
+        self._reported: dict[int, float] = {}
+        """By attempt: when its newest step ended."""
+        self._taken: dict[int, float] = {}
+        """By step, as it was computed last."""
+        self._counted = 0.0
+        self._recent: deque[float] = deque(maxlen=RECENT_STEPS)
+        self._began: float | None = None
+
+    def add(self, row: StepRow) -> None:
+        """Takes `step_s`, else the time since the attempt's previous step, else the step's parts.
+
+        An attempt's first step counts the time that its parts (`*_s`) say, not the restart before
+        it.
+        """
         parts = sum(value for name, value in row.metrics.items() if is_seconds(name))
-        since = row.time - previous[row.attempt] if row.attempt in previous else parts
-        found.append(max(0.0, row.metrics.get("step_s", since)))
-        previous[row.attempt] = row.time
-    return found
+        known = self._reported.get(row.attempt)
+        since = parts if known is None else row.time - known
+        taken = max(0.0, row.metrics.get("step_s", since))
+        self._reported[row.attempt], self.number = row.time, row.number
+        # A later row of the same step replaces the earlier one.
+        self._counted += taken - self._taken.get(row.step, 0.0)
+        self._taken[row.step] = taken
+        self._recent.append(taken)
+        # Rows are written at a step's end: the first step began before its row.
+        self._began = row.time - taken if self._began is None else self._began
+
+    def goodput(self, end: float) -> float | None:
+        """Share of the time since the first step began that made steps which count, 0 to 1.
+
+        A step that was computed again after a restart counts once, with its last duration; the time
+        that its first computation took is lost, like the time of the restart itself.
+        """
+        if self._began is None:
+            return None
+        total = end - self._began
+        return min(1.0, self._counted / total) if total > 0 else 1.0
+
+    def remaining_seconds(self, step: int, total_steps: int) -> float | None:
+        """Time to the stage's end at the pace of the last steps; None before the first."""
+        if not self._recent:
+            return None
+        recent = sorted(self._recent)
+        # The median: one checkpoint or restart among the last steps doesn't move it.
+        return max(0, total_steps - step) * recent[len(recent) // 2]
 
 
-def goodput(rows: Sequence[StepRow], end: float) -> float | None:
-    """Share of the time since the first step began that made steps which count, 0 to 1.
+class Pace:
+    """The step times of all stages, each row of the ledger read once.
 
-    A step that was computed again after a restart counts once, with its last duration; the time
-    that its first computation took is lost, like the time of the restart itself.
+    The state is asked for every second: a long run has thousands of rows with dozens of metrics.
     """
-    if not rows:
-        return None
-    seconds = durations(rows)
-    # A later row of the same step replaces the earlier one.
-    last = {row.step: taken for row, taken in zip(rows, seconds, strict=True)}
-    # Rows are written at a step's end: the first step began before its row.
-    total = end - (rows[0].time - seconds[0])
-    return min(1.0, sum(last.values()) / total) if total > 0 else 1.0
 
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._seen: Database | None = None
+        self._stages: dict[str, StepTimes] = {}
 
-def remaining_seconds(rows: Sequence[StepRow], step: int, total_steps: int) -> float | None:
-    """Time to the stage's end at the pace of the last steps; None before the first."""
-    if not rows:
-        return None
-    recent = sorted(durations(rows)[-RECENT_STEPS:])
-    # The median: one checkpoint or restart among the last steps doesn't move it.
-    return max(0, total_steps - step) * recent[len(recent) // 2]
+    def of(self, stage: str) -> StepTimes:
+        db = self._ledger.db
+        # One that was restored numbers its rows from an earlier one on.
+        if db is not self._seen:
+            self._seen, self._stages = db, {}
+        times = self._stages.setdefault(stage, StepTimes())
+        for row in progress.steps(db, stage, after=times.number):
+            times.add(row)
+        return times
 
 
 class Rate:

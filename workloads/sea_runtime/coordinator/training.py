@@ -1,13 +1,14 @@
 """Rank 0's calls: what to train, which batch comes next, what it reports."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 from sea_api.contract import pod_name
 from sea_api.v1alpha1.policy import Cause, Role
 from sea_api.v1alpha1.stages import StageType
 from sea_api.wire.coordinator_spec import CoordinatorSpec
+from sea_api.wire.state import Problem, Severity
 from sea_runtime.coordinator import stage_plan
 from sea_runtime.coordinator.background import Notifiers
 from sea_runtime.coordinator.edits import Edits
@@ -18,8 +19,11 @@ from sea_runtime.coordinator.ledger.batches import FixedBatch
 from sea_runtime.coordinator.ledger.database import EPOCH, Ledger
 from sea_runtime.coordinator.preconditions import Preconditions
 from sea_runtime.coordinator.rendezvous import Rendezvous
-from sea_runtime.coordinator.throughput import Rate, goodput
+from sea_runtime.coordinator.throughput import Pace, Rate
 from sea_runtime.wire.trainer import (
+    BackgroundFailure,
+    BackgroundFailures,
+    BackgroundWork,
     CheckpointCommitted,
     StageDone,
     StageProgress,
@@ -28,6 +32,29 @@ from sea_runtime.wire.trainer import (
 )
 
 log = logging.getLogger(__name__)
+
+REPORT_SECONDS = 30.0
+"""For which a failure next to training counts after it was reported: the trainer repeats it every
+second, and one that has ended must not leave it behind."""
+_REASONS = {
+    BackgroundWork.CHECKPOINT: "CheckpointsFail",
+    BackgroundWork.WEIGHTS: "WeightCopiesFail",
+    BackgroundWork.EXPORT: "ExportsFail",
+}
+"""Most important first: the reason of several failures is the first one's."""
+
+
+def background_problem(stage: str, failures: Sequence[BackgroundFailure]) -> Problem | None:
+    """What fails next to training, as one problem; None if nothing does. Pure."""
+    by_work = {one.work: one for one in failures}
+    found = [by_work[work] for work in _REASONS if work in by_work]
+    if not found:
+        return None
+    return Problem(
+        reason=_REASONS[found[0].work],
+        message=f"Stage '{stage}': {' '.join(one.message for one in found)}",
+        severity=Severity.WARNING,
+    )
 
 
 class AheadError(Exception):
@@ -63,7 +90,9 @@ class Training:
         self._notifiers, self._wall = notifiers, wall
         self._must_be_stored = must_be_stored
         """Whether an engine of a stream can't read from the trainer."""
-        self._trained = Rate(clock)
+        self._trained, self._clock, self._pace = Rate(clock), clock, Pace(ledger)
+        self._failing: tuple[float, Problem | None] = (0.0, None)
+        """When what fails next to training was reported last, and what it is."""
         self._served: CoordinatorSpec | None = None
         """The spec that rank 0 was last given, while an edit's data is being checked."""
 
@@ -187,6 +216,18 @@ class Training:
         self._edits.followed(name, row)
         self._trained.add(row.metrics.get("tokens", 0.0))
 
+    def report_failures(self, name: str, message: BackgroundFailures) -> None:
+        """Takes what fails next to training now."""
+        self._job.require_attempt(message.attempt)
+        self._job.stage_named(name)
+        self._failing = (self._clock(), background_problem(name, message.failures))
+
+    @property
+    def background_failure(self) -> Problem | None:
+        """What fails next to training; None if nothing does, or no trainer says so any more."""
+        reported, problem = self._failing
+        return problem if self._clock() - reported <= REPORT_SECONDS else None
+
     def committed(self, name: str, checkpoint: CheckpointCommitted) -> None:
         """Covers the batches that the checkpoint contains."""
         self._job.require_attempt(checkpoint.attempt)
@@ -212,4 +253,8 @@ class Training:
     def goodput(self, name: str) -> float | None:
         """Of a training stage, 0 to 1: until now, or until it ended."""
         end = stages.finished_at(self._ledger.db, name) or self._wall()
-        return goodput(progress.steps(self._ledger.db, name), end)
+        return self._pace.of(name).goodput(end)
+
+    def remaining_seconds(self, name: str, step: int, total_steps: int) -> float | None:
+        """To the end of a training stage, at its pace; None before its first step."""
+        return self._pace.of(name).remaining_seconds(step, total_steps)

@@ -1,14 +1,14 @@
 """The weight registry: versions are published, waited for, adopted."""
 
+import asyncio
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from sea_api.v1alpha1.policy import Transport
 from sea_api.v1alpha1.role_rules import engine_workers
 from sea_api.v1alpha1.stages import Stage, StageType
 from sea_api.v1alpha1.status import WeightsStatus, WrongWeightsStatus
-from sea_data import urls
-from sea_runtime.coordinator import stage_plan
+from sea_runtime.coordinator import stage_plan, weight_manifests
 from sea_runtime.coordinator.background import Notifiers
 from sea_runtime.coordinator.errors import RefusedError, UnknownLayoutsError
 from sea_runtime.coordinator.job import Job
@@ -18,13 +18,11 @@ from sea_runtime.coordinator.membership import ROLLOUT, USER_ROLE, Membership
 from sea_runtime.coordinator.relay import Relay
 from sea_runtime.coordinator.run_record import time_text
 from sea_runtime.store.s3 import ObjectStore
-from sea_runtime.transport import layouts, stored_versions
-from sea_runtime.transport.stored_versions import StoredVersionError
+from sea_runtime.transport import stored_versions
 from sea_runtime.wire.membership import Heartbeat
 from sea_runtime.wire.weights import (
     Adopted,
     EngineCopy,
-    ShardLayout,
     WeightQueryReply,
     WeightVersion,
     WrongWeights,
@@ -62,6 +60,7 @@ class WeightRegistry:
             return membership.get(pod) is not None
 
         self._layouts_added = False
+        self._storing = asyncio.Lock()
         self._relays = {stream: Relay(alive, clock) for stream in stage_plan.STREAMS}
 
     def publish(self, version: WeightVersion) -> bool:
@@ -207,32 +206,44 @@ class WeightRegistry:
             last_wrong=self._ledger.db.document(WRONG, WrongWeightsStatus),
         )
 
-    def keep_manifest(self, version: WeightVersion) -> None:
-        """Stores a version's entry next to its bytes: engines find what a delta is based on, and a
-        lost ledger finds the version again. Blocking."""
+    async def store_manifest(self, version: WeightVersion) -> None:
+        """Stores a version's entry next to its bytes, off the event loop.
+
+        Raises:
+            StaleError: a newer attempt has begun meanwhile.
+        """
+        # Read here: SQLite's connection refuses other threads.
+        texts = registry.layout_texts(self._ledger.db, version)
+        # One after another, and asked again then: a write of an ended attempt that hangs in an
+        # outage must not land after one of the next, whose deltas name that one's number.
+        async with self._storing:
+            self._job.require_attempt(version.attempt)
+            await asyncio.to_thread(self.keep_manifest, version, texts)
+
+    def keep_manifest(self, version: WeightVersion, texts: Mapping[str, str] | None = None) -> None:
+        """Stores a version's entry: engines find what a delta is based on, and a lost ledger finds
+        the version again. Blocking.
+
+        Args:
+            texts: JSON of the layouts that it names, by digest.
+        """
         run_url = self._job.desired.run_url
         url = stored_versions.manifest_url(run_url, version.stream, version.version)
-        body = version.model_copy(update={"run_url": run_url}).model_dump_json()
-        self._store.put(url, body.encode())
+        version = version.model_copy(update={"run_url": run_url})
+        self._store.put(url, weight_manifests.expanded_json(version, texts or {}).encode())
 
     def must_be_stored(self, stream: str) -> bool:
         """True if a living engine of the stream can't read from other processes."""
         role = USER_ROLE if stream == stage_plan.USER else ROLLOUT
         return any(beat.unreachable for beat in self._membership.alive(role))
 
-    def expanded(self, version: WeightVersion) -> WeightVersion:
-        """The version with its blocks, as the object store keeps it."""
-        return registry.expanded(self._ledger.db, version)
-
-    def add_layout(self, digest: str, layout: ShardLayout) -> None:
-        """Raises RefusedError if it is another layout's digest."""
-        if layouts.digest(layout) != digest:
-            raise RefusedError(f"The layout in the body is not {digest}.")
-        registry.add_layout(self._ledger.db, digest, layout)
+    def add_layout(self, digest: str, text: str) -> None:
+        """Takes a layout that `weight_manifests.checked_layout` has checked."""
+        registry.add_layout(self._ledger.db, digest, text)
         self._layouts_added = True
 
-    def layout(self, digest: str) -> ShardLayout:
-        """Raises RefusedError if there is none of this digest."""
+    def layout(self, digest: str) -> str:
+        """Its JSON. Raises RefusedError if there is none of this digest."""
         found = registry.layout(self._ledger.db, digest)
         if found is None:
             raise RefusedError(f"There is no layout {digest}: ask for the newest version again.")
@@ -253,22 +264,3 @@ def _engines(beats: Sequence[Heartbeat]) -> str:
     count = f"{len(beats)} engine{'s' if len(beats) > 1 else ''}"
     first = next((beat for beat in beats if beat.unreachable), None)
     return f"{count} ({first.pod}: {first.unreachable})" if first else count
-
-
-def read_stored(store: ObjectStore, run_url: str) -> list[WeightVersion]:
-    """All versions that the object store has, oldest first. Blocking.
-
-    A manifest that can't be used is left out: the version then counts as one that was never stored.
-    """
-    found = []
-    for stream in stage_plan.STREAMS:
-        prefix = urls.folder(stored_versions.folder(run_url, stream))
-        for item in store.list(prefix):
-            # A kill before `keep_manifest` leaves shards without one: they are no version.
-            if not item.url.endswith("/" + stored_versions.MANIFEST):
-                continue
-            try:
-                found.append(stored_versions.parse(store.get(item.url), item.url, run_url, stream))
-            except StoredVersionError as error:
-                log.warning("A stored weight version is left out: %s", error)
-    return sorted(found, key=lambda version: version.version)

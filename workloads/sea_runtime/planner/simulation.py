@@ -2,7 +2,7 @@
 
 What a roofline (`speed.py`) can't say: how long batches wait for their longest trajectories, how
 old they are when they are trained on, and what failures cost. The gate is the coordinator's
-(`coordinator/scheduler.py`: `capacity`), a group as one unit. Pure; randomness is given.
+(`coordinator/staleness_gate.py`: `capacity`), a group as one unit. Pure; randomness is given.
 
 An engine's clock (`simulated_engine.py`) says when its next turn ends, so an event costs O(log n).
 Between turns a sequence waits outside, for its user and tools.
@@ -76,7 +76,7 @@ class Simulation:
     # The gate, and leases.
 
     def _capacity(self, served: int) -> int:
-        """As `coordinator/scheduler.py`: `capacity`."""
+        """As `coordinator/staleness_gate.py`: `capacity`."""
         one = self.pipeline
         version = min(self._version, served)
         batches = min(one.max_staleness + version + 1, self._all)

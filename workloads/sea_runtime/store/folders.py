@@ -12,7 +12,8 @@ from typing import NamedTuple, TypeVar
 from sea_data import urls
 from sea_data.object_store import ChecksumMismatchError, ObjectChangedError, ObjectNotFoundError
 from sea_env.tokens.model_folder import FILES as TEMPLATE_FILES
-from sea_runtime.store.s3 import MAX_CONNECTIONS, ObjectStore
+from sea_runtime.store.connection import MAX_CONNECTIONS
+from sea_runtime.store.s3 import ObjectStore
 
 _log = logging.getLogger(__name__)
 _LOG_PERIOD_SECONDS = 5.0

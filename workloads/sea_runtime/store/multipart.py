@@ -2,7 +2,8 @@
 
 Parts go up in parallel and are repeated one by one. Every part's SHA-256 is in its signature, or
 its CRC64NVME in a header where the store is AWS: the server refuses a part that arrived damaged.
-obstore's errors have no code: what a failure means is asked of boto3 (`s3.py`), whose errors have.
+obstore's errors have no code of S3 and one type for most of what may happen: what a failure means
+is asked of boto3 (`s3.py`), whose errors have a code.
 
 Measured on SeaweedFS, in CPU seconds of the client per GB: boto3 2.1, obstore 0.65 signed and
 0.19 with CRC64NVME.
@@ -14,7 +15,10 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from botocore.exceptions import NoCredentialsError
+
 from sea_api.contract import S3_CA_BUNDLE
+from sea_data.object_store import AccessDeniedError, RequestRefusedError, StoreUnavailableError
 
 if TYPE_CHECKING:
     from boto3.session import Session
@@ -30,6 +34,18 @@ REQUEST_SECONDS = 120
 """Longest request for one part."""
 MAX_RETRY_SECONDS = 60.0
 """For which one request is repeated; the whole upload is repeated by `RetryPolicy`."""
+
+
+class UploadFailedError(StoreUnavailableError):
+    """An upload failed in obstore; `s3.py` finds out what that means."""
+
+
+class UploadDeniedError(AccessDeniedError):
+    """obstore was refused; where boto3 isn't, with keys that have been replaced meanwhile."""
+
+
+class UploadRefusedError(RequestRefusedError):
+    """obstore can't send the request at all."""
 
 
 def part_bytes(nbytes: int) -> int:
@@ -64,21 +80,41 @@ class LargeUploads:
             size: of the object, in bytes.
 
         Raises:
-            obstore.exceptions.BaseError, OSError: whatever went wrong.
+            UploadFailedError, UploadDeniedError, UploadRefusedError: obstore's errors, by type.
+            Exception: what `data` raised, as it is.
         """
         # Not at the top: pods that upload nothing large don't start its threads.
         import obstore
+        from obstore import exceptions
 
-        parts: Any = data if isinstance(data, memoryview) else iter(data)
+        own: list[Exception] = []
+        parts: Any = data if isinstance(data, memoryview) else _watched(data, own)
         chunk = part_bytes(size)
-        obstore.put(
-            self._store(bucket),
-            key,
-            parts,
-            chunk_size=chunk,
-            max_concurrency=CONCURRENCY,
-            use_multipart=size > chunk or not isinstance(data, memoryview),
-        )
+        try:
+            obstore.put(
+                self._store(bucket),
+                key,
+                parts,
+                chunk_size=chunk,
+                max_concurrency=CONCURRENCY,
+                use_multipart=size > chunk or not isinstance(data, memoryview),
+            )
+        except (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError) as error:
+            # The next attempt reads the credentials again.
+            self._stores.pop(bucket, None)
+            raise UploadDeniedError(str(error)) from error
+        except (
+            exceptions.InvalidPathError,
+            exceptions.NotSupportedError,
+            exceptions.UnknownConfigurationKeyError,
+        ) as error:
+            raise UploadRefusedError(str(error)) from error
+        # All others, GenericError among them: for an outage as for a status of 400. Where the
+        # server says 404, obstore raises the builtin.
+        except (exceptions.BaseError, FileNotFoundError) as error:
+            if own:
+                raise own[0] from None
+            raise UploadFailedError(str(error)) from error
 
     def _store(self, bucket: str) -> "S3Store":
         if bucket not in self._stores:
@@ -89,6 +125,9 @@ class LargeUploads:
         from obstore.auth.boto3 import Boto3CredentialProvider
         from obstore.store import S3Store
 
+        # obstore raises a ValueError, which names no remedy.
+        if self._session.get_credentials() is None:
+            raise NoCredentialsError
         client: Any = {
             "allow_http": (self._endpoint or "").startswith("http://"),
             "connect_timeout": timedelta(seconds=5),
@@ -124,6 +163,15 @@ class LargeUploads:
             return endpoint
         scheme, _, host = endpoint.partition("://")
         return f"{scheme}://{bucket}.{host}"
+
+
+def _watched(pieces: Iterable[memoryview], raised: list[Exception]) -> Iterator[memoryview]:
+    """The pieces; keeps what they raise, so that it isn't taken for the store's."""
+    try:
+        yield from pieces
+    except Exception as error:
+        raised.append(error)
+        raise
 
 
 def in_pieces(data: memoryview, nbytes: int) -> Iterator[memoryview]:

@@ -4,67 +4,30 @@ Trainer, rollout worker and coordinator read and write base models, weight ancho
 ledger snapshots and reports through it. asyncio callers wrap calls in `asyncio.to_thread`.
 """
 
-import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
-import boto3
 from boto3.s3.transfer import TransferConfig
-from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
 
-from sea_api.contract import (
-    S3_ACCESS_KEY,
-    S3_ADDRESSING,
-    S3_ENDPOINT_URL,
-    S3_REGION,
-    S3_SECRET_KEY,
-)
 from sea_data import urls
 from sea_data.object_store import (
-    AccessDeniedError,
+    BucketNotFoundError,
     ObjectNotFoundError,
     PreconditionFailedError,
+    StoreError,
     StoreUnavailableError,
 )
-from sea_runtime.store import buffers
+from sea_runtime.store import buffers, connection
 from sea_runtime.store.multipart import LargeUploads
 from sea_runtime.store.retry import RetryPolicy
 
-if TYPE_CHECKING:
-    from mypy_boto3_s3.client import S3Client
-
-MAX_CONNECTIONS = 16
 # 8 of the 16 pooled connections, so that one large transfer leaves some for other threads.
 TRANSFER = TransferConfig(
     multipart_threshold=64 << 20, multipart_chunksize=64 << 20, max_concurrency=8
 )
-
-
-def require_plain(values: Mapping[str, str]) -> None:
-    """Checks what requests are signed and sent with, by the name of its variable.
-
-    Raises:
-        AccessDeniedError: a value has a blank, a line break or another character that is no part of
-            a key, a region or an address. Sent, it would be a signature that never matches.
-    """
-    keys = {name: os.environ.get(name, "") for name in (S3_ACCESS_KEY, S3_SECRET_KEY)}
-    for name, value in {**keys, **values}.items():
-        if not value.isascii() or not value.isprintable() or " " in value:
-            raise AccessDeniedError(
-                f"{name} has a blank, a line break or another character that doesn't belong there. "
-                "Correct it in the job's credentialsSecret or storage block; `echo` adds a line "
-                "break, `printf %s` doesn't."
-            )
-
-
-def _addressing(endpoint: str | None) -> str:
-    wanted = os.environ.get(S3_ADDRESSING)
-    if wanted:
-        return {"Path": "path", "VirtualHost": "virtual"}[wanted]
-    # A server of one's own rarely resolves bucket.host names.
-    return "path" if endpoint else "auto"
 
 
 class ObjectInfo(NamedTuple):
@@ -96,39 +59,16 @@ class ObjectStore:
         read_timeout: float = 30.0,
         retry_timeout: float | RetryPolicy = 90.0,
     ) -> None:
-        endpoint = endpoint or os.environ.get(S3_ENDPOINT_URL) or None
-        region = region or os.environ.get(S3_REGION) or "us-east-1"
-        require_plain({S3_ENDPOINT_URL: endpoint or "", S3_REGION: region})
         given = retry_timeout
         self._retry = given if isinstance(given, RetryPolicy) else RetryPolicy(given)
-        more: Any = {"s3": {"addressing_style": _addressing(endpoint)}}
-        if endpoint:
-            # Servers other than AWS may not know checksums in trailers, which botocore sends by
-            # default since 1.36 (boto/boto3 issue 4392); TLS and our own sums cover the bytes.
-            more["request_checksum_calculation"] = "when_required"
-            more["response_checksum_validation"] = "when_required"
-        config: Any = Config(
-            connect_timeout=connect_timeout,
-            read_timeout=read_timeout,
-            max_pool_connections=MAX_CONNECTIONS,
-            # botocore counts the first request as an attempt: 1 means no retries (see `retry`).
-            retries={"total_max_attempts": 1},
-            **more,
-        )
-        session = boto3.session.Session()
-        self._client: S3Client = session.client(
-            "s3",
-            endpoint_url=endpoint,
-            region_name=region,
-            config=config,
-        )
-        # The same credentials, so that both are renewed together.
-        virtual = _addressing(endpoint) == "virtual"
+        found = connection.connect(endpoint, region, connect_timeout, read_timeout)
+        self._client = found.client
+        # The same session, so that both renew its credentials together.
         self._large = LargeUploads(
-            session,
-            endpoint,
-            region,
-            virtual_host=virtual,
+            found.session,
+            found.endpoint,
+            found.region,
+            virtual_host=found.virtual_host,
             retry_timeout=self._retry.timeout_s,
         )
 
@@ -210,17 +150,20 @@ class ObjectStore:
             size: of the object, in bytes.
 
         Raises:
-            StoreUnavailableError: parts were refused, or the object is shorter than what was sent,
-                until the deadline.
+            StoreUnavailableError: an outage, or the object is shorter than what was sent, until the
+                deadline.
+            StoreError: the store refuses it; not tried again.
+            Exception: what `data` raised, as it is; not tried again.
         """
         bucket, key = urls.parse(url)
 
         def attempt() -> None:
             try:
                 self._large.put(bucket, key, data if isinstance(data, memoryview) else data(), size)
-            except Exception as error:
-                self._require_upload(bucket, key)
-                raise StoreUnavailableError(str(error)) from error
+            except StoreError:
+                # Raises what boto3 is refused for; if nothing, obstore's own error stands.
+                self._try_upload(bucket, key)
+                raise
             stored = self.size(url)
             if stored != size:
                 raise StoreUnavailableError(
@@ -229,10 +172,17 @@ class ObjectStore:
 
         self._retry.call(f"PUT {url}", attempt)
 
-    def _require_upload(self, bucket: str, key: str) -> None:
-        """Raises botocore's error, which has a code, for what keeps an upload from beginning."""
-        upload = self._client.create_multipart_upload(Bucket=bucket, Key=key)["UploadId"]
-        self._client.abort_multipart_upload(Bucket=bucket, Key=key, UploadId=upload)
+    def _try_upload(self, bucket: str, key: str) -> None:
+        """Raises botocore's error, which has a code, for what keeps parts from being stored."""
+        where: Any = {"Bucket": bucket, "Key": key}
+        where["UploadId"] = self._client.create_multipart_upload(**where)["UploadId"]
+        try:
+            self._client.upload_part(**where, PartNumber=1, Body=b"x")
+        finally:
+            # What is left behind is swept with abandoned uploads; its error must not hide the
+            # part's.
+            with suppress(ClientError, BotoCoreError):
+                self._client.abort_multipart_upload(**where)
 
     def abort_uploads(self, url_prefix: str, is_abandoned: Callable[[str], bool]) -> list[str]:
         """Aborts unfinished multipart uploads, whose parts a store keeps and bills.
@@ -287,6 +237,9 @@ class ObjectStore:
 
         try:
             return self._retry.call(f"PUT {url} (conditional)", attempt)
+        # No writer was first: whoever takes it for that tries again without end.
+        except BucketNotFoundError:
+            raise
         except (PreconditionFailedError, ObjectNotFoundError) as error:
             # A write whose answer was lost is repeated, and then refused as if another writer had
             # been first: after a repetition the object's content decides who won.

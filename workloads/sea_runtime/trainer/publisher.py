@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from sea_api.v1alpha1.policy import Transport, Weights
 from sea_data import urls
-from sea_data.object_store import StoreUnavailableError
+from sea_data.object_store import StoreError, StoreUnavailableError
 from sea_runtime.trainer import background, delta_upload
 from sea_runtime.trainer.context import RankContext
 from sea_runtime.trainer.delta_upload import Packed
@@ -57,6 +57,11 @@ class _Stored:
             return _RUNNING
         return _UPLOADED if self.upload.exception() is None else _FAILED
 
+    def error(self) -> str:
+        """What this rank's upload failed with; empty unless it has failed."""
+        error = None if self.upload is None else background.error_of(self.upload)
+        return "" if error is None else f"{type(error).__name__}: {error}"
+
     def delta(self) -> ShardDelta | None:
         return None if self.upload is None else self.upload.result()
 
@@ -77,6 +82,9 @@ class Publisher:
         """As rank 0 registered it last."""
         self._published: tuple[Packed, Shard, int] | None = None
         """The newest version on this rank, and its step."""
+        self.trouble = ""
+        """Why the newest version that should be in the object store isn't there; the same on every
+        rank, empty unless an upload has failed since the last that succeeded."""
 
     def register_again(self) -> None:
         """Registers the newest version with a ledger that was restored from before it.
@@ -138,7 +146,7 @@ class Publisher:
         packed = self.buffers.packed(shard, index, version, self.context.attempt)
         self._published = (packed, shard, step)
         only_store = self.weights.transport is Transport.OBJECT_STORE
-        every = only_store or self.task.store_versions
+        every = self._stores_every
         # Engines follow no longer chain of deltas, whatever `anchorEvery` says.
         period = self.weights.anchor_every
         period = min(period, stored_versions.MAX_CHAIN) if every else period
@@ -184,7 +192,8 @@ class Publisher:
                 delta = delta_upload.upload(base, packed, store, url)
             if full:
                 # A view, not a copy: a second copy of a shard may not fit into the pod's memory.
-                store.put_buffer(stored_versions.shard_url(*where), packed.buffer.numpy().data)
+                url = stored_versions.shard_url(*where, self.context.attempt)
+                store.put_buffer(url, packed.buffer.numpy().data)
             return delta
 
         reads = [packed] if base is None else [packed, base]
@@ -208,10 +217,22 @@ class Publisher:
                     raise error
             self.settle(needed=True)
 
-    def settle(self, *, wait: bool = False, needed: bool = False) -> None:
+    @property
+    def _stores_every(self) -> bool:
+        """Whether engines read versions from the object store; the same on every rank."""
+        return self.weights.transport is Transport.OBJECT_STORE or self.task.store_versions
+
+    def settle(self, *, wait: bool = False, needed: bool = False, again: bool = False) -> None:
         """Registers the uploaded version's URLs once every rank's part is in S3.
 
-        An upload that failed on any rank is dropped, unless it is `needed`.
+        An upload that failed on any rank is dropped, unless it is `needed`, or engines read the
+        version from there; it then stays until the next version takes its place.
+
+        Args:
+            wait: for this rank's upload, since the next version is about to take its place.
+            needed: `finish` uploads again what failed.
+            again: nothing else is to be done until engines have the version, so that what failed
+                is uploaded again: with `maxStaleness` 0 no other version may ever come.
         """
         stored = self._upload_of
         if stored is None:
@@ -220,15 +241,21 @@ class Publisher:
             # Half a collective's time-out: the other ranks wait in the all_gather below.
             background.finished(stored.upload, self.context.assignment.timeout_s / 2)
         # All ranks decide by the same list, so that they drop or register the version together.
-        states = self.context.control.all_gather(stored.state())
+        found = self.context.control.all_gather((stored.state(), stored.error()))
+        states = [state for state, _ in found]
         # Kept for the next call. A needed one that failed is uploaded again by `finish`.
         if _RUNNING in states or (needed and _FAILED in states):
             return
-        self._upload_of = None
         if _FAILED in states:
-            log.warning("The upload of version %d failed.", stored.version.version)
-            self.buffers.stored = None
+            self._note_failure(stored.version.version, [error for _, error in found])
+            if self._stores_every and not wait:
+                # `publish` packs into the buffers that it reads only after it was dropped.
+                if again and stored.state() == _FAILED:
+                    stored.begin()
+                return
+            self._upload_of = self.buffers.stored = None
             return
+        self._upload_of, self.trouble = None, ""
         # Collective: only now it is known where each block's delta is.
         rank = self.context.assignment.rank
         deltas = dict(self.context.control.gather((rank, stored.delta())))
@@ -239,6 +266,13 @@ class Publisher:
         if stored.full and self.context.leads:
             self._retain(stored.version.version)
 
+    def _note_failure(self, version: int, errors: list[str]) -> None:
+        ranks = [f"rank {rank}: {error}" for rank, error in enumerate(errors) if error]
+        trouble = f"Weight version {version} is not in the object store ({'; '.join(ranks[:3])})."
+        if trouble != self.trouble:
+            log.warning("%s", trouble)
+        self.trouble = trouble
+
     def _with_urls(self, stored: _Stored, deltas: Mapping[int, ShardDelta | None]) -> WeightVersion:
         version = stored.version
         where = (self.task.run_url, self.task.stream, version.version)
@@ -246,7 +280,9 @@ class Publisher:
             shard.model_copy(
                 update={
                     "object_url": (
-                        stored_versions.shard_url(*where, shard.rank) if stored.full else None
+                        stored_versions.shard_url(*where, shard.rank, version.attempt)
+                        if stored.full
+                        else None
                     ),
                     "delta": deltas.get(shard.rank),
                 }
@@ -283,8 +319,12 @@ class Publisher:
         store, retain = self.context.store, self.weights.retain
 
         def work() -> None:
-            urls_ = [one.url for one in store.list(urls.folder(folder))]
-            for url in self._retention.deletable(urls_, folder, newest, retain):
-                store.delete(url)
+            try:
+                urls_ = [one.url for one in store.list(urls.folder(folder))]
+                for url in self._retention.deletable(urls_, folder, newest, retain):
+                    store.delete(url)
+            # Nobody asks for the result. The next anchor's retention finds them again.
+            except StoreError as error:
+                log.warning("Old weight versions are kept in the store: %s", error)
 
         background.start("retain weights", work)

@@ -72,7 +72,7 @@ def _batch(stage: StageTrainer, block: RLStage) -> RLBatch | None:
     with stage.timer.part("checkpoint_s"):
         # While waiting, uploads and checkpoints go on: both are collectives, entered by all ranks
         # here.
-        stage.publisher.settle()
+        stage.publisher.settle(again=True)
         stage.saver.poll()
     return None
 

@@ -36,7 +36,14 @@ from sea_runtime.trainer.publisher import Publisher
 from sea_runtime.trainer.shard_buffers import StreamBuffers, buffers_of
 from sea_runtime.trainer.step_metrics import StepTimer, finite_metrics, step_line
 from sea_runtime.trainer.task_watch import TaskWatch, still_wanted
-from sea_runtime.wire.trainer import StageDone, StageProgress, TrainerTask
+from sea_runtime.wire.trainer import (
+    MAX_FAILURE,
+    BackgroundFailure,
+    BackgroundWork,
+    StageDone,
+    StageProgress,
+    TrainerTask,
+)
 
 log = logging.getLogger(__name__)
 DTYPES = {Precision.FP32: torch.float32, Precision.BF16: torch.bfloat16}
@@ -108,8 +115,9 @@ class StageTrainer:
             context, task, spec, settings, initial, model, optimizer, saver, publisher, buffers
         )
         if manifest is not None:
-            stage.step = stage.resumed = saver.exports.newest = manifest.step
+            stage.step = stage.resumed = manifest.step
             stage.finished = manifest.finished
+            saver.exports.resume(manifest, spec.checkpoint.export_every_steps)
         return stage
 
     @property
@@ -125,6 +133,8 @@ class StageTrainer:
         Called before every step, so that an edit holds from the next one.
         """
         self.context.status.alive()
+        if watch is not None:
+            watch.failing(self.task.stage, self.failures)
         task = still_wanted(self.context, self.task, watch)
         if task is None:
             return False
@@ -140,6 +150,20 @@ class StageTrainer:
             self.saver.follow(task.spec.checkpoint)
             self.publisher.follow(task, self.model, self.buffers)
         return True
+
+    @property
+    def failures(self) -> list[BackgroundFailure]:
+        """What fails next to training now; on rank 0 of all ranks."""
+        found = {
+            BackgroundWork.CHECKPOINT: self.saver.trouble,
+            BackgroundWork.WEIGHTS: self.publisher.trouble,
+            BackgroundWork.EXPORT: self.saver.exports.trouble,
+        }
+        return [
+            BackgroundFailure(work=work, message=text[:MAX_FAILURE])
+            for work, text in found.items()
+            if text
+        ]
 
     def reported_sum(self, values: np.ndarray) -> list[float]:
         """Sums over all tokens of a step, on every rank, of each rank's sums over its own."""
@@ -180,6 +204,8 @@ class StageTrainer:
         if self.context.leads:
             # First: a coordinator that is away holds up the report, not the line.
             log.info("%s", step_line(self.task.stage, self.step, total, metrics))
+            # What a failure would cost now.
+            metrics = metrics | {"checkpoint_behind": float(self.step - self.saver.exports.newest)}
             row = StageProgress(
                 attempt=self.context.attempt,
                 step=self.step,

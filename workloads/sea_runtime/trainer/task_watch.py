@@ -1,14 +1,24 @@
-"""Rank 0's watch of what the coordinator wants, in a thread: training never waits for it."""
+"""Rank 0's watch of what the coordinator wants, in a thread: training never waits for it.
+
+The thread also reports what fails next to training, while it does: a trainer that waits for a batch
+reports no steps.
+"""
 
 import logging
 import threading
 import time
+from collections.abc import Sequence
 
 from sea_runtime.client.calls import StaleAttemptError
 from sea_runtime.client.sync_client import CoordinatorClient
 from sea_runtime.trainer.context import RankContext
 from sea_runtime.trainer.errors import FencedError
-from sea_runtime.wire.trainer import TaskKind, TrainerTask
+from sea_runtime.wire.trainer import (
+    BackgroundFailure,
+    BackgroundFailures,
+    TaskKind,
+    TrainerTask,
+)
 
 log = logging.getLogger(__name__)
 POLL_SECONDS = 1.0
@@ -27,12 +37,16 @@ class TaskWatch:
         self._task: TrainerTask | None = None
         self._error: Exception | None = None
         self._answers = 0
+        self._reported = False
+        """The last report named failures."""
+        self._failing: tuple[str, Sequence[BackgroundFailure]] = ("", ())
         threading.Thread(target=self._poll, name="task watch", daemon=True).start()
 
     def _poll(self) -> None:
         while True:
             try:
                 started = time.monotonic()
+                self._report_failures()
                 self._set(self._client.trainer_task(self._attempt), None)
             # A newer attempt exists: asking again can't change that.
             except StaleAttemptError as error:
@@ -42,6 +56,21 @@ class TaskWatch:
                 self._set(None, error)
                 return
             time.sleep(max(0.0, POLL_SECONDS - (time.monotonic() - started)))
+
+    def failing(self, stage: str, failures: Sequence[BackgroundFailure]) -> None:
+        """Takes what fails next to training now; it is reported in the thread."""
+        with self._condition:
+            self._failing = (stage, failures)
+
+    def _report_failures(self) -> None:
+        with self._condition:
+            stage, failures = self._failing
+        # Again each second: a coordinator that restarted knows nothing of it. Once more when there
+        # are none, so that the problem goes with its cause.
+        if failures or self._reported:
+            message = BackgroundFailures(attempt=self._attempt, failures=list(failures))
+            self._client.background_failures(stage, message)
+            self._reported = bool(failures)
 
     def _set(self, task: TrainerTask | None, error: Exception | None) -> None:
         with self._condition:

@@ -7,6 +7,8 @@ may have begun to read it just before a newer anchor was known.
 
 from collections.abc import Callable, Iterable
 
+from sea_runtime.transport.stored_versions import MANIFEST
+
 GRACE_SECONDS = 1200.0
 """Twice the longest time that an engine takes to fetch a version."""
 
@@ -33,7 +35,10 @@ class Retention:
         anchors = sorted(
             number
             for number, urls in versions.items()
-            if number <= newest and any("/shard-" in url for url in urls)
+            # Without its manifest it is what a dead attempt left: nothing leads back to it.
+            if number <= newest
+            and any("/shard-" in url for url in urls)
+            and any(url.endswith("/" + MANIFEST) for url in urls)
         )
         oldest = anchors[-retain:][0] if anchors else 0
         now = self._clock()

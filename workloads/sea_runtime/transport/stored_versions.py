@@ -1,7 +1,7 @@
 """Where weight versions are in the object store, and which of them lead to a wanted one. Pure.
 
     RUN/weights/STREAM/v000040/registry.json    the version: its shards' blocks and checksums
-                              /shard-3.bin      a rank's bytes, of an anchor
+                              /shard-3-a2.bin   a rank's bytes, of an anchor
                               /delta-3-a2.bin   what turns those of the version before into its own
 
 A version is stored once its `registry.json` is there, which the coordinator writes last. It has all
@@ -53,8 +53,11 @@ def manifest_url(run_url: str, stream: str, version: int) -> str:
     return urls.join(version_folder(run_url, stream, version), MANIFEST)
 
 
-def shard_url(run_url: str, stream: str, version: int, rank: int) -> str:
-    return urls.join(version_folder(run_url, stream, version), f"shard-{rank}.bin")
+def shard_url(run_url: str, stream: str, version: int, rank: int, attempt: int) -> str:
+    # With the attempt: one that dies before its manifest must not have overwritten what the
+    # manifest of the one before names.
+    name = f"shard-{rank}-a{attempt}.bin"
+    return urls.join(version_folder(run_url, stream, version), name)
 
 
 def delta_url(run_url: str, stream: str, version: int, rank: int, attempt: int) -> str:

@@ -2,8 +2,13 @@
 
 from enum import StrEnum
 
+from pydantic import Field
+
 from sea_api.v1alpha1.job import Spec
-from sea_runtime.wire.base import Message
+from sea_runtime.wire.base import Message, Part
+
+MAX_FAILURE = 1000
+"""Characters of a failure that is reported."""
 
 
 class TaskKind(StrEnum):
@@ -50,6 +55,31 @@ class StageProgress(Message):
     """Of the spec that the step followed."""
     metrics: dict[str, float]
     """loss, learning_rate, grad_norm, tokens, plus seconds as `*_s`; RL: reward, staleness, ..."""
+
+
+class BackgroundWork(StrEnum):
+    """What a trainer does next to training; most important first."""
+
+    CHECKPOINT = "Checkpoint"
+    WEIGHTS = "Weights"
+    """Copies of weight versions in the object store."""
+    EXPORT = "Export"
+
+
+class BackgroundFailure(Part):
+    work: BackgroundWork
+    message: str = Field(max_length=MAX_FAILURE)
+    """Sentences: what failed, on which ranks, why."""
+
+
+class BackgroundFailures(Message):
+    """`POST /v1/stages/{stage}/failures`: all that fails next to training now.
+
+    Sent every second while anything does, then once without any.
+    """
+
+    attempt: int
+    failures: list[BackgroundFailure] = Field(max_length=len(BackgroundWork))
 
 
 class StageDone(Message):

@@ -45,7 +45,7 @@ class Stored:
         new = self._packed(version, shard.rank)
         where = (RUN, version.stream, version.version, shard.rank)
         if base is None:
-            url = stored_versions.shard_url(*where)
+            url = stored_versions.shard_url(*where, version.attempt)
             self.store.put_buffer(url, new.buffer.numpy().data)
             return shard.model_copy(update={"object_url": url})
         url = stored_versions.delta_url(*where, version.attempt)

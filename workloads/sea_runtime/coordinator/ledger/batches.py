@@ -15,6 +15,13 @@ from sea_runtime.wire.rollouts import Batch, Group
 
 EXPIRED = "expired-{}"
 """Text of the ledger: groups of a stage that expired since its last batch."""
+_UNCOUNTED = (
+    # Not those that expired: no step trains on them, and their rewards are older weights'. Those
+    # without any reward too: the agent never had a turn in them.
+    "stage = ? AND counted_in IS NULL AND state != 'Expired' "
+    "AND (mean_reward IS NOT NULL OR state = 'Filtered')"
+)
+"""Groups that the next batch counts."""
 
 
 def newest_step(db: Database, stage: str) -> int:
@@ -97,14 +104,7 @@ def _write_row(db: Database, stage: str, step: int, version: int, now: float) ->
         stage,
         step,
     )
-    db.run(
-        "UPDATE groups SET counted_in = ? "
-        # Those without any reward too: the agent never had a turn in them.
-        "WHERE stage = ? AND counted_in IS NULL "
-        "AND (mean_reward IS NOT NULL OR state = 'Filtered')",
-        step,
-        stage,
-    )
+    db.run(f"UPDATE groups SET counted_in = ? WHERE {_UNCOUNTED}", step, stage)  # noqa: S608
     # Negative after a restart: an engine may serve a version that the trainer has to publish again.
     staleness = max(0.0, behind or 0.0)
     db.run(
@@ -128,14 +128,13 @@ def _expired(db: Database, stage: str) -> int:
 
 
 def _since_last_batch(db: Database, stage: str, step: int) -> tuple[float, int]:
-    """Mean reward of all groups finished since the last batch, and how many were dropped.
+    """Mean reward of the groups finished since the last batch, and how many of them were dropped.
 
     If none has finished since (they waited for their turn), the mean of the batch itself.
     """
     mean, dropped = db.rows(
-        "SELECT AVG(mean_reward), COALESCE(SUM(state = 'Filtered'), 0) FROM groups "
-        "WHERE stage = ? AND counted_in IS NULL "
-        "AND (mean_reward IS NOT NULL OR state = 'Filtered')",
+        "SELECT AVG(mean_reward), COALESCE(SUM(state = 'Filtered'), 0) "  # noqa: S608
+        f"FROM groups WHERE {_UNCOUNTED}",
         stage,
     )[0]
     if mean is None:

@@ -277,12 +277,8 @@ def _close_group(db: Database, row: sqlite3.Row, now: float, rule: GroupFilter =
     )
     if open_episodes:
         return
-    rewards = [
-        reward
-        for (reward,) in db.rows(
-            "SELECT reward FROM episodes WHERE group_number = ? AND state = 'Done'", number
-        )
-    ]
+    done = "SELECT reward FROM episodes WHERE group_number = ? AND state = 'Done'"
+    rewards = [reward for (reward,) in db.rows(done, number)]
     # None: no episode of the group has a verdict; `unjudged_in_a_row` relies on NULL.
     mean = sum(rewards) / len(rewards) if rewards else None
     move_group(db, number, GroupState.SCORED)

@@ -16,6 +16,8 @@ class StepRow(NamedTuple):
     attempt: int
     time: float
     metrics: dict[str, float]
+    number: int = 0
+    """Of the row, in the order of arrival."""
 
 
 def add(db: Database, stage: str, row: StageProgress, now: float) -> None:
@@ -39,11 +41,13 @@ def newest(db: Database, stage: str) -> sqlite3.Row | None:
     return db.row("SELECT * FROM progress WHERE stage = ? ORDER BY number DESC LIMIT 1", stage)
 
 
-def steps(db: Database, stage: str) -> list[StepRow]:
-    """All rows of a stage in the order of their arrival."""
-    found = db.rows("SELECT * FROM progress WHERE stage = ? ORDER BY number", stage)
+def steps(db: Database, stage: str, after: int = 0) -> list[StepRow]:
+    """The rows of a stage behind number `after`, in the order of their arrival."""
+    found = db.rows(
+        "SELECT * FROM progress WHERE stage = ? AND number > ? ORDER BY number", stage, after
+    )
     return [
-        StepRow(row["step"], row["attempt"], row["time"], json.loads(row["metrics"]))
+        StepRow(row["step"], row["attempt"], row["time"], json.loads(row["metrics"]), row["number"])
         for row in found
     ]
 

@@ -15,7 +15,7 @@ from sea_runtime.coordinator.errors import StaleError
 from sea_runtime.coordinator.ledger.database import Database
 from sea_runtime.transport import layouts
 from sea_runtime.transport.stored_versions import is_stored
-from sea_runtime.wire.weights import Adopted, ShardLayout, WeightVersion
+from sea_runtime.wire.weights import Adopted, WeightVersion
 
 _LAYOUT = "layout:"
 """Begins the names of layouts among the ledger's documents."""
@@ -88,13 +88,14 @@ def forget_layouts(db: Database) -> None:
                 db.run("DELETE FROM documents WHERE name = ?", row[0])
 
 
-def add_layout(db: Database, digest: str, layout: ShardLayout) -> None:
-    db.put_document(_LAYOUT + digest, layout)
+def add_layout(db: Database, digest: str, text: str) -> None:
+    """Keeps the JSON of a layout, as it is."""
+    db.put_text(_LAYOUT + digest, text)
 
 
-def layout(db: Database, digest: str) -> ShardLayout | None:
-    body = db.text(_LAYOUT + digest)
-    return None if body is None else ShardLayout.model_validate_json(body)
+def layout(db: Database, digest: str) -> str | None:
+    """The JSON of a layout; None if the ledger lacks it."""
+    return db.text(_LAYOUT + digest)
 
 
 def missing_layouts(db: Database, version: WeightVersion) -> list[str]:
@@ -105,17 +106,14 @@ def missing_layouts(db: Database, version: WeightVersion) -> list[str]:
     return [digest for digest in named if db.value(known, _LAYOUT + digest) is None]
 
 
-def expanded(db: Database, version: WeightVersion) -> WeightVersion:
-    """The version with its blocks. Raises UnknownLayoutError."""
-    named = {digest: layout(db, digest) for digest in layouts.missing(version, {})}
-    return layouts.expand(version, {digest: one for digest, one in named.items() if one})
+def layout_texts(db: Database, version: WeightVersion) -> dict[str, str]:
+    """JSON of the layouts that a version names, by digest."""
+    found = {digest: layout(db, digest) for digest in layouts.missing(version, {})}
+    return {digest: text for digest, text in found.items() if text is not None}
 
 
 def add_anchor(db: Database, version: WeightVersion, now: float) -> None:
-    """Registers a copy in the object store that a restored ledger does not know of."""
-    for digest, found in layouts.layouts_of(version).items():
-        add_layout(db, digest, found)
-    version = layouts.compact(version)
+    """Registers a copy in the object store that a restored ledger does not know of; compact."""
     body = version.model_dump_json()
     db.run(
         "INSERT OR IGNORE INTO weights (stream, version, attempt, body, anchor, time) "

@@ -20,6 +20,8 @@ from sea_runtime.wire.trainer import TrainerTask
 
 log = logging.getLogger(__name__)
 Result = TypeVar("Result")
+MAX_CAUSE = 200
+"""Characters that are reported of a rank's error; its log has all of it."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,8 @@ class PendingSave:
     committing: Future[None] | None = None
     """On rank 0, once all ranks have stored their objects."""
     uploaded: bool = False
+    trouble: str = ""
+    """What this rank's last call failed with; empty once it has succeeded."""
 
     def persist(self, call: Callable[[], Result]) -> Result:
         """The call's result, retried until store and coordinator are back.
@@ -58,8 +62,9 @@ class PendingSave:
         """
         while True:
             try:
-                return call()
+                result = call()
             except (StoreUnavailableError, CoordinatorUnreachableError) as error:
+                self.trouble = described(error)
                 if self.replaced.is_set() and not self.needed:
                     raise
                 log.warning(
@@ -68,6 +73,9 @@ class PendingSave:
                     type(error).__name__,
                     error,
                 )
+            else:
+                self.trouble = ""
+                return result
 
     def manifest(
         self,
@@ -104,3 +112,8 @@ def until_back(call: Callable[[], Result]) -> Result:
             return call()
         except (StoreUnavailableError, CoordinatorUnreachableError) as error:
             log.warning("The last checkpoint waits: %s", error)
+
+
+def described(error: BaseException) -> str:
+    """An error as it is reported beside others."""
+    return f"{type(error).__name__}: {error}"[:MAX_CAUSE]

@@ -1,30 +1,53 @@
 """Exports committed checkpoints next to training (`checkpoint.exportEverySteps`); on rank 0.
 
 One at a time, from the store and not from the live parameters: training neither waits nor gathers.
+What a crash cuts off is made by the next attempt, from the same checkpoint.
 """
 
 import json
 import logging
 import shutil
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future
 from pathlib import Path
+from typing import TypeVar
 
 from sea_data import urls
+from sea_data.object_store import StoreUnavailableError
 from sea_runtime.parallel import hf_config
 from sea_runtime.store.folders import upload_folder
 from sea_runtime.trainer import background, model_files
 from sea_runtime.trainer.checkpoint import export
 from sea_runtime.trainer.checkpoint.commit import Commits
-from sea_runtime.trainer.checkpoint.head import Manifest
+from sea_runtime.trainer.checkpoint.head import Entry, Manifest, parse_manifest
 from sea_runtime.trainer.checkpoint.reader import CheckpointReader
 from sea_runtime.trainer.context import RankContext
 
 log = logging.getLogger(__name__)
+Result = TypeVar("Result")
 
 
 def is_due(step: int, before: int, every: int | None) -> bool:
     """Whether a multiple of `every` is passed from the checkpoint before to this one. Pure."""
     return every is not None and step // every > before // every
+
+
+def overdue(entries: Sequence[Entry], exported: Collection[int], every: int | None) -> list[Entry]:
+    """Checkpoints whose export was cut off, as by a crash, oldest first. Pure.
+
+    Args:
+        entries: that `head.json` names.
+        exported: steps of the stage's complete exports.
+    """
+    if every is None:
+        return []
+    firsts: dict[int, Entry] = {}
+    for entry in entries:
+        firsts.setdefault(entry.step // every, entry)
+    # Not those behind the newest complete one: each was left out with a warning, or its checkpoint
+    # was another when it was exported.
+    newest = max((step // every for step in exported), default=0)
+    return [entry for multiple, entry in firsts.items() if multiple > newest]
 
 
 class Exports:
@@ -36,12 +59,26 @@ class Exports:
         """Step of the newest checkpoint."""
         self._running: Future[None] | None = None
         self._step = 0
+        self.trouble = ""
+        """Why the last export failed, or waits; empty if it did neither."""
 
     @property
     def under_way(self) -> int | None:
         """The step whose checkpoint is being read: retention leaves it."""
         running = self._running is not None and not self._running.done()
         return self._step if running else None
+
+    def resume(self, newest: Manifest, every: int | None) -> None:
+        """Begins the exports that an earlier attempt owes, on rank 0.
+
+        Args:
+            newest: the checkpoint that this attempt begins with.
+        """
+        self.newest = newest.step
+        if self._context.leads and every is not None:
+            # Should a commit of this attempt delete a checkpoint before the thread has come to it,
+            # that is reported as a failed export.
+            self._running = background.start("owed exports", lambda: self._export_owed(every))
 
     def committed(self, manifest: Manifest, every: int | None) -> None:
         """Begins an export of a checkpoint that has just been committed, if it is due."""
@@ -59,29 +96,68 @@ class Exports:
         self._step = manifest.step
         self._running = background.start("periodic export", lambda: self._export(manifest))
 
+    def _export_owed(self, every: int) -> None:
+        try:
+            what = "The look for exports that were cut off"
+            head, _ = self._patiently(what, self._commits.read)
+            exported = self._patiently(what, self._exported)
+            for entry in overdue(head.checkpoints, exported, every):
+                # Before its manifest is read: retention leaves it from here on.
+                self._step = entry.step
+                url = self._commits.url(entry.manifest_key)
+                self._export(parse_manifest(self._commits.store.get(url), url))
+        # Of any type: nobody waits for the thread.
+        except Exception as error:
+            self._failed(self._step, error)
+
+    def _folder(self) -> str:
+        return urls.join(self._commits.folder.rpartition("/")[0], "exports")
+
+    def _exported(self) -> set[int]:
+        """Steps with a complete export."""
+        found = set()
+        for one in self._commits.store.list(urls.folder(self._folder())):
+            folder, _, name = one.url.rpartition("/")
+            step = folder.rpartition("/step-")[2]
+            if name == model_files.READY and step.isdecimal():
+                found.add(int(step))
+        return found
+
     def _export(self, manifest: Manifest) -> None:
         name = f"step-{manifest.step:06d}"
-        url = urls.join(self._commits.run_url, "stages", manifest.stage, "exports", name)
-        folder = self._context.pod.data_dir / "exports" / name
+        url, folder = urls.join(self._folder(), name), self._context.pod.data_dir / "exports" / name
         try:
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir(parents=True)
-            self._write(manifest, folder, url)
+            what = f"The export of step {manifest.step}"
+            self._patiently(what, lambda: self._write(manifest, folder, url))
+            self.trouble = ""
             log.info("The weights of step %d are exported to %s.", manifest.step, url)
-        # Of any type, also safetensors' own: nobody waits for the thread, so only the log shows it.
+        # Of any type, also safetensors' own: nobody waits for the thread.
         except Exception as error:
-            log.error(
-                "The export of step %d failed (%s): %s The checkpoint is sound: use `sea "
-                "checkpoint export`.",
-                manifest.step,
-                type(error).__name__,
-                error,
-            )
+            self._failed(manifest.step, error)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
+    def _patiently(self, what: str, call: Callable[[], Result]) -> Result:
+        """The call's result, however long the store is away: its calls back off by themselves."""
+        while True:
+            try:
+                return call()
+            except StoreUnavailableError as error:
+                self.trouble = f"{what} waits for the store: {error}"
+                log.warning("%s", self.trouble)
+
+    def _failed(self, step: int, error: Exception) -> None:
+        self.trouble = (
+            f"The export of step {step} failed ({type(error).__name__}): {error} The checkpoint is "
+            "sound: use `sea checkpoint export`."
+        )
+        log.error("%s", self.trouble)
+
     def _write(self, manifest: Manifest, folder: Path, url: str) -> None:
         store, precision = self._commits.store, manifest.precision
+        # Of an attempt that broke off.
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
         # While a step is exported again, its folder must not look complete.
         store.delete(urls.join(url, model_files.READY))
         shape = hf_config.load(self._initial)

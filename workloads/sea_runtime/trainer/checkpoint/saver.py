@@ -26,7 +26,12 @@ from sea_runtime.trainer.checkpoint.head import (
     index_name,
     state_name,
 )
-from sea_runtime.trainer.checkpoint.pending_save import PendingSave, Position, until_back
+from sea_runtime.trainer.checkpoint.pending_save import (
+    PendingSave,
+    Position,
+    described,
+    until_back,
+)
 from sea_runtime.trainer.checkpoint.periodic_export import Exports
 from sea_runtime.trainer.checkpoint.reader import missing
 from sea_runtime.trainer.checkpoint.staging import StagedSave, Staging
@@ -67,6 +72,8 @@ class Saver:
         self.failed = False
         """The newest save has ended without a commit; of one that failed in its commit only rank 0
         knows."""
+        self._trouble = (0, "")
+        """On rank 0: step of the save that failed or waits, and the sentences about it."""
 
     def follow(self, policy: Checkpoint) -> None:
         """Takes edited settings, for the next checkpoint."""
@@ -76,6 +83,11 @@ class Saver:
     def busy(self) -> bool:
         """A save is under way; the same on every rank."""
         return self._save is not None
+
+    @property
+    def trouble(self) -> str:
+        """On rank 0: why the newest checkpoint isn't committed; empty if nothing is wrong."""
+        return self._trouble[1]
 
     def prepare(self, model: Model, optimizer: Optimizer) -> None:
         """Begins to allocate the memory for copies; the first save waits for it."""
@@ -191,10 +203,14 @@ class Saver:
         error = background.error_of(save.uploading)
         fenced = isinstance(error, StaleAttemptError)
         if error is not None and not fenced:
+            save.trouble = described(error)
             self._log_failure("upload", save, error)
         # All ranks decide by the same list, so that they drop the save or go on with it together.
         own = (_FENCED if fenced else _FAILED) if error else int(save.uploading.done())
-        states = self.context.control.all_gather(own)
+        found = self.context.control.all_gather((own, save.trouble))
+        states = [state for state, _ in found]
+        # Of every rank: the others' are in their logs only.
+        self._note_trouble(save, [f"rank {i}: {text}" for i, (_, text) in enumerate(found) if text])
         # Dropped only when no rank uploads any more: its copy is overwritten by the next save.
         if min(states) < 0 and 0 not in states:
             self._save, self.failed = None, True
@@ -208,6 +224,19 @@ class Saver:
         if self.context.leads:
             flat = [one for part in objects for one in part]
             save.committing = background.start("commit", lambda: self._commit(save, flat))
+
+    def _note_trouble(self, save: PendingSave, ranks: list[str]) -> None:
+        step = save.position.step
+        if ranks:
+            more = f" and {len(ranks) - 3} more ranks" if len(ranks) > 3 else ""
+            text = (
+                f"The checkpoint of step {step} isn't committed ({'; '.join(ranks[:3])}{more}). "
+                f"Training goes on; a failure now goes back to step {self.exports.newest}."
+            )
+            self._trouble = (step, text)
+        # What an earlier save failed with stands until a checkpoint is committed.
+        elif self._trouble[0] == step:
+            self._trouble = (0, "")
 
     def _log_failure(self, what: str, save: PendingSave, error: BaseException) -> None:
         log.error(
@@ -282,11 +311,15 @@ class Saver:
     def _outcome(self, save: PendingSave, committing: Future[None]) -> str | None:
         """Empty while under way, None when it has ended, a sentence if a newer attempt commits."""
         if not committing.done():
+            self._note_trouble(save, [f"rank 0: {save.trouble}"] if save.trouble else [])
             return ""
         error = committing.exception()
         if isinstance(error, FencedError | StaleAttemptError):
             return str(error) or "A newer attempt commits."
         if error is not None:
             self.failed = True
+            self._note_trouble(save, [f"rank 0: {described(error)}"])
             self._log_failure("commit", save, error)
+        else:
+            self._trouble = (0, "")
         return None
