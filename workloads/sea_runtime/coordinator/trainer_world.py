@@ -6,9 +6,8 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from pydantic import BaseModel
-
 from sea_api.contract import pod_name
+from sea_api.lenient import IgnoresUnknown
 from sea_api.v1alpha1.edits import Effect
 from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.policy import Role
@@ -21,7 +20,7 @@ RECENT_SECONDS = 5.0
 """Five heartbeats: a pod that has been silent for longer is in no new world."""
 
 
-class WorldRecord(BaseModel):
+class WorldRecord(IgnoresUnknown):
     """What the ledger keeps of an attempt."""
 
     world: TrainerWorld
