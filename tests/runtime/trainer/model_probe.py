@@ -30,9 +30,12 @@ from sea_runtime.trainer import (
 from sea_runtime.trainer import model as models
 from sea_runtime.trainer.optimizer import Optimizer
 from sea_runtime.trainer.process_protocol import RankAssignment
+from sea_testing import fp8
 
 TOKENS = 48
 VOCABULARY = 96
+FP8_BLOCK = (8, 8)
+"""It divides all sizes below."""
 YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 16}
 LLAMA3 = {
     "rope_type": "llama3",
@@ -115,6 +118,16 @@ def reference(folder: Path, tokens: torch.Tensor) -> torch.Tensor:
     return torch.log_softmax(logits, -1)[:-1].gather(1, tokens[1:, None])[:, 0]
 
 
+def in_fp8(folder: Path) -> Path:
+    """Quantizes the folder; returns one as transformers dequantizes it."""
+    fp8.quantize_folder(folder, FP8_BLOCK)
+    plain = folder.with_name(f"{folder.name}-plain")
+    plain.mkdir()
+    save_file(fp8.by_transformers(folder), plain / "model.safetensors", metadata={"format": "pt"})
+    model_files.copy_others(folder, plain, "float32")
+    return plain
+
+
 def load(folder: Path) -> models.Model:
     shape = hf_config.load(folder)
     place = parallel_layout.plan(TrainerParallelism(), shape, 1).place(0)
@@ -155,8 +168,11 @@ def probe(folder: Path, number: int, seed: int) -> dict[str, Any]:
     tokens = torch.randint(
         0, VOCABULARY, (TOKENS,), generator=torch.Generator().manual_seed(number)
     )
+    # Every family in turn, since their number is no divisor of 4.
+    found["fp8"] = number % 4 == 1
+    plain = in_fp8(initial) if found["fp8"] else initial
     built = load(initial)
-    before = reference(initial, tokens)
+    before = reference(plain, tokens)
     found["loaded"] = difference(logprobs(built, tokens), before)
     optimizer = Optimizer(built, 1e-3)
     optimizer.zero()

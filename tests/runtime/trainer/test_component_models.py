@@ -52,5 +52,6 @@ def test_the_models_differ_in_everything_that_is_supported(outcomes: list[dict[s
     assert {one["family"] for one in outcomes} == {"Qwen2", "Qwen3", "Qwen3Moe"}
     kinds = {one["rope_parameters"]["rope_type"] for one in outcomes}
     assert kinds == {"default", "linear", "llama3", "yarn"}
+    assert {one["family"] for one in outcomes if one["fp8"]} == {"Qwen2", "Qwen3", "Qwen3Moe"}
     for field in ("tie_word_embeddings", "norm_topk_prob"):
         assert {one[field] for one in outcomes if field in one} == {True, False}
