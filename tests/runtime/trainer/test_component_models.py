@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+import sea_testing
 from sea_testing.waiting import HANG_S
 
 pytestmark = pytest.mark.component
@@ -22,9 +23,11 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     """One program for all models, since imports are slow."""
     probe = Path(__file__).parent / "model_probe.py"
     no_device = {"CUDA_VISIBLE_DEVICES": "", "PYTORCH_NVML_BASED_CUDA_CHECK": "1"}
+    support = str(Path(*sea_testing.__path__).parent)
+    paths = os.pathsep.join([support, *filter(None, [os.environ.get("PYTHONPATH")])])
     done = subprocess.run(
         [sys.executable, "-W", "ignore", str(probe), str(tmp_path_factory.mktemp("m")), str(COUNT)],
-        env=os.environ | no_device,
+        env=os.environ | no_device | {"PYTHONPATH": paths},
         capture_output=True,
         text=True,
         timeout=HANG_S,
