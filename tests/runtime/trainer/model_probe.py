@@ -1,7 +1,9 @@
 """Program: random models of every family, as transformers saves them, against the trainer's.
 
 `model_probe.py FOLDER [COUNT [SEED]]` prints one JSON object: per model the largest difference of
-the log-probabilities as loaded, and after one step of training and an export.
+the log-probabilities as loaded, and after one step of training and an export. The last of each
+family has sizes that vLLM serves on CPUs (`engine_probe.py`): of it also the exported folder, the
+tokens and transformers' log-probabilities.
 """
 
 import json
@@ -32,6 +34,7 @@ from sea_runtime.trainer.optimizer import Optimizer
 from sea_runtime.trainer.process_protocol import RankAssignment
 from sea_testing import fp8
 
+FAMILIES = 3
 TOKENS = 48
 VOCABULARY = 96
 FP8_BLOCK = (8, 8)
@@ -46,17 +49,22 @@ LLAMA3 = {
 }
 
 
-def random_configuration(number: int, seed: int) -> tuple[str, dict[str, Any]]:
-    """(family, arguments of its configuration class); families take turns."""
+def random_configuration(number: int, seed: int, *, served: bool) -> tuple[str, dict[str, Any]]:
+    """(family, arguments of its configuration class); families take turns.
+
+    Args:
+        served: with sizes that vLLM's kernels for CPUs have: heads and experts in multiples of 32.
+    """
     rng = random.Random(f"{seed} {number}")
     family = ("Qwen2", "Qwen3", "Qwen3Moe")[number % 3]
     groups, per_group = rng.choice([1, 2, 3]), rng.choice([1, 2, 4])
     heads = groups * per_group
-    head_dim = rng.choice([8, 16, 32])
+    head_dim = rng.choice([32, 64] if served else [8, 16, 32])
+    hidden = rng.choice([64, 96] if served else [32, 48])
     rope = [{}, {"rope_type": "linear", "factor": 2.0}, YARN, LLAMA3][number // 3 % 4]
     found: dict[str, Any] = {
         "vocab_size": VOCABULARY,
-        "hidden_size": heads * head_dim if family == "Qwen2" else rng.choice([32, 48]),
+        "hidden_size": heads * head_dim if family == "Qwen2" else hidden,
         "intermediate_size": rng.choice([40, 64]),
         "num_hidden_layers": rng.choice([1, 2, 3]),
         "num_attention_heads": heads,
@@ -77,7 +85,7 @@ def random_configuration(number: int, seed: int) -> tuple[str, dict[str, Any]]:
         found |= {
             "num_experts": rng.choice([2, 4, 6]),
             "num_experts_per_tok": 2 if normalized else rng.choice([1, 2]),
-            "moe_intermediate_size": rng.choice([16, 24]),
+            "moe_intermediate_size": rng.choice([32, 64] if served else [16, 24]),
             "norm_topk_prob": normalized,
         }
     # One that is longer than the sequences changes nothing, but has to be read.
@@ -87,11 +95,11 @@ def random_configuration(number: int, seed: int) -> tuple[str, dict[str, Any]]:
     return family, found
 
 
-def save(folder: Path, number: int, seed: int) -> dict[str, Any]:
+def save(folder: Path, number: int, seed: int, *, served: bool) -> dict[str, Any]:
     """A random model in `folder`, as transformers saves it; returns its configuration."""
     import transformers
 
-    family, arguments = random_configuration(number, seed)
+    family, arguments = random_configuration(number, seed, served=served)
     torch.manual_seed(number)
     config = getattr(transformers, f"{family}Config")(**arguments)
     made = getattr(transformers, f"{family}ForCausalLM")(config)
@@ -162,9 +170,9 @@ def difference(a: torch.Tensor, b: torch.Tensor) -> float:
     return float((a.detach() - b.detach()).abs().max())
 
 
-def probe(folder: Path, number: int, seed: int) -> dict[str, Any]:
+def probe(folder: Path, number: int, seed: int, *, served: bool) -> dict[str, Any]:
     initial, exported = folder / f"{number}", folder / f"{number}-trained"
-    found = save(initial, number, seed)
+    found = save(initial, number, seed, served=served)
     tokens = torch.randint(
         0, VOCABULARY, (TOKENS,), generator=torch.Generator().manual_seed(number)
     )
@@ -182,6 +190,8 @@ def probe(folder: Path, number: int, seed: int) -> dict[str, Any]:
     after = reference(exported, tokens)
     found["exported"] = difference(logprobs(built, tokens), after)
     found["trained"] = difference(before, after)
+    if served:
+        found |= {"folder": str(exported), "tokens": tokens.tolist(), "logprobs": after.tolist()}
     return found
 
 
@@ -196,7 +206,10 @@ def main() -> None:
         port = free.getsockname()[1]
     alone = RankAssignment(1, 0, 1, 0, "127.0.0.1", port, 60.0)
     process_groups.join(alone)
-    sys.stdout.write(json.dumps([probe(folder, number, seed) for number in range(count)]) + "\n")
+    found = [
+        probe(folder, number, seed, served=number >= count - FAMILIES) for number in range(count)
+    ]
+    sys.stdout.write(json.dumps(found) + "\n")
     sys.stdout.flush()
     os._exit(0)  # gloo's threads may keep the interpreter from ending
 
