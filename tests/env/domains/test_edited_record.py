@@ -103,3 +103,13 @@ def test_the_encoder_of_a_python_without_the_c_code(monkeypatch: pytest.MonkeyPa
 def test_the_encoder_refuses_what_json_has_not() -> None:
     with pytest.raises(TypeError, match="not JSON serializable"):
         ENCODE({"a": object()})
+
+
+def test_changes_hold_plain_values_only() -> None:
+    overlay = Overlay({"users": {"u": {"home": {"city": "Bern"}, "last": None}}})
+    user = overlay.edit("users", "u")
+    user["last"] = user["home"]  # what is nested in a record, in another place
+    user["new"] = user["home"]
+    found = {one["path"]: one["value"] for one in overlay.changes()}
+    assert found == {"/users/u/last": {"city": "Bern"}, "/users/u/new": {"city": "Bern"}}
+    assert {type(value) for value in found.values()} == {dict}

@@ -60,7 +60,7 @@ def test_trained_and_exported_transformers_loads_what_was_trained(
 
 def test_trained_and_exported_vllm_serves_what_was_trained(outcomes: list[dict[str, Any]]) -> None:
     served = [one for one in outcomes if "folder" in one]
-    assert {one["family"] for one in served} == {"Qwen2", "Qwen3", "Qwen3Moe"}
+    assert [one["family"] for one in served] == ["Qwen2", "Qwen3Moe"]
     asked = json.dumps([[one["folder"], one["tokens"]] for one in served])
     for one, logprobs in zip(served, run("engine_probe.py", given=asked), strict=True):
         distances = [abs(a - b) for a, b in zip(one["logprobs"], logprobs, strict=True)]

@@ -122,11 +122,11 @@ def differences(path: str, old: Any, new: Any) -> Iterator[Change]:
         for key, value in new.items():
             place = f"{path}/{_escape(key)}"
             if key not in old:
-                yield {"path": place, "value": value}
+                yield {"path": place, "value": plain(value)}
             else:
                 yield from differences(place, old[key], value)
     elif old != new or isinstance(old, bool) != isinstance(new, bool):
-        yield {"path": path, "value": new}
+        yield {"path": path, "value": plain(new)}
 
 
 def _escape(key: str) -> str:
