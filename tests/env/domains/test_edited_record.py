@@ -23,13 +23,24 @@ SEPARATORS = (", ", ": ")
 ENCODE = json_encoder(SEPARATORS)
 Change = Callable[[Any, random.Random], Any]
 
+
+def empty_lists(record: Any) -> None:
+    for value in record.values():
+        if isinstance(value, list):
+            value.clear()
+
+
+def as_list(value: Any) -> list[Any]:
+    return [one for one in value if "options" in one] if isinstance(value, list) else []
+
+
 CHANGES: list[Change] = [
     lambda r, rng: r.__setitem__(rng.choice(["id", "price", "new", "items"]), rng.random()),
     lambda r, _: r.get("address", {}) and r["address"].__setitem__("city", "Bern"),
     lambda r, _: r["address"]["lines"].append("c") if "address" in r else None,
     lambda r, _: r["address"]["geo"]["y"].append(3) if "address" in r else None,
     lambda r, _: [one["options"].update(size=7) for one in as_list(r.get("items"))],
-    lambda r, _: [value.clear() for value in r.values() if isinstance(value, list)],
+    lambda r, _: empty_lists(r),
     lambda r, _: [value.update(seen=True) for _, value in r.items() if isinstance(value, dict)],
     lambda r, _: dict(r)["address"].__setitem__("city", "Genf") if "address" in r else None,
     lambda r, _: {**r}["items"].append({}) if isinstance(r.get("items"), list) else None,
@@ -45,10 +56,6 @@ CHANGES: list[Change] = [
     lambda r, _: r.__delitem__("price") if "price" in r else None,
 ]
 """What a tool may do to a record."""
-
-
-def as_list(value: Any) -> list[Any]:
-    return [one for one in value if "options" in one] if isinstance(value, list) else []
 
 
 @pytest.mark.parametrize("seed", range(60))

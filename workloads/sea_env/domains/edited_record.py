@@ -61,12 +61,12 @@ class EditedRecord(dict[str, Any]):
         # the values past it otherwise.
         return super().__iter__()
 
-    get = MutableMapping.get
+    get = MutableMapping.get  # type: ignore[assignment]
     clear = MutableMapping.clear
     setdefault = MutableMapping.setdefault
     update = MutableMapping.update
-    items = MutableMapping.items
-    values = MutableMapping.values
+    items = MutableMapping.items  # type: ignore[assignment]
+    values = MutableMapping.values  # type: ignore[assignment]
 
     def pop(self, key: str, *default: Any) -> Any:
         found = self.get(key, *default) if default else self[key]
@@ -87,7 +87,7 @@ class EditedRecord(dict[str, Any]):
     def __ror__(self, other: Any) -> Any:
         return other | dict(self)
 
-    def __ior__(self, other: Any) -> Self:  # type: ignore[override, misc]
+    def __ior__(self, other: Any) -> Self:  # type: ignore[override]
         self.update(other)
         return self
 
