@@ -9,10 +9,14 @@ environment variables and process-wide state that the others must not see. Start
 
 import json
 import os
+import shutil
 import socket
 import sys
+import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
+
+from sea_data.models import fp8_blocks
 
 Rows = list[list[int]]
 Scores = list[list[float]]
@@ -130,9 +134,31 @@ PROGRAMS: Mapping[str, Callable[[Path, str, Rows], Scores]] = {
 }
 
 
+def _dequantized(folder: Path, dtype: str, place: Path) -> Path:
+    """The folder; of FP8 weights a copy in `place` as a rollout pod makes one.
+
+    The trainer reads FP8 itself. So could transformers, but only with a library (accelerate) that
+    isn't installed.
+    """
+    if not fp8_blocks.is_in_blocks(json.loads((folder / "config.json").read_text())):
+        return folder
+    import torch
+
+    from sea_runtime import fp8_weights
+
+    shutil.copytree(folder, place, dirs_exist_ok=True)
+    fp8_weights.dequantize_folder(place, getattr(torch, dtype))
+    return place
+
+
 def main() -> None:
-    name, folder, dtype = sys.argv[1:]
-    scores = PROGRAMS[name](Path(folder), dtype, json.load(sys.stdin))
+    name, given, dtype = sys.argv[1:]
+    rows: Rows = json.load(sys.stdin)
+    with tempfile.TemporaryDirectory(prefix="dequantized-") as place:
+        folder = Path(given)
+        if name != "trainer":
+            folder = _dequantized(folder, dtype, Path(place))
+        scores = PROGRAMS[name](folder, dtype, rows)
     sys.stdout.write(f"\n{RESULT}{json.dumps(scores)}\n")
     sys.stdout.flush()
     os._exit(0)  # threads of gloo and of the engine may keep the interpreter from ending

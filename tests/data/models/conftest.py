@@ -75,7 +75,7 @@ def configs() -> Mapping[str, dict[str, Any]]:
     return FAMILIES
 
 
-SIZES = {"F32": 4, "BF16": 2, "F16": 2, "F8_E4M3": 1}
+SIZES = {"F32": 4, "BF16": 2, "F16": 2, "F8_E4M3": 1, "U8": 1}
 
 
 def safetensors(named: Mapping[str, tuple[str, tuple[int, ...]]]) -> bytes:

@@ -1,6 +1,7 @@
 """What serves an exported model asks it for what the job asked, token by token."""
 
 import json
+import runpy
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -15,6 +16,7 @@ from sea_env.tokens import chat_template, exported_template
 from sea_env.tokens.exported_template import UnknownTemplateRuleError
 from sea_env.tokens.messages import AgentTurn
 from sea_env.tokens.renderer import Renderer
+from sea_env.tokens.style import Thinking
 
 MakeFolder = Callable[..., Path]
 LIMITS = Limits(max_turns=99, max_tokens_per_turn=10_000, context_length=100_000)
@@ -138,3 +140,12 @@ def test_an_unknown_rule_is_a_sentence_and_changes_nothing(model_folder: MakeFol
     with pytest.raises(UnknownTemplateRuleError, match="a rule that isn't known"):
         exported_template.change_in_folder(folder, strips_thoughts=False)
     assert (folder / "chat_template.jinja").read_text() == other
+
+
+def test_the_example_of_a_model_that_thinks_strips_as_its_template_does(root: Path) -> None:
+    """examples/thinking.yaml: the exported template is the model's own, byte for byte."""
+    names = runpy.run_path(str(root / "examples" / "thinking_model.py"))
+    source = names["template"]()
+    assert chat_template.ChatTemplate(source).style().thinking is Thinking.OWN
+    assert exported_template.changed(source, strips_thoughts=True) == source
+    assert exported_template.changed(source, strips_thoughts=False) != source

@@ -86,6 +86,29 @@ def test_the_shops_prompt_is_short_and_others_explain_the_signals() -> None:
     assert "Be nice." in system_prompt({"instructions": "Be nice."})
 
 
+@pytest.mark.parametrize(
+    ("rule", "words"),
+    [
+        ("one message at a time", "one message at a time"),
+        ("strictly follow the scenario", "what the scenario says, nothing else"),
+        ("never make up information", "Never invent information"),
+        ("no verbatim repetition", "your own words"),
+        ("disclose progressively", "when the agent asks for it"),
+        ("until the task is complete", "until all of it is settled"),
+        ("transfer only when it was clearly indicated", "said clearly that you are transferred"),
+        ("either a message or a call", "never both"),
+        ("results are grounded", "that a result hasn't shown you"),
+        ("call only if asked", "Call a tool only when the agent asks"),
+        ("ask for clarification", "Ask the agent back"),
+        ("one action at a time", "One thing at a time"),
+        ("fix errors of calls", "If a call errs, correct it"),
+    ],
+)
+def test_a_user_plays_by_every_rule_of_tau2benchs_guidelines(rule: str, words: str) -> None:
+    text = " ".join(system_prompt({"instructions": "x"}, tools=True).split())
+    assert words in text, rule
+
+
 def test_instructions_may_be_lists_and_objects() -> None:
     instructions = {
         "domain": "retail",

@@ -237,3 +237,5 @@ def test_clients_wait_for_a_coordinator_that_is_away(job: Job) -> None:
     job.start()
     call.join(HANG_S)
     assert replies
+    model = wait_for("the base model", lambda: job.client().model("policy"))
+    assert model.dequantize, "a stage trains it, so its engines must be able to take new versions"

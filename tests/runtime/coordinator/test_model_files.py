@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,8 +11,9 @@ from sea_api.v1alpha1.data import ThinkingHistory
 from sea_api.v1alpha1.job import Spec
 from sea_runtime.coordinator import model_files, stage_plan
 from sea_runtime.coordinator.errors import PreconditionError
+from sea_testing import fp8
 from sea_testing.coordinator.memory_store import MemoryStore
-from sea_testing.models import put_tiny_model
+from sea_testing.models import put_tiny_model, tiny_files
 
 FOLDER = "s3://b/m"
 RL = {"name": "rl", "type": "RL", "rl": {}}
@@ -91,6 +93,24 @@ def test_a_fault_names_the_file_and_the_model(
         check(store, RL if name != "config.json" or "rows" not in words else EVALUATION)
     assert error.value.problem.reason == "ModelUnusable"
     assert FOLDER in str(error.value)
+
+
+def test_a_folder_of_fp8_blocks_is_fine_if_no_scale_is_missing(
+    store: MemoryStore, tmp_path: Path
+) -> None:
+    for name, body in tiny_files().items():
+        (tmp_path / name).write_bytes(body)
+    fp8.quantize_folder(tmp_path, (32, 16))
+    for file in tmp_path.iterdir():
+        store.put(f"{FOLDER}/{file.name}", file.read_bytes())
+    check(store, RL)
+    coarser = {"quant_method": "fp8", "weight_block_size": [64, 64]}
+    changed = config(quantization_config=coarser)(store.objects[f"{FOLDER}/config.json"])
+    assert changed is not None
+    store.put(f"{FOLDER}/config.json", changed)
+    with pytest.raises(PreconditionError, match=r"_scale_inv in model\.safetensors is \["):
+        check(store, RL)
+    check(store, EVALUATION)
 
 
 def test_an_engine_may_serve_what_the_trainer_cannot_train(store: MemoryStore) -> None:

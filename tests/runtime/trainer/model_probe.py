@@ -1,7 +1,9 @@
 """Program: random models of every family, as transformers saves them, against the trainer's.
 
 `model_probe.py FOLDER [COUNT [SEED]]` prints one JSON object: per model the largest difference of
-the log-probabilities as loaded, and after one step of training and an export.
+the log-probabilities as loaded, and after one step of training and an export. The last
+Qwen2 and the last Qwen3-MoE have sizes that vLLM serves on CPUs (`engine_probe.py`): of these also
+the exported folder, the tokens and transformers' log-probabilities.
 """
 
 import json
@@ -30,9 +32,12 @@ from sea_runtime.trainer import (
 from sea_runtime.trainer import model as models
 from sea_runtime.trainer.optimizer import Optimizer
 from sea_runtime.trainer.process_protocol import RankAssignment
+from sea_testing import fp8
 
 TOKENS = 48
 VOCABULARY = 96
+FP8_BLOCK = (8, 8)
+"""It divides all sizes below."""
 YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 16}
 LLAMA3 = {
     "rope_type": "llama3",
@@ -43,17 +48,23 @@ LLAMA3 = {
 }
 
 
-def random_configuration(number: int, seed: int) -> tuple[str, dict[str, Any]]:
-    """(family, arguments of its configuration class); families take turns."""
+def random_configuration(number: int, seed: int, *, served: bool) -> tuple[str, dict[str, Any]]:
+    """(family, arguments of its configuration class); families take turns.
+
+    Args:
+        served: with sizes that vLLM's kernels for CPUs have: heads and experts in multiples of 32.
+    """
     rng = random.Random(f"{seed} {number}")
     family = ("Qwen2", "Qwen3", "Qwen3Moe")[number % 3]
     groups, per_group = rng.choice([1, 2, 3]), rng.choice([1, 2, 4])
     heads = groups * per_group
-    head_dim = rng.choice([8, 16, 32])
+    head_dim = rng.choice([32] if served else [8, 16, 32])
     rope = [{}, {"rope_type": "linear", "factor": 2.0}, YARN, LLAMA3][number // 3 % 4]
     found: dict[str, Any] = {
         "vocab_size": VOCABULARY,
-        "hidden_size": heads * head_dim if family == "Qwen2" else rng.choice([32, 48]),
+        "hidden_size": heads * head_dim
+        if family == "Qwen2"
+        else rng.choice([64] if served else [32, 48]),
         "intermediate_size": rng.choice([40, 64]),
         "num_hidden_layers": rng.choice([1, 2, 3]),
         "num_attention_heads": heads,
@@ -74,7 +85,7 @@ def random_configuration(number: int, seed: int) -> tuple[str, dict[str, Any]]:
         found |= {
             "num_experts": rng.choice([2, 4, 6]),
             "num_experts_per_tok": 2 if normalized else rng.choice([1, 2]),
-            "moe_intermediate_size": rng.choice([16, 24]),
+            "moe_intermediate_size": rng.choice([32, 64] if served else [16, 24]),
             "norm_topk_prob": normalized,
         }
     # One that is longer than the sequences changes nothing, but has to be read.
@@ -84,18 +95,19 @@ def random_configuration(number: int, seed: int) -> tuple[str, dict[str, Any]]:
     return family, found
 
 
-def save(folder: Path, number: int, seed: int) -> dict[str, Any]:
+def save(folder: Path, number: int, seed: int, *, served: bool) -> dict[str, Any]:
     """A random model in `folder`, as transformers saves it; returns its configuration."""
     import transformers
 
-    family, arguments = random_configuration(number, seed)
+    family, arguments = random_configuration(number, seed, served=served)
     torch.manual_seed(number)
     config = getattr(transformers, f"{family}Config")(**arguments)
     made = getattr(transformers, f"{family}ForCausalLM")(config)
     with torch.no_grad():
         for name, parameter in made.named_parameters():
             # Norms and biases too: at their initial 1 and 0 a swapped one would not be noticed.
-            parameter.normal_(std=0.1 if parameter.dim() == 1 else 0.2)
+            # Smaller in wider models, whose sums round more.
+            parameter.normal_(std=0.1 if parameter.dim() == 1 or served else 0.2)
             if "norm" in name:
                 parameter.add_(1.0)
     made.save_pretrained(folder)
@@ -113,6 +125,16 @@ def reference(folder: Path, tokens: torch.Tensor) -> torch.Tensor:
     with torch.no_grad():
         logits = found.eval()(tokens[None]).logits[0].float()
     return torch.log_softmax(logits, -1)[:-1].gather(1, tokens[1:, None])[:, 0]
+
+
+def in_fp8(folder: Path) -> Path:
+    """Quantizes the folder; returns one as transformers dequantizes it."""
+    fp8.quantize_folder(folder, FP8_BLOCK)
+    plain = folder.with_name(f"{folder.name}-plain")
+    plain.mkdir()
+    save_file(fp8.by_transformers(folder), plain / "model.safetensors", metadata={"format": "pt"})
+    model_files.copy_others(folder, plain, "float32")
+    return plain
 
 
 def load(folder: Path) -> models.Model:
@@ -149,14 +171,17 @@ def difference(a: torch.Tensor, b: torch.Tensor) -> float:
     return float((a.detach() - b.detach()).abs().max())
 
 
-def probe(folder: Path, number: int, seed: int) -> dict[str, Any]:
+def probe(folder: Path, number: int, seed: int, *, served: bool) -> dict[str, Any]:
     initial, exported = folder / f"{number}", folder / f"{number}-trained"
-    found = save(initial, number, seed)
+    found = save(initial, number, seed, served=served)
     tokens = torch.randint(
         0, VOCABULARY, (TOKENS,), generator=torch.Generator().manual_seed(number)
     )
+    # Every family in turn, since their number is no divisor of 4.
+    found["fp8"] = number % 4 == 1
+    plain = in_fp8(initial) if found["fp8"] else initial
     built = load(initial)
-    before = reference(initial, tokens)
+    before = reference(plain, tokens)
     found["loaded"] = difference(logprobs(built, tokens), before)
     optimizer = Optimizer(built, 1e-3)
     optimizer.zero()
@@ -166,6 +191,8 @@ def probe(folder: Path, number: int, seed: int) -> dict[str, Any]:
     after = reference(exported, tokens)
     found["exported"] = difference(logprobs(built, tokens), after)
     found["trained"] = difference(before, after)
+    if served:
+        found |= {"folder": str(exported), "tokens": tokens.tolist(), "logprobs": after.tolist()}
     return found
 
 
@@ -180,7 +207,12 @@ def main() -> None:
         port = free.getsockname()[1]
     alone = RankAssignment(1, 0, 1, 0, "127.0.0.1", port, 60.0)
     process_groups.join(alone)
-    sys.stdout.write(json.dumps([probe(folder, number, seed) for number in range(count)]) + "\n")
+    found = [
+        # Not Qwen3, whose attention the experts' model has too: an engine takes seconds to start.
+        probe(folder, number, seed, served=number in (count - 3, count - 1))
+        for number in range(count)
+    ]
+    sys.stdout.write(json.dumps(found) + "\n")
     sys.stdout.flush()
     os._exit(0)  # gloo's threads may keep the interpreter from ending
 

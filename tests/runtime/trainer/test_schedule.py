@@ -57,9 +57,23 @@ def test_batches_depend_on_seed_and_step_only() -> None:
 
 @pytest.mark.parametrize(("count", "fraction", "held"), [(100, 0.1, 10), (3, 0.99, 2), (9, 0.0, 0)])
 def test_validation_split(count: int, fraction: float, held: int) -> None:
-    train, held_out = split_validation(count, fraction, seed=0)
+    train, held_out = split_validation(tuple(range(count)), fraction, seed=0)
     assert len(held_out) == held
     assert sorted(train + held_out) == list(range(count))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_samples_of_one_dialogue_are_on_one_side_of_the_split(seed: int) -> None:
+    """With `thinkingHistory: Strip` each exchange is a sample that repeats those before it."""
+    origins = tuple(number for number in range(20) for _ in range(number % 4 + 1))
+    train, held_out = split_validation(origins, 0.3, seed)
+    assert sorted(train + held_out) == list(range(len(origins)))
+    assert len({origins[i] for i in held_out}) == 6
+    assert not {origins[i] for i in held_out} & {origins[i] for i in train}
+
+
+def test_a_single_dialogue_of_many_samples_is_trained() -> None:
+    assert split_validation((0, 0, 0), 0.9, seed=0) == ([0, 1, 2], [])
 
 
 @pytest.mark.parametrize(

@@ -97,6 +97,18 @@ def test_errors_name_their_place(tmp_path: Path, renderer: Renderer) -> None:
         pass
 
 
+def test_branches_of_a_dialogue_have_one_origin(tmp_path: Path, renderer: Renderer) -> None:
+    first, second = tmp_path / "first.jsonl", tmp_path / "second.jsonl"
+    first.write_text("\n".join([row("a", "x"), row("b", "y"), row("a", "z")]) + "\n")
+    second.write_text(row("a", "w") + "\n")
+    counts = sequences.TokenCounts()
+    paths = [str(first), str(second)]
+    with planned(None, paths, tmp_path / "rows", skip_bad=False) as plan:
+        data = sft_data.encode(map(agent_side, plan.dialogues()), renderer, 1000, counts)
+    # Ids are a file's own: `sft.select` looks for branches in one file, too.
+    assert sft_data.unpack(data).origins == (0, 1, 0, 2)
+
+
 def test_stripped_thoughts_make_each_exchange_a_sample(renderer: Renderer) -> None:
     """Each is what the agent was asked when it wrote the answers: without the thoughts before."""
     style = Style(thinking=Thinking.OWN, strips_thoughts=True)
@@ -114,6 +126,7 @@ def test_stripped_thoughts_make_each_exchange_a_sample(renderer: Renderer) -> No
     assert trained(found, stripping) == [
         f"<think>\nT{n}\n</think>\n\nA{n}<|im_end|>" for n in (1, 2)
     ]
+    assert found.origins == (0, 0), "both come from one dialogue"
     first, second = (stripping.decode(list(tokens)) for tokens in found.tokens)
     assert "T1" not in second
     assert second.startswith(first.replace("<think>\nT1\n</think>\n\n", ""))

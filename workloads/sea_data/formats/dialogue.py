@@ -39,6 +39,8 @@ class Dialogue:
     """Empty if neither scenario nor id names one."""
     user_tools: tuple[str, ...] | None = None
     """Names of the user's tools in this task; None for all of the domain."""
+    file: str = ""
+    """Which file has it: with `id`, what several rows of one dialogue have in common."""
 
 
 def dialogue(row: Mapping[str, Any], default_id: str = "") -> Dialogue:

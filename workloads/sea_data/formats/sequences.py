@@ -54,10 +54,13 @@ class TokenCounts:
 
 @dataclass(frozen=True)
 class Encoded:
-    """One dialogue: `ids` and `mask` of one length; the mask is 1 on answers."""
+    """One dialogue, or an exchange of it; `ids` and `mask` have one length."""
 
     ids: NDArray[np.int32]
     mask: NDArray[np.uint8]
+    """1 on answers."""
+    dialogue: tuple[str, str]
+    """(file, id) of the dialogue that it comes from."""
 
 
 def encode(
@@ -137,7 +140,8 @@ def _encoded(
     trained = sum(mask[:end])
     counts.answer += trained
     counts.context += end - trained
-    return Encoded(np.asarray(ids[:end], "<i4"), np.asarray(mask[:end], "u1"))
+    ids_s, mask_s = np.asarray(ids[:end], "<i4"), np.asarray(mask[:end], "u1")
+    return Encoded(ids_s, mask_s, (one.file, one.id))
 
 
 def last_answer_within(mask: list[int], context: int) -> int:

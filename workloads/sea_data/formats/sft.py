@@ -124,7 +124,7 @@ def _read(file: RowFile, chosen: SelectedRow) -> Dialogue:
             thought = _row(file, position).messages[-1].get("thinking")
             if thought:
                 messages[index] = {**messages[index], "thinking": thought}
-    return replace(found, messages=tuple(messages), trained=chosen.trained)
+    return replace(found, messages=tuple(messages), trained=chosen.trained, file=file.name)
 
 
 def _row(file: RowFile, position: int) -> Dialogue:

@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from sea_data.models import fp8_blocks
+
 Config = Mapping[str, Any]
 
 
@@ -48,6 +50,7 @@ USED = frozenset(
         "num_attention_heads",
         "num_hidden_layers",
         "num_key_value_heads",
+        "quantization_config",
         "rms_norm_eps",
         "rope_parameters",
         "rope_scaling",
@@ -67,9 +70,6 @@ MUST: Mapping[str, Must] = {
     "resid_pdrop": _DROPOUT,
     "mlp_bias": Must(_OFF, _BIAS),
     "partial_rotary_factor": Must((None, 1), "every dimension of a head is rotated"),
-    "quantization_config": Must(
-        _OFF, "the folder is quantized: name the one with BF16 weights in model.source"
-    ),
     "compression_config": Must(
         _OFF, "the folder is compressed: name the one with BF16 weights in model.source"
     ),
@@ -213,6 +213,7 @@ def problems(config: Config) -> Iterator[str]:
     kind = config.get("model_type", family.model_type)
     if kind != family.model_type:
         yield f"model_type is {kind!r}, but {names[0]} is a {family.model_type!r}"
+    yield from fp8_blocks.problems(config.get("quantization_config"))
     for field, value in config.items():
         yield from _of_field(family, field, value)
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from sea_data.errors import DataError
-from sea_data.models import config_fields
+from sea_data.models import config_fields, fp8_blocks
+from sea_data.models.fp8_blocks import Blocks
 from sea_data.models.rope import RopeScaling, rope_of
 
 _MAX_PROBLEMS = 4
@@ -52,6 +53,8 @@ class ModelShape:
     rope_scaling: RopeScaling | None = None
     window: int = 0
     """Every token sees this many tokens at most, itself included; 0 is no limit."""
+    fp8_blocks: Blocks | None = None
+    """Of weights that the folder stores as FP8; None if it is not quantized."""
 
     @property
     def heads_per_group(self) -> int:
@@ -122,6 +125,7 @@ class _Reader:
             qkv_bias=self._name == "Qwen2ForCausalLM",
             qk_norm=self._name != "Qwen2ForCausalLM",
             rope_scaling=scaling,
+            fp8_blocks=fp8_blocks.of_config(self._config),
             **self._mlp(),
         )
         return ModelShape(**{**vars(shape), "window": self._window(shape.layers)})

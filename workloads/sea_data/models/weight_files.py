@@ -16,7 +16,7 @@ from typing import Any
 
 from sea_data import urls
 from sea_data.errors import DataError
-from sea_data.models import tensors
+from sea_data.models import fp8_blocks, tensors
 from sea_data.models.shape import ModelShape
 from sea_data.object_store import ObjectStore
 
@@ -26,8 +26,9 @@ _MAX_HEADER_BYTES = 100_000_000
 """The library's own limit."""
 _THREADS = 16
 _SHOWN = 3
-_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
-"""Bytes per element of the types that can be trained from; others are quantized."""
+_FLOATS = ("F64", "F32", "F16", "BF16")
+"""Types that can be trained from; others are quantized, of which FP8 in blocks is dequantized."""
+_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, fp8_blocks.DTYPE: 1}
 
 
 class WeightFileError(DataError, ValueError):
@@ -214,7 +215,8 @@ def problems(shape: ModelShape, found: Mapping[str, Tensor]) -> Iterator[str]:
     Each names the first tensor and file; nothing if every tensor is taken by a parameter and every
     parameter gets one.
     """
-    quantized = sorted(n for n, t in found.items() if t.dtype not in _BYTES)
+    scales = dict(_scales(shape, found))
+    quantized = sorted(n for n, t in found.items() if t.dtype not in _FLOATS and n not in scales)
     if quantized:
         name = quantized[0]
         yield (
@@ -222,7 +224,8 @@ def problems(shape: ModelShape, found: Mapping[str, Tensor]) -> Iterator[str]:
             "folder is quantized, so name the one with BF16 weights in model.source"
         )
         return
-    wanted = dict(tensors.expected(shape))
+    # Of a quantized weight the scales are as necessary as the weight itself.
+    wanted = dict(tensors.expected(shape)) | {n + fp8_blocks.SCALE: s for n, s in scales.items()}
     missing = [name for name in wanted if name not in found]
     if missing:
         yield (
@@ -244,6 +247,18 @@ def problems(shape: ModelShape, found: Mapping[str, Tensor]) -> Iterator[str]:
                 f"implies {list(sizes)}: config.json and safetensors don't belong together"
             )
             return
+
+
+def _scales(
+    shape: ModelShape, found: Mapping[str, Tensor]
+) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """Every FP8 matrix of a folder with `quantization_config`, and the shape that its scales must
+    have."""
+    if shape.fp8_blocks is None:
+        return
+    for name, tensor in found.items():
+        if tensor.dtype == fp8_blocks.DTYPE and len(tensor.shape) == len(shape.fp8_blocks):
+            yield name, fp8_blocks.grid(tensor.shape, shape.fp8_blocks)
 
 
 def _and_more(names: Sequence[str]) -> str:

@@ -20,6 +20,7 @@ _SCALARS: dict[str, tuple[type, ...]] = {
     "boolean": (bool,),
     "null": (type(None),),
 }
+_EXACT: dict[str, type] = {"string": str, "integer": int, "number": float, "boolean": bool}
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,8 @@ class Check:
 
     fits: Fits
     words: str
+    exact: type | None = None
+    """Every value of exactly this type fits, as most do: then `fits` need not be called."""
     whole: Convert | None = None
     """Makes integers of numbers without a fraction; None if the schema has no integers."""
 
@@ -37,7 +40,10 @@ def checks(parameters: Schema) -> dict[str, Check]:
     definitions: Schema = parameters.get("$defs", {})
     return {
         name: Check(
-            _fits(schema, definitions), _words(schema, definitions), _whole(schema, definitions)
+            _fits(schema, definitions),
+            _words(schema, definitions),
+            None if "enum" in schema else _EXACT.get(schema.get("type", "")),
+            _whole(schema, definitions),
         )
         for name, schema in parameters["properties"].items()
     }
@@ -47,8 +53,7 @@ def _fits(schema: Schema, definitions: Schema) -> Fits:
     if "$ref" in schema:
         return _fits(_target(schema, definitions), definitions)
     if "anyOf" in schema:
-        parts = tuple(_fits(part, definitions) for part in schema["anyOf"])
-        return lambda value: any(part(value) for part in parts)
+        return _fits_any(schema["anyOf"], definitions)
     kind = schema.get("type")
     if kind == "array":
         item = _fits(schema.get("items", {}), definitions)
@@ -56,6 +61,13 @@ def _fits(schema: Schema, definitions: Schema) -> Fits:
     if kind == "object":
         return _object(schema, definitions)
     return _enumerated(schema) if "enum" in schema else _scalar(kind)
+
+
+def _fits_any(parts: Sequence[Schema], definitions: Schema) -> Fits:
+    # Cheap ones first: `Passenger | dict` is an object without looking at its fields.
+    cheap_first = sorted(parts, key=lambda part: "$ref" in part or "properties" in part)
+    first, *others = (_fits(part, definitions) for part in cheap_first)
+    return lambda value: first(value) or any(fits(value) for fits in others)
 
 
 def _enumerated(schema: Schema) -> Fits:
@@ -87,6 +99,8 @@ def _object(schema: Schema, definitions: Schema) -> Fits:
     required = tuple(schema.get("required", ()))
     extra = schema.get("additionalProperties", True)
     rest = _fits(extra, definitions) if isinstance(extra, Mapping) else None
+    if not properties and not required and extra is True:
+        return lambda value: isinstance(value, dict)
 
     def fits(value: Any) -> bool:
         if not isinstance(value, dict) or not all(name in value for name in required):

@@ -1,7 +1,6 @@
 """The one implementation of `Environment`: overlays, tools by name, errors as results."""
 
 import inspect
-import json
 import logging
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ from typing import Any
 from sea_env.domains import initial_data
 from sea_env.domains.base import Tool, ToolError, ToolResult, UnknownAssertionError
 from sea_env.domains.database import Database
+from sea_env.domains.edited_record import EditedRecord, json_encoder
 from sea_env.domains.overlay import Change, Tables
 from sea_env.domains.state import State
 from sea_env.domains.toolkit import check_arguments
@@ -47,9 +47,8 @@ class Toolbox:
 
     @cached_property
     def encode(self) -> Callable[[Any], str]:
-        """A result as JSON; one encoder for all calls, where `json.dumps` makes one for each."""
-        # No search for cycles: results are trees, and the search is a quarter of the time.
-        return json.JSONEncoder(separators=self.separators, check_circular=False).encode
+        """A result as JSON, as `json.dumps` writes it."""
+        return json_encoder(self.separators)
 
     def tools(self, requestor: str) -> Mapping[str, Tool]:
         """The tools of the agent or of the user, by name."""
@@ -169,4 +168,7 @@ class ToolEnvironment:
     def _text(self, value: Any) -> str:
         if isinstance(value, str):
             return value
-        return self._toolbox.encode(value)
+        toolbox = self._toolbox
+        if isinstance(value, EditedRecord):
+            return value.text(toolbox.encode, toolbox.separators, self._state.memo)
+        return toolbox.encode(value)

@@ -1,15 +1,18 @@
 """Copy-on-write view of a database: an episode holds the records that it changed, nothing else.
 
 A database is `{table: {key: record}}`. All open episodes share the records of the base, which are
-never written; the first `edit` of a record copies that one record.
+never written; the first `edit` of a record gives the episode its own (`edited_record.py`).
 """
 
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
+from sea_env.domains.edited_record import EditedRecord, copied, plain
+
 Record = Mapping[str, Any]
 Tables = Mapping[str, Mapping[str, Any]]
 """Records by table and key. A table may also hold plain values (a phone's settings by name)."""
+_ABSENT = object()
 Change = dict[str, Any]
 """`{"path": JSON pointer, "value": new value}`, or `"removed": True` instead of a value."""
 
@@ -34,8 +37,8 @@ class Overlay:
 
     def value(self, table: str, key: str) -> Any:
         """A plain value of a table that has this key; unlike a record it may be null."""
-        place = (table, key)
-        return self._own[place] if place in self._own else self._base[table][key]
+        own = self._own.get((table, key), _ABSENT)
+        return self._base[table][key] if own is _ABSENT else own
 
     def set(self, table: str, key: str, value: Any) -> None:
         """Replaces a plain value; setting the present value again is no write."""
@@ -56,7 +59,9 @@ class Overlay:
         self.writes += 1
         own: dict[str, Any] | None = self._own.get((table, key))
         if own is None:
-            own = self._own[table, key] = _copied(self._base[table][key])
+            base = self._base[table][key]
+            own = EditedRecord(base) if type(base) is dict else copied(base)
+            self._own[table, key] = own
         return own
 
     def put(self, table: str, key: str, record: dict[str, Any]) -> None:
@@ -86,7 +91,7 @@ class Overlay:
                 found.extend(differences)
             elif table not in lists and next(differences, None) is not None:
                 lists.add(table)
-                whole = [record for _, record in self.items(table)]
+                whole = [plain(record) for _, record in self.items(table)]
                 found.append({"path": f"/{table}", "value": whole})
         return sorted(found, key=lambda change: str(change["path"]))
 
@@ -104,20 +109,8 @@ class Overlay:
         """
         tables = {name: dict(records) for name, records in self._base.items() if self.touched(name)}
         for (table, key), value in self._own.items():
-            tables[table][key] = value
+            tables[table][key] = plain(value)
         return {**self._base, **tables}
-
-
-def _copied(value: Any) -> Any:
-    """A copy of a JSON value. `copy.deepcopy` tracks cycles and takes more than twice as long."""
-    if isinstance(value, dict):
-        return {
-            key: _copied(part) if isinstance(part, dict | list) else part
-            for key, part in value.items()
-        }
-    if isinstance(value, list):
-        return [_copied(part) if isinstance(part, dict | list) else part for part in value]
-    return value
 
 
 def differences(path: str, old: Any, new: Any) -> Iterator[Change]:
@@ -129,11 +122,11 @@ def differences(path: str, old: Any, new: Any) -> Iterator[Change]:
         for key, value in new.items():
             place = f"{path}/{_escape(key)}"
             if key not in old:
-                yield {"path": place, "value": value}
+                yield {"path": place, "value": plain(value)}
             else:
                 yield from differences(place, old[key], value)
     elif old != new or isinstance(old, bool) != isinstance(new, bool):
-        yield {"path": path, "value": new}
+        yield {"path": path, "value": plain(new)}
 
 
 def _escape(key: str) -> str:

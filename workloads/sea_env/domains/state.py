@@ -3,14 +3,16 @@
 `ToolEnvironment` makes one per episode and passes it to every tool as the first argument.
 """
 
-import json
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 from sea_env.domains.base import ToolError
 from sea_env.domains.database import Database
+from sea_env.domains.edited_record import EditedRecord, json_encoder
 from sea_env.domains.overlay import Overlay, Record
 
+_SEPARATORS = (", ", ": ")
+_ENCODE = json_encoder(_SEPARATORS)
 Index = TypeVar("Index")
 Key = TypeVar("Key")
 Value = TypeVar("Value")
@@ -45,11 +47,14 @@ class State:
         Texts of untouched records are built once and shared by all episodes.
         """
         if self.agent.owns(table, key):
-            return json.dumps(self.agent.get(table, key))
+            own = self.agent.get(table, key)
+            if isinstance(own, EditedRecord):
+                return own.text(_ENCODE, _SEPARATORS, self.memo)
+            return _ENCODE(own)
         known: str | None = self.memo.get(("text", table, key))
         if known is None:
             found = self.agent.get(table, key)
-            known = json.dumps(found)
+            known = _ENCODE(found)
             # A missing record isn't cached: the key is an argument of the caller, so the memo
             # would grow with every invented id.
             if found is not None:

@@ -53,6 +53,8 @@ def check_arguments(tool: Tool, arguments: Mapping[str, Any]) -> Mapping[str, An
         check = checks.get(name)
         if check is None:
             raise ToolError(f"{tool.name} has no argument {name!r}")
+        if type(value) is check.exact:
+            continue
         if not check.fits(value) and not (value is None and name in tool.nullable):
             raise ToolError(f"{tool.name} wants {name!r} to be {check.words}")
         if check.whole is not None:

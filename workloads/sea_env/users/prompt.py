@@ -15,12 +15,18 @@ GREETING = "Hi! How can I help you today?"
 """What the agent is assumed to have said before a user model that needs an opening speaks; with
 `greeting` the agent reads it too. The words are tau2-bench's (`DEFAULT_FIRST_AGENT_MESSAGE`)."""
 
+# All rules of tau2-bench's guidelines for its user simulator, in words of our own: a user that
+# plays by fewer is another user, and scores could not be compared. (Its data/tau2/user_simulator/
+# simulation_guidelines.md and simulation_guidelines_tools.md.)
 _GUIDELINES = f"""\
 You are a customer who talks to a customer service agent. Play your part as the scenario says.
-- Write one message at a time, short and natural. Tell only what the moment asks for.
+- Write one message at a time, short and natural; put the scenario's sentences into your own words.
+- Tell only what the moment asks for; give further information when the agent asks for it.
+- Do and want what the scenario says, nothing else, until all of it is settled.
 - Never invent information that the scenario does not give; say that you don't know it.
 - When your request is settled, write {Signal.STOP}.
-- When the agent has transferred you to another person, write {Signal.TRANSFER}.
+- When the agent has said clearly that you are transferred to another person, write
+  {Signal.TRANSFER}.
 - When the scenario does not say enough to go on, write {Signal.OUT_OF_SCOPE}."""
 
 _WITH_TOOLS = """\
@@ -29,6 +35,7 @@ You have tools: they are what you can do and see on your own side, such as on yo
   and no result; tell what you found when it is asked for.
 - Call a tool only when the agent asks you to do or to look at something, or when you can't answer a
   question without it. One thing at a time: if you are asked for several, say so.
+- Ask the agent back if you don't know which call would do what it asked for.
 - Say nothing about your side that a result hasn't shown you. If a call errs, correct it."""
 
 _FIELDS = (

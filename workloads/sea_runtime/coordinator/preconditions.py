@@ -151,6 +151,7 @@ class Preconditions:
             stage=spec.stages[known.stage_index].name
             if known.stage_index < len(spec.stages)
             else "",
+            dequantize=model_files.is_trained(spec, stream),
             tool_format=spec.model.tool_format.value,
             strips_thoughts=stage_plan.strips_thoughts(spec, stream),
         )

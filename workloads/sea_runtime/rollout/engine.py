@@ -27,7 +27,11 @@ def command(settings: Settings) -> tuple[list[str], dict[str, str]]:
     )
     _log.info("Base model of stream %s: %s", settings.stream, reply.url)
     target = base_model.fetch(
-        ObjectStore(), reply.url, settings.data_dir / "engine-model", weights=not reply.empty
+        ObjectStore(),
+        reply.url,
+        settings.data_dir / "engine-model",
+        weights=not reply.empty,
+        dequantize_to=reply.precision if reply.dequantize else "",
     )
     place = engine_args.Placement(
         folder=target,

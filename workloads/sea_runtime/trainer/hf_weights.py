@@ -18,6 +18,9 @@ from megatron.core import parallel_state
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from sea_data.models import fp8_blocks
+from sea_data.models.fp8_blocks import Blocks
+from sea_runtime import fp8_weights
 from sea_runtime.parallel import hf_config, publications, weight_map
 from sea_runtime.parallel.hf_config import ModelError
 from sea_runtime.parallel.publications import Publication
@@ -54,11 +57,13 @@ def download(context: RankContext, url: str) -> Path:
 class SafetensorsFolder:
     """Tensors by name, of a folder with `model.safetensors` or with shards and their index.
 
+    FP8 weights are dequantized as they are read.
+
     Raises (all methods): `ModelError` names what the folder lacks or what can't be read.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, blocks: Blocks | None = None) -> None:
+        self.folder, self._blocks = folder, blocks
         self._open: dict[str, Any] = {}
         index, single = folder / "model.safetensors.index.json", "model.safetensors"
         if index.exists():
@@ -73,6 +78,15 @@ class SafetensorsFolder:
 
     def read(self, name: str, shape: tuple[int, ...], index: tuple[slice, ...]) -> Tensor:
         """The part `index` of a tensor, which must have the given shape; reads only that part."""
+        tensor: Tensor = self._slice(name, shape)[index]
+        if self._blocks is None or tensor.dtype != torch.float8_e4m3fn:
+            return tensor
+        # All of its scales, a sixteen-thousandth of it; each element takes that of its block.
+        grid = fp8_blocks.grid(shape, self._blocks)
+        scales: Tensor = self._slice(name + fp8_blocks.SCALE, grid)[:]
+        return fp8_weights.dequantized(tensor, scales, self._blocks, index)
+
+    def _slice(self, name: str, shape: tuple[int, ...]) -> Any:
         file = self._files.get(name)
         if file is None:
             raise ModelError(
@@ -85,8 +99,7 @@ class SafetensorsFolder:
                 f"{name} has the shape {found} where config.json implies {shape}: config.json and "
                 "safetensors don't belong together."
             )
-        tensor: Tensor = stored[index]
-        return tensor
+        return stored
 
     @staticmethod
     def _indexed(index: Path) -> dict[str, str]:
@@ -134,14 +147,16 @@ def live_parameters(model: Model) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def load(model: Model, folder: Path) -> None:
-    """Copies the rank's part of the folder's weights into its parameters (any float type on disk).
+    """Copies the rank's part of the folder's weights into its parameters.
+
+    On disk they have any float type, or are FP8 in blocks.
 
     Raises:
         ModelError: a file can't be used, or its tensors aren't those that config.json implies.
     """
     # First: nothing is loaded from a folder of which a tensor would be left out.
     hf_config.check_files(model.shape, folder)
-    tensors = SafetensorsFolder(folder)
+    tensors = SafetensorsFolder(folder, model.shape.fp8_blocks)
     shapes = weight_map.tensor_shapes(model.shape)
     parameters = live_parameters(model)
     if weight_map.padded_vocabulary(model.shape, model.layout) > model.shape.vocabulary:

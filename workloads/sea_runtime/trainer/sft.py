@@ -36,7 +36,7 @@ def run(stage: StageTrainer, watch: TaskWatch | None) -> None:
             files = _files(stage)
             data, counts = _load(stage, files)
         train, held_out = sft_data.split_validation(
-            len(data), block.validation_fraction, block.seed
+            data.origins, block.validation_fraction, block.seed
         )
         total = sft_data.sft_steps(len(train), block.batch_size, block.epochs, block.max_steps)
         # `>`: an edit has lowered it below the step that was under way.

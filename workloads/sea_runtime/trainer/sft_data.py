@@ -39,10 +39,13 @@ _VALIDATION_STREAM = 2**31
 
 @dataclass(frozen=True)
 class Dialogues:
-    """Encoded dialogues, [S] each; `masks` are 1 on tokens that the trained role wrote."""
+    """What to train on: whole dialogues, branches or single exchanges of some, [S] each."""
 
     tokens: list[NDArray[np.int32]]
     masks: list[NDArray[np.uint8]]
+    """1 on tokens that the trained role wrote."""
+    origins: tuple[int, ...]
+    """Number of the dialogue that each comes from."""
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -56,15 +59,18 @@ class _Message(msgspec.Struct):
     """int32 of all dialogues; a bytearray while it grows, bytes once it was sent."""
     masks: Any
     """uint8, as `tokens`."""
+    origins: list[int]
 
 
 def pack(dialogues: Iterable[sequences.Encoded]) -> bytes | None:
     """All dialogues as one message, built as they are read; None if there are none."""
-    message = _Message([], bytearray(), bytearray())
+    message = _Message([], bytearray(), bytearray(), [])
+    numbers: dict[tuple[str, str], int] = {}
     for one in dialogues:
         message.lengths.append(len(one.ids))
         message.tokens += one.ids.tobytes()
         message.masks += one.mask.tobytes()
+        message.origins.append(numbers.setdefault(one.dialogue, len(numbers)))
     return msgspec.msgpack.encode(message) if message.lengths else None
 
 
@@ -75,7 +81,7 @@ def unpack(data: bytes) -> Dialogues:
     # Views of the message, read-only: no copy of a gigabyte per rank.
     tokens = np.split(np.frombuffer(message.tokens, "<i4"), ends)
     masks = np.split(np.frombuffer(message.masks, "u1"), ends)
-    return Dialogues([*tokens], [*masks])
+    return Dialogues([*tokens], [*masks], tuple(message.origins))
 
 
 def encode(
@@ -174,12 +180,23 @@ def sft_steps(dialogues: int, batch: int, epochs: int, max_steps: int | None) ->
 
 
 @lru_cache(maxsize=1)  # asked before every step, since an edit may change what it depends on
-def split_validation(dialogues: int, fraction: float, seed: int) -> tuple[list[int], list[int]]:
-    """Indices of (training, validation) dialogues; at least one is trained on."""
+def split_validation(
+    origins: tuple[int, ...], fraction: float, seed: int
+) -> tuple[list[int], list[int]]:
+    """Indices of (training, validation) samples; those of one dialogue are all in one of the two.
+
+    Otherwise the answers that a validation sample repeats as its context would have been trained.
+
+    Args:
+        origins: number of the dialogue that each sample comes from, from 0 without gaps.
+        fraction: of the dialogues; at least one is trained on.
+    """
+    dialogues = max(origins) + 1
     # A list of seeds gives each stream its own random numbers: the split's aren't an epoch's.
     order = np.random.default_rng([seed, _VALIDATION_STREAM]).permutation(dialogues)
-    held_out = min(round(dialogues * fraction), dialogues - 1)
-    return sorted(int(i) for i in order[held_out:]), sorted(int(i) for i in order[:held_out])
+    held_out = set(order[: min(round(dialogues * fraction), dialogues - 1)].tolist())
+    train = [index for index, origin in enumerate(origins) if origin not in held_out]
+    return train, [index for index, origin in enumerate(origins) if origin in held_out]
 
 
 def sft_batch(step: int, indices: Sequence[int], batch: int, seed: int) -> list[int]:

@@ -196,6 +196,8 @@ class ModelReply(Message):
     """The stage that runs; part of the seed of an engine that starts in it."""
     empty: bool = False
     """True if the engine starts without weights: a version can be fetched, and needs no base."""
+    dequantize: bool = False
+    """True for a model that a stage trains: an FP8 folder becomes one in `precision` first."""
     tool_format: str = "Auto"
     """`sea_api.v1alpha1.data.ToolFormat`: how the model writes tool calls."""
     strips_thoughts: bool = False

@@ -66,8 +66,8 @@ def book_reservation(
         "flight_type": flight_type,
         "cabin": cabin,
         "flights": segments,
-        "passengers": [person.model_dump() for person in people],
-        "payment_history": [payment.model_dump() for payment in paid],
+        "passengers": [dict(vars(person)) for person in people],
+        "payment_history": [dict(vars(payment)) for payment in paid],
         "created_at": NOW,
         "total_baggages": total_baggages,
         "nonfree_baggages": nonfree_baggages,
@@ -164,7 +164,7 @@ def update_reservation_passengers(
     if len(people) != len(reservation["passengers"]):
         raise ToolError("Number of passengers does not match")
     edited = state.agent.edit("reservations", reservation_id)
-    edited["passengers"] = [person.model_dump() for person in people]
+    edited["passengers"] = [dict(vars(person)) for person in people]
     return edited
 
 

@@ -1,0 +1,122 @@
+"""An edited record is a dict whose base never changes, and its text is `json.dumps`'s."""
+
+import copy
+import json
+import random
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from sea_env.domains.edited_record import EditedRecord, copied, json_encoder
+from sea_env.domains.overlay import Overlay
+
+BASE: dict[str, Any] = {
+    "id": "#W1",
+    "price": 12.5,
+    "paid": None,
+    "address": {"city": "Zürich", "lines": ["a", "b"], "geo": {"x": 1, "y": [2]}},
+    "items": [{"item": 1, "options": {"color": "red"}}, {"item": 2, "options": {}}],
+    "empty": {},
+}
+SEPARATORS = (", ", ": ")
+ENCODE = json_encoder(SEPARATORS)
+Change = Callable[[Any, random.Random], Any]
+
+
+def empty_lists(record: Any) -> None:
+    for value in record.values():
+        if isinstance(value, list):
+            value.clear()
+
+
+def as_list(value: Any) -> list[Any]:
+    return [one for one in value if "options" in one] if isinstance(value, list) else []
+
+
+CHANGES: list[Change] = [
+    lambda r, rng: r.__setitem__(rng.choice(["id", "price", "new", "items"]), rng.random()),
+    lambda r, _: r.get("address", {}) and r["address"].__setitem__("city", "Bern"),
+    lambda r, _: r["address"]["lines"].append("c") if "address" in r else None,
+    lambda r, _: r["address"]["geo"]["y"].append(3) if "address" in r else None,
+    lambda r, _: [one["options"].update(size=7) for one in as_list(r.get("items"))],
+    lambda r, _: empty_lists(r),
+    lambda r, _: [value.update(seen=True) for _, value in r.items() if isinstance(value, dict)],
+    lambda r, _: dict(r)["address"].__setitem__("city", "Genf") if "address" in r else None,
+    lambda r, _: {**r}["items"].append({}) if isinstance(r.get("items"), list) else None,
+    lambda r, _: r.copy(),
+    lambda r, _: r.setdefault("empty", {}).__setitem__("now", 1),
+    lambda r, _: r.setdefault("later", []).append(1),
+    lambda r, _: r.pop("paid", None),
+    lambda r, _: r.pop("address", None),
+    lambda r, _: r.popitem() if r else None,
+    lambda r, _: r.update({"id": "#W2"}, note="x"),
+    lambda r, _: r.__ior__({"tags": ["t"]}),
+    lambda r, _: (r | {"id": 1})["id"],
+    lambda r, _: r.__delitem__("price") if "price" in r else None,
+]
+"""What a tool may do to a record."""
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_it_behaves_as_a_copy_of_the_base(seed: int) -> None:
+    base, memo = copy.deepcopy(BASE), {}  # type: ignore[var-annotated]
+    record, plain = EditedRecord(base), copied(base)
+    rng = random.Random(seed)
+    for _ in range(rng.randint(1, 8)):
+        number = rng.randrange(len(CHANGES))
+        state = rng.getstate()
+        CHANGES[number](record, rng)
+        rng.setstate(state)
+        CHANGES[number](plain, rng)
+        assert record == plain
+        assert list(record) == list(plain)
+        assert record.text(ENCODE, SEPARATORS, memo) == json.dumps(plain)
+        assert json.dumps(record) == json.dumps(plain)
+    assert type(record.folded()) is dict
+    assert record.folded() == plain
+    assert base == BASE
+
+
+def test_what_a_folded_record_shares_is_not_written_by_the_next_episode() -> None:
+    first = Overlay({"orders": {"a": copy.deepcopy(BASE)}})
+    first.edit("orders", "a")["address"]["city"] = "Bern"
+    middle = first.folded()
+    second = Overlay(middle)
+    second.edit("orders", "a")["address"]["geo"]["y"].append(9)
+    second.edit("orders", "a")["items"][0]["options"]["color"] = "blue"
+    expected = {**BASE, "address": {**BASE["address"], "city": "Bern"}}
+    assert middle["orders"]["a"] == expected
+    assert type(middle["orders"]["a"]) is dict
+    assert [one["path"] for one in second.changes()] == [
+        "/orders/a/address/geo/y",
+        "/orders/a/items",
+    ]
+
+
+@pytest.mark.parametrize("separators", [(", ", ": "), (",", ":")])
+@pytest.mark.parametrize(
+    "value", ["é\n", 1, True, None, 1.5, [], {}, [{"a": [1, "b"]}], {"é": {"b": 1e22}}, ""]
+)
+def test_the_encoder_writes_as_json_dumps(separators: tuple[str, str], value: Any) -> None:
+    assert json_encoder(separators)(value) == json.dumps(value, separators=separators)
+
+
+def test_the_encoder_of_a_python_without_the_c_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(json.encoder, "c_make_encoder", None)
+    assert json_encoder((", ", ": "))({"a": [1, "é"]}) == json.dumps({"a": [1, "é"]})
+
+
+def test_the_encoder_refuses_what_json_has_not() -> None:
+    with pytest.raises(TypeError, match="not JSON serializable"):
+        ENCODE({"a": object()})
+
+
+def test_changes_hold_plain_values_only() -> None:
+    overlay = Overlay({"users": {"u": {"home": {"city": "Bern"}, "last": None}}})
+    user = overlay.edit("users", "u")
+    user["last"] = user["home"]  # what is nested in a record, in another place
+    user["new"] = user["home"]
+    found = {one["path"]: one["value"] for one in overlay.changes()}
+    assert found == {"/users/u/last": {"city": "Bern"}, "/users/u/new": {"city": "Bern"}}
+    assert {type(value) for value in found.values()} == {dict}
