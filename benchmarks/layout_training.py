@@ -35,14 +35,7 @@ from sea_runtime.trainer import hf_weights, pipeline, rl, sft
 from sea_runtime.trainer import model as models
 from sea_runtime.trainer.checkpoint import state as states
 from sea_runtime.trainer.checkpoint.commit import Commits
-from sea_runtime.trainer.checkpoint.head import (
-    FORMAT,
-    Manifest,
-    SavedLayout,
-    StoredObject,
-    index_name,
-    state_name,
-)
+from sea_runtime.trainer.checkpoint.head import Manifest, SavedLayout, index_name, state_name
 from sea_runtime.trainer.checkpoint.index import KINDS
 from sea_runtime.trainer.checkpoint.reader import CheckpointReader
 from sea_runtime.trainer.checkpoint.staging import StagedSave
@@ -55,6 +48,7 @@ from sea_runtime.trainer.process_groups import ControlGroup
 from sea_runtime.trainer.rl_batch import RLBatch
 from sea_runtime.trainer.sft_data import Dialogues
 from sea_runtime.trainer.stage_trainer import StageTrainer
+from sea_runtime.wire.checkpoints import FORMAT, StoredObject
 
 RATE = 5e-5
 """Learning rate. A gradient at the noise's level may have another sign, and Adam makes a step of up

@@ -10,7 +10,7 @@ from sea_operator.kube.client import POD, STATEFUL_SET
 from sea_operator.lifecycle import Context, held, known_attempt, lifecycle_of, verdict_of
 from sea_operator.observed import Blocker, Named, Object, Observed, Pod, role_of
 from sea_operator.plan import Lifecycle, Plan, Removal, Suspension
-from sea_operator.policies import escalation
+from sea_operator.policies import escalation, rollback
 from sea_operator.policies.drift import due, outdated, strays
 from sea_operator.policies.failure_policy import Verdict
 from sea_operator.policies.failures import lost_pods
@@ -96,6 +96,7 @@ def _plan(
         trainer_size=lifecycle.elastic.trainer_size,
         trainer_pods=lifecycle.elastic.trainer_pods,
         drain=lifecycle.suspension is not Suspension.NONE,
+        rollback=rollback.order(observed, lifecycle.rollback),
         gpus=observed.gpus,
         images=run_images(observed),
     )

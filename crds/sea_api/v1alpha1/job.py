@@ -37,6 +37,7 @@ class Spec(ApiModel):
         stage_rules.USER_ENGINE,
         stage_rules.KNOWN_STARTS,
         stage_rules.TURN_LENGTH,
+        stage_rules.ROLLBACK_STAGE,
         role_rules.RESIZE_NEEDS_RANGE,
         OPTIMIZER_PRECISION,
     )

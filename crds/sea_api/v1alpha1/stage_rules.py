@@ -126,6 +126,20 @@ KNOWN_STARTS = Rule(
     holds=_starts_are_known,
 )
 
+ROLLBACK_STAGE = Rule(
+    cel="!has(self.checkpoint.rollbackTo) || self.stages.exists(s,"
+    " s.name == self.checkpoint.rollbackTo.stage && s.type in ['UserSFT', 'SFT', 'RL'])",
+    message="checkpoint.rollbackTo.stage names no stage of type UserSFT, SFT or RL, which alone"
+    " have checkpoints: name the stage that runs, or remove rollbackTo",
+    holds=lambda spec: (
+        spec.checkpoint.rollback_to is None
+        or any(
+            stage.name == spec.checkpoint.rollback_to.stage and stage.type in TRAINING
+            for stage in spec.stages
+        )
+    ),
+)
+
 KEPT_STAGES = Transition(
     cel=f"{_PLACES}.all(i, i >= size(oldSelf.stages) || (i < size(self.stages)"
     " && self.stages[i].name == oldSelf.stages[i].name"

@@ -28,15 +28,17 @@ from sea_runtime.coordinator.drain import CommitRecovery, Drain
 from sea_runtime.coordinator.edits import Edits
 from sea_runtime.coordinator.http import durable, failures, guard
 from sea_runtime.coordinator.job import Job
+from sea_runtime.coordinator.ledger import rollbacks
 from sea_runtime.coordinator.ledger.database import Ledger
 from sea_runtime.coordinator.ledger.durability import Durability
 from sea_runtime.coordinator.ledger.trajectories import Files
 from sea_runtime.coordinator.loop_clock import LoopClock
-from sea_runtime.coordinator.membership import Heartbeats, Membership
+from sea_runtime.coordinator.membership import ROLLOUT, Heartbeats, Membership
 from sea_runtime.coordinator.preconditions import Preconditions
 from sea_runtime.coordinator.problems import Problems, Source
 from sea_runtime.coordinator.rendezvous import Rendezvous
 from sea_runtime.coordinator.reports import Reports
+from sea_runtime.coordinator.rollback import Rollbacks
 from sea_runtime.coordinator.run_folder import RunFolder
 from sea_runtime.coordinator.scheduler import Scheduler
 from sea_runtime.coordinator.snapshot import Snapshots
@@ -154,9 +156,13 @@ class Components:
             answer_trainer=rendezvous.answer,
             required=weights.required,
             follow_engine=weights.follow,
+            restarts=lambda beat: rollbacks.heard(ledger.db, beat),
         )
         self.upkeep = Upkeep(ledger, self.files)
-        self.bootstrap = Bootstrap(job, ledger, file, store, notifiers, wall)
+        self.bootstrap = Bootstrap(
+            job, ledger, file, store, notifiers, lambda: membership.alive(ROLLOUT), wall
+        )
+        self.rollbacks = Rollbacks(job, ledger, store, self.bootstrap, notifiers, wall)
         self.synthesis = Synthesis(
             job, ledger, store, problems, notifiers, folder, settings.synthesis_retry_s, wall, clock
         )
@@ -182,6 +188,7 @@ class Components:
         return {
             Source.LEDGER: self.bootstrap.look,
             Source.VOLUME: self.upkeep.look,
+            Source.ROLLBACK: self.rollbacks.look,
             Source.DATA: self.preconditions.look,
             Source.STAGES: self.controller.look,
             Source.STORE: self.probe.look,

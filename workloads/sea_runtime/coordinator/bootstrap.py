@@ -9,13 +9,14 @@ from pathlib import Path
 
 from sea_api.v1alpha1.status import Rollback
 from sea_api.wire.coordinator_spec import CoordinatorSpec
-from sea_runtime.coordinator import evaluation, snapshot, weights
+from sea_runtime.coordinator import evaluation, snapshot, stage_plan, weights
 from sea_runtime.coordinator.background import Notifiers
 from sea_runtime.coordinator.errors import LedgerError
 from sea_runtime.coordinator.job import Job
-from sea_runtime.coordinator.ledger import progress, registry
+from sea_runtime.coordinator.ledger import progress, registry, rollbacks
 from sea_runtime.coordinator.ledger.database import Database, Ledger
 from sea_runtime.store.s3 import ObjectStore
+from sea_runtime.wire.membership import Heartbeat
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +34,7 @@ class Bootstrap:
 
     Args:
         file: the ledger on the pod's volume.
+        engines: the living engines of the policy.
         wall: unix seconds.
     """
 
@@ -43,10 +45,11 @@ class Bootstrap:
         file: Path,
         store: ObjectStore,
         notifiers: Notifiers,
+        engines: Callable[[], list[Heartbeat]],
         wall: Callable[[], float],
     ) -> None:
         self._job, self._ledger, self._file, self._store = job, ledger, file, store
-        self._notifiers, self._wall = notifiers, wall
+        self._notifiers, self._engines, self._wall = notifiers, engines, wall
         self._caught_up = ("", 0)
         """Checkpoint that the ledger was restored to once more."""
         self._rollback: Rollback | None = None
@@ -102,7 +105,7 @@ class Bootstrap:
             return False
         self._caught_up = (stage, newest.step)
         log.warning("the checkpoint of step %d is newer than the ledger", newest.step)
-        self._restore_again()
+        self.restore_again()
         return True
 
     async def go_back(self, stage: str, step: int) -> bool:
@@ -136,10 +139,11 @@ class Bootstrap:
             from_step=known,
             time=timestamp(self._wall()),
         )
-        self._restore_again()
+        self.restore_again()
         return True
 
-    def _restore_again(self) -> None:
+    def restore_again(self) -> None:
+        """Replaces the ledger by that of the newest checkpoint that the heads name."""
         # First: a kill from here on must lead to a restore, not to this ledger.
         snapshot.disown(self._ledger.db)
         # The spec in force becomes the one to restore with.
@@ -168,13 +172,36 @@ class Bootstrap:
                 snapshot.begin(db)
                 if checkpoint is not None:
                     snapshot.keep_checkpoint(db, checkpoint, merged.attempt)
-                if self._rollback is not None:
-                    db.put_document(ROLLBACK, self._rollback)
+                self._keep_rollback(db, desired, checkpoint)
         # Also on cancellation: the next attempt opens the same file.
         except BaseException:
             db.close()
             raise
         return db
+
+    def _keep_rollback(
+        self, db: Database, desired: CoordinatorSpec, checkpoint: snapshot.Checkpoint | None
+    ) -> None:
+        """Writes down why the ledger went back, and which engines it leaves behind."""
+        if checkpoint is None:
+            return
+        went, record = self._rollback, checkpoint.rollback
+        # Read from the head, not from memory: a kill between the two must not repeat the request.
+        if record is not None and record.generation > rollbacks.done(db):
+            rollbacks.keep_done(db, record.generation)
+            went = Rollback(
+                stage=checkpoint.stage,
+                step=record.step,
+                from_step=record.from_step,
+                time=timestamp(record.time),
+            )
+        if went is None:
+            return
+        db.put_document(ROLLBACK, went)
+        self._rollback = None
+        stage = next(one for one in desired.spec.stages if one.name == checkpoint.stage)
+        if stage_plan.stream_of(stage) == stage_plan.POLICY:
+            rollbacks.abandon(db, self._engines(), int(checkpoint.entry["version"]))
 
     def _replaced(self, empty: Database, part: Path, source: str) -> Database:
         """The ledger that was downloaded from `source`; if it is unusable, the empty one stays."""

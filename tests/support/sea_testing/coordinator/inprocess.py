@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from sea_api.v1alpha1.job import Spec
-from sea_api.wire.coordinator_spec import CoordinatorSpec
+from sea_api.wire.coordinator_spec import CoordinatorSpec, RollbackOrder
 from sea_runtime.coordinator import app, snapshot
 from sea_runtime.coordinator.app import Components, Settings
 from sea_runtime.coordinator.data_check import CheckedData
@@ -56,10 +56,12 @@ def desired(
     drain: bool = False,
     generation: int = 1,
     trainer_size: int | None = None,
+    rollback: RollbackOrder | None = None,
 ) -> CoordinatorSpec:
     return CoordinatorSpec(
-        digest=f"{stage}-{attempt}-{drain}-{generation}-{trainer_size}",
+        digest=f"{stage}-{attempt}-{drain}-{generation}-{trainer_size}-{rollback}",
         trainer_size=trainer_size,
+        rollback=rollback,
         job="job",
         uid=UID,
         spec_generation=generation,

@@ -14,13 +14,14 @@ from sea_runtime.trainer import background
 from sea_runtime.trainer.checkpoint import commit
 from sea_runtime.trainer.checkpoint import state as states
 from sea_runtime.trainer.checkpoint.commit import Commits
-from sea_runtime.trainer.checkpoint.head import Entry, Head, Manifest, parse_manifest
+from sea_runtime.trainer.checkpoint.head import Manifest, parse_manifest
 from sea_runtime.trainer.checkpoint.index import KINDS
 from sea_runtime.trainer.checkpoint.reader import CheckpointReader, missing
 from sea_runtime.trainer.context import RankContext
 from sea_runtime.trainer.errors import CheckpointError
 from sea_runtime.trainer.model import Model
 from sea_runtime.trainer.optimizer import Optimizer
+from sea_runtime.wire.checkpoints import Entry, Head
 
 log = logging.getLogger(__name__)
 

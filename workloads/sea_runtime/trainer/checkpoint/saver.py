@@ -25,12 +25,9 @@ from sea_runtime.client.calls import CoordinatorUnreachableError, StaleAttemptEr
 from sea_runtime.trainer import background, model_files
 from sea_runtime.trainer.checkpoint.commit import Commits
 from sea_runtime.trainer.checkpoint.head import (
-    FORMAT,
     MANIFEST,
-    Entry,
     Manifest,
     SavedLayout,
-    StoredObject,
     index_name,
     state_name,
 )
@@ -42,6 +39,7 @@ from sea_runtime.trainer.context import RankContext
 from sea_runtime.trainer.errors import CheckpointError, FencedError
 from sea_runtime.trainer.model import Model
 from sea_runtime.trainer.optimizer import Optimizer
+from sea_runtime.wire.checkpoints import FORMAT, Entry, StoredObject
 from sea_runtime.wire.trainer import CheckpointCommitted, TrainerTask
 
 log = logging.getLogger(__name__)
