@@ -140,6 +140,25 @@ ROLLBACK_STAGE = Rule(
     ),
 )
 
+STARTING_STAGE = Rule(
+    cel="!has(self.startFrom) || (self.stages[0].name == self.startFrom.stage"
+    " && self.stages[0].type in ['UserSFT', 'SFT', 'RL'])",
+    message="startFrom.stage must be the name of the first stage, of type UserSFT, SFT or RL, which"
+    " goes on from the checkpoint: make it the first stage, or correct the name",
+    holds=lambda spec: (
+        spec.start_from is None
+        or (spec.stages[0].name == spec.start_from.stage and spec.stages[0].type in TRAINING)
+    ),
+)
+
+KEPT_START = Transition(
+    cel="has(self.startFrom) == has(oldSelf.startFrom)"
+    " && (!has(self.startFrom) || self.startFrom == oldSelf.startFrom)",
+    message="startFrom is immutable: weights, ledger and checkpoints grew from it; create another"
+    " job instead",
+    holds=lambda new, old: new.start_from == old.start_from,
+)
+
 KEPT_STAGES = Transition(
     cel=f"{_PLACES}.all(i, i >= size(oldSelf.stages) || (i < size(self.stages)"
     " && self.stages[i].name == oldSelf.stages[i].name"

@@ -16,7 +16,8 @@ import pytest
 from hypothesis import HealthCheck, seed, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
-from sea_runtime.coordinator.errors import CoordinatorFailure
+from sea_runtime.coordinator import origin
+from sea_runtime.coordinator.errors import CoordinatorFailure, PreconditionError
 from sea_runtime.coordinator.ledger import progress
 from sea_runtime.trainer.errors import FencedError
 from sea_testing.coordinator.run_model import Run
@@ -352,3 +353,70 @@ def test_a_pod_that_stays_away_costs_one_restart_and_its_return_another(run: Run
     until(run, lambda: run.complete)
     assert run.sizes == [2, 1, 2]
     assert len(trained_groups(run)) == STEPS * BATCH
+
+
+@pytest.mark.parametrize("lost", ["nothing", "volume before a checkpoint", "volume after one"])
+def test_a_run_goes_on_from_a_checkpoint_of_another_run(
+    run: Run, tmp_path: Path, lost: str
+) -> None:
+    """Weights, ledger and data continue there; the other run goes on, and nothing of it changes."""
+    until(run, lambda: run.committed_step == 6)
+    # Groups that are running and admitted are in its ledger.
+    until(run, lambda: run.trains and run.process is not None and run.process.step >= 7)
+    first = run.head.checkpoints[0]
+    theirs = {url: body for url, body in run.store.objects.items() if url.startswith(run.run_url)}
+    second = Run(tmp_path / "second", NEVER, run, first.step)
+    if lost == "volume before a checkpoint":
+        until(second, lambda: second.process is not None and second.process.step > first.step)
+        second.restart_coordinator(volume_lost=True)
+    if lost == "volume after one":
+        until(second, lambda: second.committed_step > first.step)
+        second.restart_coordinator(volume_lost=True)
+    until(second, lambda: second.complete)
+    after = {url: body for url, body in run.store.objects.items() if url.startswith(run.run_url)}
+    assert after == theirs
+    newest = second.head.newest
+    assert newest is not None
+    assert newest.manifest_key.startswith("x/second/")
+    assert second.saved[newest.manifest_key][: first.step] == run.saved[first.manifest_key]
+    assert len(trained_groups(second)) == STEPS * BATCH
+    until(run, lambda: run.complete)
+    assert len(trained_groups(run)) == STEPS * BATCH
+
+
+@pytest.mark.parametrize(
+    ("wrong", "reason", "sentence"),
+    [
+        ("step", "StartNotFound", "no checkpoint of step 5. It has steps 4, 6"),
+        ("manifest", "StartDamaged", "is no manifest"),
+        ("ledger", "StartDamaged", "another SHA-256"),
+    ],
+)
+def test_a_run_does_not_begin_from_a_checkpoint_that_is_not_sound(
+    run: Run, tmp_path: Path, wrong: str, reason: str, sentence: str
+) -> None:
+    until(run, lambda: run.committed_step == 6)
+    manifest = f"s3://bucket/{run.head.checkpoints[0].manifest_key}"
+    ledger = manifest.replace("manifest.json", "ledger.sqlite")
+    if wrong == "manifest":
+        run.store.objects[manifest] = b"{}"
+    if wrong == "ledger":
+        run.store.objects[ledger] = run.store.objects[ledger][:-1] + b"?"
+    with pytest.raises(PreconditionError, match=sentence) as caught:
+        Run(tmp_path / "second", NEVER, run, 5 if wrong == "step" else 4)
+    assert caught.value.problem.reason == reason
+
+
+def test_weight_versions_of_the_other_run_count_on(run: Run) -> None:
+    """Trajectories that wait for a batch carry its numbers."""
+    until(run, lambda: run.committed_step == 2)
+    db, desired = run.core.ledger.db, run.core.job.desired
+    found = origin.OriginLedger("s3://bucket/other/ledger.sqlite", step=2, version=9)
+    with db.transaction():
+        origin.adopt(db, desired, found, 1.0)
+        run.core.job.write(db, desired)
+    assert run.core.job.first_version() == 7
+    assert run.core.job.first_version("user") == 0
+    assert progress.last_committed(db, "rl") == 0
+    assert run.core.weights.newest("policy") == 0
+    assert run.core.weights.required("policy") == 7

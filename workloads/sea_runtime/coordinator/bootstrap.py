@@ -10,6 +10,7 @@ from pathlib import Path
 from sea_api.v1alpha1.status import Rollback
 from sea_api.wire.coordinator_spec import CoordinatorSpec
 from sea_runtime.coordinator import evaluation, snapshot, stage_plan, weights
+from sea_runtime.coordinator import origin as origins
 from sea_runtime.coordinator.background import Notifiers
 from sea_runtime.coordinator.errors import LedgerError
 from sea_runtime.coordinator.job import Job
@@ -157,12 +158,21 @@ class Bootstrap:
             part = self._file.with_suffix(".part")
             # Everything is read before the transaction, which must not contain an `await`.
             source, checkpoint = await asyncio.to_thread(snapshot.fetch, self._store, desired, part)
+            other = stage_plan.origin(desired) if not source else None
+            origin = other and await asyncio.to_thread(
+                origins.fetch, self._store, desired, other, part
+            )
             anchors = await asyncio.to_thread(weights.read_stored, self._store, desired.run_url)
             results = await asyncio.to_thread(evaluation.read_results, self._store, desired)
             if source:
                 log.warning("the ledger is restored from %s", source)
                 db = self._replaced(empty, part, source)
+            elif origin:
+                log.warning("the run goes on from %s", origin.source)
+                db = self._replaced(empty, part, origin.source)
             with db.transaction(durable=True):
+                if origin:
+                    origins.adopt(db, desired, origin, self._wall())
                 for anchor in snapshot.of_this_line(anchors, checkpoint, desired):
                     registry.add_anchor(db, anchor, self._wall())
                 for stage, found in results.items():

@@ -8,44 +8,25 @@ compare-and-set, so it is carried out once, whichever of coordinator, volume and
 """
 
 import asyncio
-import hashlib
-import json
 import logging
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
-
-from pydantic import ValidationError
+from collections.abc import Callable
 
 from sea_api.wire.coordinator_spec import CoordinatorSpec, RollbackOrder
 from sea_api.wire.state import RollbackCheck
-from sea_data import urls
-from sea_data.object_store import ObjectNotFoundError, PreconditionFailedError, StoreError
+from sea_data.object_store import PreconditionFailedError, StoreError
+from sea_runtime.coordinator import stored_checkpoints
 from sea_runtime.coordinator.background import Notifiers
 from sea_runtime.coordinator.bootstrap import Bootstrap
 from sea_runtime.coordinator.job import Job
 from sea_runtime.coordinator.ledger import rollbacks
 from sea_runtime.coordinator.ledger.database import Ledger
 from sea_runtime.store.s3 import ObjectStore
-from sea_runtime.wire.checkpoints import (
-    FORMAT,
-    Entry,
-    Head,
-    RollbackRecord,
-    StoredObject,
-    entry_of,
-    gone_back,
-)
+from sea_runtime.wire.checkpoints import Entry, Head, RollbackRecord, entry_of, gone_back
 
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 10.0
 """Between two looks at a checkpoint that was refused: its objects may be put back."""
-PARALLEL = 16
-"""Requests for sizes at one time."""
-READ_BYTES = 8 << 20
-SHOWN = 8
-"""Steps named in a sentence."""
 
 
 class Rollbacks:
@@ -113,7 +94,7 @@ class Rollbacks:
 
     def _write_head(self, desired: CoordinatorSpec, order: RollbackOrder, attempt: int) -> None:
         """Makes the checkpoint the newest, and deletes the later ones. Blocking."""
-        url = _head_url(desired, order)
+        url = stored_checkpoints.head_url(desired.run_url, order.stage)
         while True:
             body, etag = self._store.get_with_etag(url)
             before = Head.model_validate_json(body)
@@ -130,8 +111,12 @@ class Rollbacks:
             self._delete(desired, entry, after)
 
     def _delete(self, desired: CoordinatorSpec, entry: Entry, head: Head) -> None:
-        folder = _url(desired, entry.manifest_key).rpartition("/")[0] + "/"
-        named = (_url(desired, one.manifest_key) for one in head.checkpoints)
+        folder = (
+            stored_checkpoints.url(desired.run_url, entry.manifest_key).rpartition("/")[0] + "/"
+        )
+        named = (
+            stored_checkpoints.url(desired.run_url, one.manifest_key) for one in head.checkpoints
+        )
         if entry.pinned or any(one.startswith(folder) for one in named):
             return
         try:
@@ -171,65 +156,20 @@ def find_problem(store: ObjectStore, desired: CoordinatorSpec, order: RollbackOr
     Looks at the size of every object, and at the bytes of manifest and ledger. Those of the states,
     terabytes of a large model, are checked by the ranks that load them.
     """
-    try:
-        head = Head.model_validate_json(store.get(_head_url(desired, order)))
-    except ObjectNotFoundError:
-        head = Head()
+    head = stored_checkpoints.read_head(store, desired.run_url, order.stage)
     if head.rollback is not None and head.rollback.generation >= order.generation:
         return ""
     try:
         entry = entry_of(head, order.step)
     except KeyError:
-        steps = ", ".join(str(one.step) for one in head.checkpoints[-SHOWN:])
         return (
-            f"Stage {order.stage} has no checkpoint of step {order.step}. It has steps "
-            f"{steps or 'none'}: name one of them in checkpoint.rollbackTo.step."
+            f"{stored_checkpoints.steps_of(head, order.stage, order.step)}: name one of them in "
+            "checkpoint.rollbackTo.step."
         )
-    wrong = next(_faults(store, desired, entry), "")
+    wrong = next(stored_checkpoints.faults(store, desired.run_url, entry), "")
     if not wrong:
         return ""
     return (
         f"The checkpoint of stage {order.stage} step {order.step} is damaged: {wrong} Training "
         "goes on as it is. Restore the object, or name another one in checkpoint.rollbackTo."
     )
-
-
-def _faults(store: ObjectStore, desired: CoordinatorSpec, entry: Entry) -> Iterator[str]:
-    url = _url(desired, entry.manifest_key)
-    try:
-        manifest: dict[str, Any] = json.loads(store.get(url))
-        objects = [StoredObject.model_validate(one) for one in manifest["objects"]]
-        ledger = StoredObject.model_validate(manifest["ledger"])
-        number, step = int(manifest["format"]), int(manifest["step"])
-    except (ObjectNotFoundError, ValidationError, ValueError, KeyError, TypeError) as error:
-        yield f"{url} is no manifest ({error})."
-        return
-    if (number, step) != (FORMAT, entry.step):
-        yield f"{url} is of format {number} and step {step}, not {FORMAT} and {entry.step}."
-        return
-
-    def wrong_size(one: StoredObject) -> str:
-        place, size = _url(desired, one.key), store.size(_url(desired, one.key))
-        if size is None:
-            return f"{place} is missing."
-        return "" if size == one.size else f"{place} has {size} bytes instead of {one.size}."
-
-    with ThreadPoolExecutor(PARALLEL, thread_name_prefix="sizes") as pool:
-        yield from filter(None, pool.map(wrong_size, [*objects, ledger]))
-    if _digest(store, _url(desired, ledger.key), ledger.size) != ledger.sha256:
-        yield f"{_url(desired, ledger.key)} has another SHA-256 than its manifest names."
-
-
-def _digest(store: ObjectStore, url: str, size: int) -> str:
-    digest = hashlib.sha256()
-    for start in range(0, size, READ_BYTES):
-        digest.update(store.read_range(url, start, READ_BYTES))
-    return digest.hexdigest()
-
-
-def _head_url(desired: CoordinatorSpec, order: RollbackOrder) -> str:
-    return urls.join(desired.run_url, f"stages/{order.stage}/checkpoints/head.json")
-
-
-def _url(desired: CoordinatorSpec, key: str) -> str:
-    return str(urls.S3Url(urls.parse(desired.run_url).bucket, key))

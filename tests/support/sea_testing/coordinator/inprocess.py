@@ -57,6 +57,7 @@ def desired(
     generation: int = 1,
     trainer_size: int | None = None,
     rollback: RollbackOrder | None = None,
+    run_url: str = "s3://bucket/x/job",
 ) -> CoordinatorSpec:
     return CoordinatorSpec(
         digest=f"{stage}-{attempt}-{drain}-{generation}-{trainer_size}-{rollback}",
@@ -69,7 +70,7 @@ def desired(
         stage_index=stage,
         attempt=attempt,
         drain=drain,
-        run_url="s3://bucket/x/job",
+        run_url=run_url,
     )
 
 

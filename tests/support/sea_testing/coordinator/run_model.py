@@ -15,6 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from sea_api.v1alpha1.data import StartFrom
 from sea_api.v1alpha1.policy import Cause
 from sea_api.wire.coordinator_spec import RollbackOrder
 from sea_api.wire.state import CoordinatorState, RollbackCheck, StagePhase
@@ -25,7 +26,7 @@ from sea_runtime.coordinator.errors import GoneError
 from sea_runtime.coordinator.ledger import stages
 from sea_runtime.coordinator.training import AheadError
 from sea_runtime.trainer.checkpoint import head as heads
-from sea_runtime.wire.checkpoints import Entry, Head
+from sea_runtime.wire.checkpoints import Entry, Head, entry_of
 from sea_runtime.wire.membership import PodState, TrainerWorld
 from sea_runtime.wire.rollouts import Batch, Lease, LeaseRequest
 from sea_runtime.wire.trainer import (
@@ -33,6 +34,7 @@ from sea_runtime.wire.trainer import (
     StageDone,
     StageProgress,
     TaskKind,
+    TrainerTask,
 )
 from sea_runtime.wire.weights import WeightVersion
 from sea_testing.coordinator import inprocess as kit
@@ -42,7 +44,6 @@ from sea_testing.coordinator.run_parts import (
     BUFFERS,
     ENDED,
     EVERY,
-    HEAD,
     JOIN_ROUNDS,
     STEPS,
     TRAINER_PODS,
@@ -51,6 +52,7 @@ from sea_testing.coordinator.run_parts import (
     Process,
     Save,
     TrainerPod,
+    head_url,
     manifest,
 )
 
@@ -58,12 +60,20 @@ from sea_testing.coordinator.run_parts import (
 class Run:
     """One run and the state of all its parts."""
 
-    def __init__(self, folder: Path, anchor_every: int) -> None:
-        self.folder, self.store, self.clock = folder, MemoryStore(), kit.Clock()
+    def __init__(
+        self, folder: Path, anchor_every: int, other: "Run | None" = None, step: int = 0
+    ) -> None:
+        """Args:
+        other: whose checkpoint of `step` the run goes on from.
+        """
+        self.folder, self.clock = folder, kit.Clock()
+        self.store = other.store if other else MemoryStore()
+        self.run_url = f"s3://bucket/x/{'second' if other else 'job'}"
         self.anchor_every = anchor_every
         spec = kit.spec(steps=STEPS, promptsPerStep=BATCH)
         pods = spec.trainer.model_copy(update={"replicas": TRAINER_PODS})
-        self.spec = spec.model_copy(update={"trainer": pods})
+        start = StartFrom(run=other.run_url, stage="rl", step=step) if other else None
+        self.spec = spec.model_copy(update={"trainer": pods, "start_from": start})
         self.attempt, self.drain, self.size = 1, False, TRAINER_PODS
         self.order: RollbackOrder | None = None
         self.requests: list[RollbackCheck] = []
@@ -80,7 +90,7 @@ class Run:
         self.engines = [Engine("rollout-0"), Engine("rollout-1")]
         self.late: list[tuple[Lease, Engine, str]] = []
         """Leases of workers that are gone or slow, with the incarnation that held them."""
-        self.saved: dict[str, Lineage] = {}
+        self.saved: dict[str, Lineage] = other.saved if other else {}
         """By manifest key: what a checkpoint's parameters were trained on."""
         self.damaged: set[str] = set()
         """Manifest keys of checkpoints that can't be loaded."""
@@ -96,6 +106,7 @@ class Run:
             drain=self.drain,
             trainer_size=self.size,
             rollback=self.order,
+            run_url=self.run_url,
         )
 
     # The coordinator.
@@ -318,7 +329,7 @@ class Run:
         task = self.core.training.task(process.attempt)
         if not process.opened:
             if task is not None and task.kind == TaskKind.RL:
-                self._open(process, task.ledger_epoch)
+                self._open(process, task)
             return
         if task is not None and task.kind == TaskKind.STOP:
             self._finish(process)
@@ -336,14 +347,18 @@ class Run:
         else:
             self._train(process)
 
-    def _open(self, process: Process, epoch: str) -> None:
+    def _open(self, process: Process, task: TrainerTask) -> None:
         head = heads.fence(self.head, process.attempt)
         while head.newest is not None and head.newest.manifest_key in self.damaged:
             head = heads.without_damaged(head, head.newest, process.attempt)
         self._write_head(head)
         newest = head.newest
         process.lineage = self.saved[newest.manifest_key] if newest else ()
-        process.resumed, process.epoch, process.opened = process.step, epoch, True
+        if newest is None and task.origin is not None:
+            theirs = entry_of(self._head_of(task.origin.run_url), task.origin.step)
+            process.lineage = self.saved[theirs.manifest_key]
+        process.resumed = process.step if newest else 0
+        process.epoch, process.opened = task.ledger_epoch, True
         if process.step and process.step < STEPS:
             self._publish(process)
 
@@ -400,7 +415,7 @@ class Run:
 
     def _save_phase(self, process: Process, save: Save) -> None:
         folder = snapshot.checkpoint_key("rl", save.step, process.attempt)
-        key = f"x/job/{folder}/manifest.json"
+        key = f"{self.run_url.removeprefix('s3://bucket/')}/{folder}/manifest.json"
         training = self.core.training
         if save.phase == 0:
             training.require_known("rl", save.step, process.attempt)
@@ -454,11 +469,14 @@ class Run:
 
     @property
     def head(self) -> Head:
-        found = self.store.objects.get(HEAD)
+        return self._head_of(self.run_url)
+
+    def _head_of(self, run_url: str) -> Head:
+        found = self.store.objects.get(head_url(run_url))
         return Head() if found is None else Head.model_validate_json(found)
 
     def _write_head(self, head: Head) -> None:
-        self.store.put(HEAD, head.model_dump_json().encode())
+        self.store.put(head_url(self.run_url), head.model_dump_json().encode())
 
     # Engines and workers.
 

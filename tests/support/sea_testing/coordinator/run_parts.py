@@ -14,7 +14,6 @@ BATCH, STEPS, EVERY = 2, 10, 2
 TRAINER_PODS = 2
 JOIN_ROUNDS = 3
 """After which processes that wait for a missing rank give up: gloo's time-out."""
-HEAD = "s3://bucket/x/job/stages/rl/checkpoints/head.json"
 BUFFERS = 3
 """Versions that a trainer's memory still holds."""
 
@@ -92,9 +91,19 @@ class Engine:
         return f"{self.pod}-{self.life}"
 
 
+def head_url(run_url: str) -> str:
+    return f"{run_url}/stages/rl/checkpoints/head.json"
+
+
 def manifest(save: Save) -> bytes:
     """What the coordinator reads of it."""
     assert save.ledger is not None
     ledger = {**save.ledger.model_dump(), "name": ""}
-    named = {"format": FORMAT, "step": save.step, "objects": [], "ledger": ledger}
+    named = {
+        "format": FORMAT,
+        "step": save.step,
+        "version": save.step,
+        "objects": [],
+        "ledger": ledger,
+    }
     return json.dumps(named).encode()
