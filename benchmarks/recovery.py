@@ -11,7 +11,8 @@ optimizer step of a newer number than the newest before it. Its items, seconds a
 The operator looks at a job once per second, so items are known within a second. Prints a row per
 case, the timeline of sizes, steps and rewards, and one JSON object as its last line.
 
-With GOODPUT=30 it is `goodput.py` instead: 30 minutes with a failure every two minutes.
+With GOODPUT=30 it is `goodput.py` instead: 30 minutes with a failure every two minutes. With
+TIMELINE=1 it is `timeline.py`: a job whose node comes and goes, as a table.
 """
 
 import json
@@ -73,14 +74,14 @@ RL = {
 }
 
 
-def manifest(server: Any, name: str, stage: dict[str, Any]) -> dict[str, Any]:
-    """examples/tiny.yaml with one stage, a scripted user, and an elastic trainer whose pods are on
-    different nodes."""
+def manifest(server: Any, name: str, *stages: dict[str, Any]) -> dict[str, Any]:
+    """examples/tiny.yaml with these stages, a scripted user, and an elastic trainer whose pods are
+    on different nodes."""
     job = demo_job.load(ROOT / "examples" / "tiny.yaml", server)
     job = json.loads(json.dumps(job).replace("s3://sea/tiny", f"s3://sea/{name}"))
     job["metadata"] |= {"name": name, "namespace": NAMESPACE}
     spec = job["spec"]
-    spec["stages"] = [stage]
+    spec["stages"] = list(stages)
     spec["userModel"] = {"engine": "Scripted"}
     spec["checkpoint"] |= {"everySteps": 1}
     spec["failurePolicy"] = {"budget": {"restarts": 1000}}
@@ -150,11 +151,7 @@ class Bench:
     """The job, and what is done to it."""
 
     def __init__(
-        self,
-        cluster: DevCluster,
-        folder: Path,
-        name: str = NAME,
-        stage: dict[str, Any] = RL,
+        self, cluster: DevCluster, folder: Path, name: str, *stages: dict[str, Any]
     ) -> None:
         self.cluster, self.name = cluster, name
         self.target = devcluster_target(cluster)
@@ -162,7 +159,7 @@ class Bench:
         self.timeline: list[Seen] = []
         demo_run.install(self.kubectl, self.target)
         demo_job.generate(DATA, folder)
-        job = manifest(self.target.server, name, stage)
+        job = manifest(self.target.server, name, *stages)
         object_store.upload(folder, job, self.target.server)
         demo_run.submit(self.kubectl, job, self.target)
         self.read = job_reader(self.target.kubeconfig, NAMESPACE, name)
@@ -330,13 +327,17 @@ def main() -> int:
         import goodput  # which imports this file
 
         return goodput.main()
+    if os.environ.get("TIMELINE"):
+        import timeline
+
+        return timeline.main()
     runs = int(os.environ.get("RUNS") or 1)
     chosen = [name.strip() for name in (os.environ.get("CASES") or "").split(",") if name.strip()]
     cluster = DevCluster(f"recovery-{os.getpid()}", options=Options(nodes=2), persistent=False)
     cluster.up()
     try:
         with tempfile.TemporaryDirectory() as folder:
-            bench = Bench(cluster, Path(folder))
+            bench = Bench(cluster, Path(folder), NAME, RL)
             bench.until("the first two steps", lambda now: now.step >= 2)
             cases = [one for one in bench.cases() if not chosen or one.name in chosen]
             for _ in range(runs):
