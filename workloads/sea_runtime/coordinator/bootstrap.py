@@ -158,10 +158,7 @@ class Bootstrap:
             part = self._file.with_suffix(".part")
             # Everything is read before the transaction, which must not contain an `await`.
             source, checkpoint = await asyncio.to_thread(snapshot.fetch, self._store, desired, part)
-            other = stage_plan.origin(desired) if not source else None
-            origin = other and await asyncio.to_thread(
-                origins.fetch, self._store, desired, other, part
-            )
+            origin = None if source else await asyncio.to_thread(self._origin, desired, part)
             anchors = await asyncio.to_thread(weights.read_stored, self._store, desired.run_url)
             results = await asyncio.to_thread(evaluation.read_results, self._store, desired)
             if source:
@@ -188,6 +185,11 @@ class Bootstrap:
             db.close()
             raise
         return db
+
+    def _origin(self, desired: CoordinatorSpec, part: Path) -> origins.OriginLedger | None:
+        """The ledger of the other run's checkpoint that this one goes on from. Blocking."""
+        other = stage_plan.origin(desired)
+        return None if other is None else origins.fetch(self._store, desired, other, part)
 
     def _keep_rollback(
         self, db: Database, desired: CoordinatorSpec, checkpoint: snapshot.Checkpoint | None
