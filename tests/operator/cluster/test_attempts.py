@@ -173,5 +173,5 @@ async def test_a_job_goes_back_to_a_checkpoint_once(
         await reconcile(world)
     status = await world.status()
     assert (status["rollback"]["state"], status["trainerAttempt"]) == ("Done", 2)
-    assert status["restarts"] == {"counted": 0, "uncounted": 0}
+    assert (status["restarts"]["counted"], status["restarts"]["uncounted"]) == (0, 0)
     assert coordinator.specs[-1].rollback is None
