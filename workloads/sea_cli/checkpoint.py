@@ -329,5 +329,5 @@ def _require_suspended(store: ObjectStore, run_url: str, stage: str, head: Head)
     if store.exists(urls.join(run_url, "stages", stage, "export", "READY.json")):
         raise CheckpointCommandError(
             f"Stage {stage} has ended and its model is exported; it doesn't run "
-            "again. Create a job whose stage starts from the older weights."
+            "again. Create a job that goes on from the older checkpoint (startFrom)."
         )
