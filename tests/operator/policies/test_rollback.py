@@ -114,6 +114,8 @@ def test_another_reason_for_an_attempt_costs_no_second_one(make: Any, attempts: 
     job = make.job(spec=wanted, status=make.status(stage="rl", rollback=ASKED), generation=3)
     state = make.state("sft", stages=("rl",), rollback_check=SOUND, trainer_failure=failed)
     plan = decide(make.observed(job, state=state), make.context())
+    assert plan.coordinator_spec is not None
+    assert plan.coordinator_spec.rollback is not None
     assert plan.lifecycle.attempt == plan.coordinator_spec.rollback.attempt == 2
 
 

@@ -67,7 +67,7 @@ class Run:
         other: whose checkpoint of `step` the run goes on from.
         """
         self.folder, self.clock = folder, kit.Clock()
-        self.store = other.store if other else MemoryStore()
+        self.store: MemoryStore = other.store if other else MemoryStore()
         self.run_url = f"s3://bucket/x/{'second' if other else 'job'}"
         self.anchor_every = anchor_every
         spec = kit.spec(steps=STEPS, promptsPerStep=BATCH)

@@ -66,7 +66,7 @@ class _Abandoned(BaseModel):
 def abandon(db: Database, beats: Sequence[Heartbeat], version: int) -> None:
     """Training has gone back to `version`: engines that serve a later one are left behind."""
     pods = {beat.pod: beat.incarnation for beat in beats if (beat.adopted or 0) > version}
-    judged = None if beats else []
+    judged: list[str] | None = None if beats else []
     db.put_document(_ABANDONED, _Abandoned(version=version, pods=pods, judged=judged))
 
 
