@@ -16,10 +16,8 @@ from sea_runtime.store.s3 import ObjectStore
 from sea_runtime.trainer.checkpoint import state as states
 from sea_runtime.trainer.checkpoint.commit import Commits
 from sea_runtime.trainer.checkpoint.head import (
-    FORMAT,
     Manifest,
     SavedLayout,
-    StoredObject,
     index_name,
     state_name,
 )
@@ -27,6 +25,7 @@ from sea_runtime.trainer.checkpoint.index import KINDS
 from sea_runtime.trainer.checkpoint.reader import CheckpointReader
 from sea_runtime.trainer.checkpoint.staging import StagedSave
 from sea_runtime.trainer.checkpoint.state import RankState
+from sea_runtime.wire.checkpoints import FORMAT, StoredObject
 
 
 def save(shape: ModelShape, place: Place, folder: Path, checkpoint: Path) -> list[float]:

@@ -86,7 +86,7 @@ def dialogues(vocabulary: int) -> Dialogues:
     sizes = (50, 70, 33, 90, 20, 61, 110, 7)
     tokens = [numbers.integers(0, vocabulary, size, np.int32) for size in sizes]
     masks = [(numbers.random(size) < 0.6).astype(np.uint8) for size in sizes]
-    return Dialogues(tokens, masks)
+    return Dialogues(tokens, masks, tuple(range(len(sizes))))
 
 
 def choices(shape: ModelShape) -> Choices | None:

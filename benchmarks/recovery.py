@@ -10,6 +10,9 @@ optimizer step of a newer number than the newest before it. Its items, seconds a
 
 The operator looks at a job once per second, so items are known within a second. Prints a row per
 case, the timeline of sizes, steps and rewards, and one JSON object as its last line.
+
+With GOODPUT=30 it is `goodput.py` instead: 30 minutes with a failure every two minutes. With
+TIMELINE=1 it is `timeline.py`: a job whose node comes and goes, as a table.
 """
 
 import json
@@ -56,28 +59,29 @@ APART = {
 }
 
 
-def manifest(server: Any) -> dict[str, Any]:
-    """examples/tiny.yaml with one RL stage, a scripted user, and an elastic trainer whose pods are
+RL = {
+    "name": "rl",
+    "type": "RL",
+    "rl": {
+        "steps": 100000,
+        "promptsPerStep": 4,
+        "trajectoriesPerPrompt": 4,
+        "learningRate": 0.0001,
+        "maxTokensPerTurn": 16,
+        "maxTurns": 3,
+        "filterConstantGroups": False,
+    },
+}
+
+
+def manifest(server: Any, name: str, *stages: dict[str, Any]) -> dict[str, Any]:
+    """examples/tiny.yaml with these stages, a scripted user, and an elastic trainer whose pods are
     on different nodes."""
     job = demo_job.load(ROOT / "examples" / "tiny.yaml", server)
-    job = json.loads(json.dumps(job).replace("s3://sea/tiny", f"s3://sea/{NAME}"))
-    job["metadata"] |= {"name": NAME, "namespace": NAMESPACE}
+    job = json.loads(json.dumps(job).replace("s3://sea/tiny", f"s3://sea/{name}"))
+    job["metadata"] |= {"name": name, "namespace": NAMESPACE}
     spec = job["spec"]
-    spec["stages"] = [
-        {
-            "name": "rl",
-            "type": "RL",
-            "rl": {
-                "steps": 100000,
-                "promptsPerStep": 4,
-                "trajectoriesPerPrompt": 4,
-                "learningRate": 0.0001,
-                "maxTokensPerTurn": 16,
-                "maxTurns": 3,
-                "filterConstantGroups": False,
-            },
-        }
-    ]
+    spec["stages"] = list(stages)
     spec["userModel"] = {"engine": "Scripted"}
     spec["checkpoint"] |= {"everySteps": 1}
     spec["failurePolicy"] = {"budget": {"restarts": 1000}}
@@ -146,17 +150,19 @@ class Case:
 class Bench:
     """The job, and what is done to it."""
 
-    def __init__(self, cluster: DevCluster, folder: Path) -> None:
-        self.cluster = cluster
+    def __init__(
+        self, cluster: DevCluster, folder: Path, name: str, *stages: dict[str, Any]
+    ) -> None:
+        self.cluster, self.name = cluster, name
         self.target = devcluster_target(cluster)
         self.kubectl = Kubectl(self.target.kubectl, self.target.kubeconfig)
         self.timeline: list[Seen] = []
         demo_run.install(self.kubectl, self.target)
         demo_job.generate(DATA, folder)
-        job = manifest(self.target.server)
+        job = manifest(self.target.server, name, *stages)
         object_store.upload(folder, job, self.target.server)
         demo_run.submit(self.kubectl, job, self.target)
-        self.read = job_reader(self.target.kubeconfig, NAMESPACE, NAME)
+        self.read = job_reader(self.target.kubeconfig, NAMESPACE, name)
 
     def look(self) -> Seen:
         seen = Seen.of(self.read(), time.monotonic())
@@ -225,7 +231,7 @@ class Bench:
                 command = " ".join(process.cmdline())
                 inside = program in command and "bwrap" not in command
                 mine = inside and process.environ().get("AWS_ENDPOINT_URL") == endpoint
-                if mine and process.environ().get("SEA_JOB") == NAME:
+                if mine and process.environ().get("SEA_JOB") == self.name:
                     process.kill()
                     return
             except (psutil.NoSuchProcess, psutil.AccessDenied):
@@ -248,28 +254,30 @@ class Bench:
     def lose_node(self) -> None:
         """No pod can be placed on the node of the second trainer pod any more."""
         self.kubectl.run("cordon", self._node())
-        self.delete_pod(f"{NAME}-trainer-1", "--force", "--grace-period=0")
+        self.delete_pod(f"{self.name}-trainer-1", "--force", "--grace-period=0")
 
     def return_node(self) -> None:
         for node in self.cluster.nodes:
             self.kubectl.run("uncordon", node.name)
 
     def _node(self) -> str:
-        pod = self.kubectl.get("pod", "-n", NAMESPACE, f"{NAME}-trainer-1")
+        pod = self.kubectl.get("pod", "-n", NAMESPACE, f"{self.name}-trainer-1")
         return str(pod["spec"]["nodeName"])
 
     def cases(self) -> list[Case]:
         engine, coordinator = "sea_runtime.rollout.server", "sea_runtime.coordinator"
         return [
             Case("trainer process", lambda: self.kill("sea_runtime.trainer.process")),
-            Case("trainer pod", lambda: self.delete_pod(f"{NAME}-trainer-1")),
+            Case("trainer pod", lambda: self.delete_pod(f"{self.name}-trainer-1")),
             Case("node gone", self.lose_node, size=1),
             Case("node back", self.return_node, size=2),
             Case("rollout engine", lambda: self.kill(engine), restarts=False),
             Case("coordinator process", lambda: self.kill(coordinator), restarts=False),
             Case(
                 "coordinator pod, ledger",
-                lambda: self.delete_pod(f"{NAME}-coordinator-0", "--force", "--grace-period=0"),
+                lambda: self.delete_pod(
+                    f"{self.name}-coordinator-0", "--force", "--grace-period=0"
+                ),
                 restarts=False,
             ),
             Case("operator", self.kill_operator, restarts=False),
@@ -315,13 +323,21 @@ def report(bench: Bench, cases: list[Case]) -> dict[str, Any]:
 
 
 def main() -> int:
+    if os.environ.get("GOODPUT"):
+        import goodput  # which imports this file
+
+        return goodput.main()
+    if os.environ.get("TIMELINE"):
+        import timeline
+
+        return timeline.main()
     runs = int(os.environ.get("RUNS") or 1)
     chosen = [name.strip() for name in (os.environ.get("CASES") or "").split(",") if name.strip()]
     cluster = DevCluster(f"recovery-{os.getpid()}", options=Options(nodes=2), persistent=False)
     cluster.up()
     try:
         with tempfile.TemporaryDirectory() as folder:
-            bench = Bench(cluster, Path(folder))
+            bench = Bench(cluster, Path(folder), NAME, RL)
             bench.until("the first two steps", lambda now: now.step >= 2)
             cases = [one for one in bench.cases() if not chosen or one.name in chosen]
             for _ in range(runs):

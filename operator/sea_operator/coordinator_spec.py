@@ -14,7 +14,7 @@ from sea_api.contract import ROLES, role_label
 from sea_api.redaction import without_secret_values
 from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.pods import PodTemplate
-from sea_api.wire.coordinator_spec import CoordinatorSpec, NodeGpu
+from sea_api.wire.coordinator_spec import CoordinatorSpec, NodeGpu, RollbackOrder
 from sea_operator.observed import Job, Observed, Same
 from sea_operator.pods import Pod
 
@@ -36,6 +36,7 @@ def coordinator_spec(
     drain: bool,
     trainer_size: int | None = None,
     trainer_pods: int | None = None,
+    rollback: RollbackOrder | None = None,
     gpus: Mapping[str, NodeGpu] | None = None,
     images: Mapping[str, str] | None = None,
 ) -> CoordinatorSpec:
@@ -43,7 +44,7 @@ def coordinator_spec(
     return _message(
         Same(spec),
         (job.name, job.uid, job.generation, run_url(job, spec)),
-        (stage_index, attempt, drain, trainer_size, trainer_pods),
+        (stage_index, attempt, drain, trainer_size, trainer_pods, rollback),
         tuple((gpus or {}).items()),
         tuple((images or {}).items()),
     )
@@ -54,12 +55,12 @@ def coordinator_spec(
 def _message(
     spec: Same[Spec],
     about: tuple[str, str, int, str],
-    now: tuple[int, int, bool, int | None, int | None],
+    now: tuple[int, int, bool, int | None, int | None, RollbackOrder | None],
     gpus: tuple[tuple[str, NodeGpu], ...],
     images: tuple[tuple[str, str], ...],
 ) -> CoordinatorSpec:
     name, uid, generation, root = about
-    stage_index, attempt, drain, trainer_size, trainer_pods = now
+    stage_index, attempt, drain, trainer_size, trainer_pods, rollback = now
     undigested = CoordinatorSpec(
         digest="",
         job=name,
@@ -71,6 +72,7 @@ def _message(
         trainer_size=trainer_size,
         trainer_pods=trainer_pods,
         drain=drain,
+        rollback=rollback,
         gpus=dict(gpus),
         images=dict(images),
         run_url=root,

@@ -11,7 +11,7 @@ from sea_operator.lifecycle import Context, held, known_attempt, lifecycle_of, v
 from sea_operator.observed import Blocker, Named, Object, Observed, role_of
 from sea_operator.plan import Lifecycle, Plan, Removal, Suspension
 from sea_operator.pods import Pod
-from sea_operator.policies import escalation
+from sea_operator.policies import escalation, rollback
 from sea_operator.policies.drift import due, outdated, strays
 from sea_operator.policies.failure_policy import Verdict
 from sea_operator.policies.failures import lost_pods
@@ -82,6 +82,7 @@ def _plan(
         trainer_size=lifecycle.elastic.trainer_size,
         trainer_pods=lifecycle.elastic.trainer_pods,
         drain=lifecycle.suspension is not Suspension.NONE,
+        rollback=rollback.order(observed, lifecycle.rollback),
         gpus=observed.gpus,
         images=run_images(observed),
     )

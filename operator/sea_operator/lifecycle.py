@@ -20,6 +20,7 @@ from sea_operator.policies import (
     failures,
     phase,
     refused_pods,
+    rollback,
     secret_rotation,
     waiting_pods,
 )
@@ -58,6 +59,7 @@ def held(observed: Observed, blocker: Blocker) -> Lifecycle:
         restarts=status.restarts or Restarts(),
         last_failure=status.last_failure,
         recent_failures=tuple(status.recent_failures),
+        rollback=status.rollback,
         elastic=elastic.remembered(observed),
     )
 
@@ -129,6 +131,11 @@ def lifecycle_of(
     if any(pod.role is Role.TRAINER for pod in renewed):
         # A trainer whose failure stalls the job would otherwise wait for an edit.
         attempt = max(attempt, known_attempt(observed) + 1)
+    # With whatever else begins an attempt, or by itself.
+    restarts = max(attempt, known_attempt(observed) + 1)
+    asked = rollback.request(observed, spec, restarts if running else None)
+    if rollback.begins(observed, asked):
+        attempt = restarts
     recent = _recent_failures(observed, verdict, context.now)
     blocker, warning = _problems(observed, spec, sized)
     return Lifecycle(
@@ -150,7 +157,8 @@ def lifecycle_of(
         checking=sized.checking,
         secrets=secrets,
         renewed=renewed,
-        note=_together(note, sized.elastic.note, escalation.note(recent)),
+        rollback=asked,
+        note=_together(note, sized.elastic.note, escalation.note(recent), rollback.note(asked)),
     )
 
 

@@ -6,7 +6,7 @@ from enum import Enum
 from typing import Any
 
 from sea_api.v1alpha1.policy import Role
-from sea_api.v1alpha1.status import Failure, PodFailure, Restarts
+from sea_api.v1alpha1.status import Failure, PodFailure, Restarts, RollbackRequest
 from sea_api.wire.coordinator_spec import CoordinatorSpec
 from sea_operator.elasticity import NO_RANGES, Elasticity
 from sea_operator.kube.client import Kind
@@ -74,6 +74,8 @@ class Lifecycle:
     """Digests of the Secrets that each role's pods are started with."""
     renewed: tuple[Pod, ...] = ()
     """Pods that are replaced because their Secrets have other values now."""
+    rollback: RollbackRequest | None = None
+    """How far `spec.checkpoint.rollbackTo` is."""
     note: str | None = None
     """What a person should know although nothing is wrong."""
 

@@ -13,6 +13,7 @@ from sea_operator.elasticity import GROWING
 from sea_operator.errors import KubeError
 from sea_operator.kube.client import EVENT, KubeClient
 from sea_operator.observed import Job
+from sea_operator.policies import rollback
 from sea_operator.policies.conditions import ROUTINE
 from sea_operator.policies.escalation import avoided, note
 from sea_operator.policies.phase import condition
@@ -67,6 +68,7 @@ def between(old: Status, new: Status) -> tuple[Event, ...]:
         *_scaled(old, new),
         *_elastic(old, new),
         *_edit(old, new),
+        *_rollback_asked(old, new),
         *_rollback(old, new),
         *_attempt(old, new),
         *_avoided(old, new),
@@ -133,6 +135,19 @@ def _edit(old: Status, new: Status) -> list[Event]:
     if edit is None or edit == old.last_edit:
         return []
     return [Event("SpecEdited", f"Generation {edit.generation}: {edit.message}")]
+
+
+def _rollback_asked(old: Status, new: Status) -> list[Event]:
+    """A request was refused, or another attempt begins for it."""
+    asked, before = new.rollback, old.rollback
+    if asked is None or asked == before:
+        return []
+    target = f"step {asked.step} of stage {asked.stage}"
+    if asked.state == rollback.REFUSED:
+        return [Event("RollbackRefused", f"Not gone back to {target}: {asked.message}", True)]
+    if asked.state == rollback.GOING_BACK:
+        return [Event("GoingBack", f"Attempt {asked.attempt} goes back to {target}.")]
+    return []
 
 
 def _rollback(old: Status, new: Status) -> list[Event]:

@@ -21,7 +21,7 @@ from sea_operator.coordinator_spec import coordinator_spec, run_images
 from sea_operator.elasticity import NO_RANGES, Elasticity
 from sea_operator.observed import Blocker, Object, Observed
 from sea_operator.plan import Suspension
-from sea_operator.policies import elastic, role_sizes, waiting_pods
+from sea_operator.policies import elastic, role_sizes, rollback, waiting_pods
 
 
 @dataclass(frozen=True)
@@ -106,6 +106,7 @@ def is_checked(
         trainer_size=sized.trainer_size,
         trainer_pods=sized.trainer_pods,
         drain=False,
+        rollback=rollback.order(observed, observed.job.status.rollback),
         gpus=observed.gpus,
         images=run_images(observed),
     )

@@ -52,6 +52,7 @@ def compute(
             "restarts": lifecycle.restarts,
             "last_failure": lifecycle.last_failure,
             "recent_failures": list(lifecycle.recent_failures),
+            "rollback": lifecycle.rollback,
             "roles": _roles(pods),
             "elastic": lifecycle.elastic.status,
             "rollout_selector": _selector(job.name),

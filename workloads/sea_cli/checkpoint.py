@@ -27,8 +27,9 @@ from sea_runtime.store.folders import upload_folder
 from sea_runtime.store.s3 import ObjectStore
 from sea_runtime.trainer.checkpoint import head as heads
 from sea_runtime.trainer.checkpoint.commit import Commits
-from sea_runtime.trainer.checkpoint.head import Entry, Head, Manifest
+from sea_runtime.trainer.checkpoint.head import Manifest
 from sea_runtime.trainer.errors import CheckpointError
+from sea_runtime.wire.checkpoints import Entry, Head, entry_of, gone_back
 
 _HEAD = "/checkpoints/head.json"
 _NO_ATTEMPT = 0
@@ -165,7 +166,7 @@ def run_rollback(given: argparse.Namespace) -> int:
     later: list[Entry] = []
 
     def decide(head: Head) -> Head:
-        after, later[:] = heads.gone_back(head, _step(head, given))
+        after, later[:] = gone_back(head, _step(head, given))
         return after
 
     head = commits.change(decide)
@@ -239,7 +240,7 @@ def run_delete(given: argparse.Namespace) -> int:
     commits, _ = _chosen(given)
 
     def decide(head: Head) -> Head:
-        entry = heads.entry_of(head, _step(head, given))
+        entry = entry_of(head, _step(head, given))
         if entry == head.newest:
             raise CheckpointCommandError(
                 f"Step {entry.step} is the newest checkpoint of stage {given.stage}: the job goes "
@@ -252,7 +253,7 @@ def run_delete(given: argparse.Namespace) -> int:
         return heads.without(head, entry.step)
 
     before, _ = commits.read()
-    entry = heads.entry_of(before, _step(before, given))
+    entry = entry_of(before, _step(before, given))
     commits.delete(entry, commits.change(decide))
     say(f"The checkpoint of step {given.step} of stage {given.stage} is deleted.")
     return 0
@@ -289,7 +290,7 @@ def _stages(run_url: str, only: str | None) -> Iterator[tuple[str, Commits]]:
 def _chosen(given: argparse.Namespace) -> tuple[Commits, Entry]:
     ((_, commits),) = _stages(given.url, given.stage)
     head, _ = commits.read()
-    return commits, heads.entry_of(head, _step(head, given))
+    return commits, entry_of(head, _step(head, given))
 
 
 def _step(head: Head, given: argparse.Namespace) -> int:
@@ -328,5 +329,5 @@ def _require_suspended(store: ObjectStore, run_url: str, stage: str, head: Head)
     if store.exists(urls.join(run_url, "stages", stage, "export", "READY.json")):
         raise CheckpointCommandError(
             f"Stage {stage} has ended and its model is exported; it doesn't run "
-            "again. Create a job whose stage starts from the older weights."
+            "again. Create a job that goes on from the older checkpoint (startFrom)."
         )

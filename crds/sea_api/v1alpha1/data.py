@@ -11,7 +11,7 @@ from sea_api.v1alpha1.addresses import ModelSource, S3File, S3Folder, ServerUrl,
 from sea_api.v1alpha1.base import ApiModel, wire_name
 from sea_api.v1alpha1.edits import IMMUTABLE, NEW_ATTEMPT, NEXT_STEP, Edits, Effect
 from sea_api.v1alpha1.rules import Rule, Transition, immutable
-from sea_api.v1alpha1.types import Int, ObjectName
+from sea_api.v1alpha1.types import Int, ObjectName, Steps
 
 
 class Precision(StrEnum):
@@ -146,3 +146,18 @@ class Data(ApiModel):
     """Folder that every row's `db_path` is relative to; needed only if rows have one."""
     on_bad_row: OnBadRow = OnBadRow.FAIL
     """`Fail` stalls the job with file, line and reason; `Skip` counts the row and leaves it out."""
+
+
+class StartFrom(ApiModel):
+    """A checkpoint of another run, which the first stage goes on from. Nothing is ever written to
+    that run's folder."""
+
+    edits: ClassVar[Edits] = IMMUTABLE
+
+    run: S3Folder
+    """`s3://` folder of the other run (`status.runUrl`), read with the job's own `storage.endpoint`
+    and credentials. Pin the checkpoint (`sea checkpoint pin`) until this job has one of its own."""
+    stage: Annotated[str, Field(min_length=1, max_length=40), forms.STAGE_NAME]
+    """Stage of the other run; the first stage of this job has the same name and type."""
+    step: Steps
+    """Step of the checkpoint, as `sea checkpoint list` shows it."""

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from sea_api.v1alpha1 import names, role_rules, stage_rules
 from sea_api.v1alpha1.base import ApiModel
-from sea_api.v1alpha1.data import Data, Model, Storage
+from sea_api.v1alpha1.data import Data, Model, StartFrom, Storage
 from sea_api.v1alpha1.domains import Domain
 from sea_api.v1alpha1.edits import NEXT_STEP, Edits, Effect
 from sea_api.v1alpha1.names import GROUP, KIND, PLURAL, SHORT_NAME, VERSION
@@ -27,7 +27,7 @@ class Spec(ApiModel):
     """What the user wants."""
 
     edits: ClassVar[Edits] = NEXT_STEP.but(Effect.NEXT_STAGE, "stages").but(
-        Effect.IMMUTABLE, "managed_by"
+        Effect.IMMUTABLE, "managed_by", "start_from"
     )
 
     invariants: ClassVar[tuple[Rule, ...]] = (
@@ -38,11 +38,14 @@ class Spec(ApiModel):
         stage_rules.REPLAYED,
         stage_rules.KNOWN_STARTS,
         stage_rules.TURN_LENGTH,
+        stage_rules.ROLLBACK_STAGE,
+        stage_rules.STARTING_STAGE,
         role_rules.RESIZE_NEEDS_RANGE,
         OPTIMIZER_PRECISION,
     )
     transitions: ClassVar[tuple[Transition, ...]] = (
         stage_rules.KEPT_STAGES,
+        stage_rules.KEPT_START,
         immutable(
             "managedBy",
             "managed_by",
@@ -59,6 +62,9 @@ class Spec(ApiModel):
     """Base model and its number format."""
     storage: Storage
     """Object store of the job."""
+    start_from: StartFrom | None = None
+    """Checkpoint of another run that the first stage goes on from, with weights, optimizer, ledger
+    and place in the data. Absent, the default, begins with `model.source`."""
     data: Data = Data()
     """Dialogues, tasks and databases of the stages."""
     domains: Annotated[list[Domain], stage_rules.UNIQUE_DOMAINS] = Field(

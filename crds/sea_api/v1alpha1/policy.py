@@ -1,14 +1,15 @@
 """Weights, checkpoints, and what happens when something fails."""
 
 from enum import StrEnum
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
+from sea_api.v1alpha1 import forms
 from sea_api.v1alpha1.base import ApiModel
-from sea_api.v1alpha1.edits import NEXT_STEP, Edits, Effect
+from sea_api.v1alpha1.edits import NEW_ATTEMPT, NEXT_STEP, Edits, Effect
 from sea_api.v1alpha1.rules import Rule
-from sea_api.v1alpha1.types import Bool, Int
+from sea_api.v1alpha1.types import Bool, Int, Steps
 
 
 class Transport(StrEnum):
@@ -69,10 +70,21 @@ class Weights(ApiModel):
     them, so that every log-probability is exactly that of its version."""
 
 
+class RollbackTarget(ApiModel):
+    """A committed checkpoint of the stage that runs."""
+
+    edits: ClassVar[Edits] = NEW_ATTEMPT
+
+    stage: Annotated[str, Field(min_length=1, max_length=40), forms.STAGE_NAME]
+    """Stage that goes back; it must not have ended."""
+    step: Steps
+    """Step of the checkpoint, as `sea checkpoint list` shows it."""
+
+
 class Checkpoint(ApiModel):
     """When training state is committed to the object store and how long it stays."""
 
-    edits: ClassVar[Edits] = NEXT_STEP.but(Effect.NEW_ATTEMPT, "grace_seconds")
+    edits: ClassVar[Edits] = NEXT_STEP.but(Effect.NEW_ATTEMPT, "grace_seconds", "rollback_to")
 
     every_steps: Int = Field(default=10, ge=1, le=1000000)
     """Optimizer steps between two checkpoints; a stage's last step always gets one. While the one
@@ -97,6 +109,11 @@ class Checkpoint(ApiModel):
     max_staging_bytes: Int = Field(default=68719476736, ge=1048576, le=1099511627776)
     """Largest state, in bytes, that a training process copies to upload it in the background
     (default 64 GiB); training waits while a larger one is uploaded."""
+    rollback_to: RollbackTarget | None = None
+    """Go back to this checkpoint: weights, optimizer, ledger and place in the data together, in a
+    new attempt; later checkpoints are deleted, except pinned ones. Happens once per value:
+    `status.rollback` says how far it is. To go back to the same checkpoint again, remove the field
+    and set it again. Absent, the default, never goes back by itself to a sound checkpoint."""
 
 
 RESIZES_TRAINER = Rule(

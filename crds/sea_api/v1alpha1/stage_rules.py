@@ -138,6 +138,39 @@ KNOWN_STARTS = Rule(
     holds=_starts_are_known,
 )
 
+ROLLBACK_STAGE = Rule(
+    cel="!has(self.checkpoint.rollbackTo) || self.stages.exists(s,"
+    " s.name == self.checkpoint.rollbackTo.stage && s.type in ['UserSFT', 'SFT', 'RL'])",
+    message="checkpoint.rollbackTo.stage names no stage of type UserSFT, SFT or RL, which alone"
+    " have checkpoints: name the stage that runs, or remove rollbackTo",
+    holds=lambda spec: (
+        spec.checkpoint.rollback_to is None
+        or any(
+            stage.name == spec.checkpoint.rollback_to.stage and stage.type in TRAINING
+            for stage in spec.stages
+        )
+    ),
+)
+
+STARTING_STAGE = Rule(
+    cel="!has(self.startFrom) || (self.stages[0].name == self.startFrom.stage"
+    " && self.stages[0].type in ['UserSFT', 'SFT', 'RL'])",
+    message="startFrom.stage must be the name of the first stage, of type UserSFT, SFT or RL, which"
+    " goes on from the checkpoint: make it the first stage, or correct the name",
+    holds=lambda spec: (
+        spec.start_from is None
+        or (spec.stages[0].name == spec.start_from.stage and spec.stages[0].type in TRAINING)
+    ),
+)
+
+KEPT_START = Transition(
+    cel="has(self.startFrom) == has(oldSelf.startFrom)"
+    " && (!has(self.startFrom) || self.startFrom == oldSelf.startFrom)",
+    message="startFrom is immutable: weights, ledger and checkpoints grew from it; create another"
+    " job instead",
+    holds=lambda new, old: new.start_from == old.start_from,
+)
+
 KEPT_STAGES = Transition(
     cel=f"{_PLACES}.all(i, i >= size(oldSelf.stages) || (i < size(self.stages)"
     " && self.stages[i].name == oldSelf.stages[i].name"

@@ -194,6 +194,25 @@ class Rollback(ApiModel):
     """When the ledger followed."""
 
 
+class RollbackRequest(ApiModel):
+    """What `spec.checkpoint.rollbackTo` asks for, and how far it is."""
+
+    stage: str = Field(max_length=64)
+    """Stage that goes back."""
+    step: Count
+    """Step of the checkpoint."""
+    generation: Count
+    """`metadata.generation` that asked for it first: tells a value that is set again from one that
+    was done."""
+    state: str = Field(max_length=32)
+    """`Checking`: the coordinator looks whether the checkpoint is sound. `Refused`: it isn't, and
+    nothing was stopped for it. `GoingBack`: a new attempt begins with it. `Done`."""
+    message: str = Field(default="", max_length=1024)
+    """Why it is refused."""
+    attempt: Count | None = None
+    """Trainer attempt that goes back; absent while it is checked."""
+
+
 class Status(ApiModel):
     """What the operator last saw; only the operator writes it."""
 
@@ -221,6 +240,8 @@ class Status(ApiModel):
     """The newest edit of the running job, and from which step it holds."""
     last_rollback: Rollback | None = None
     """The last time that the job went back to an older checkpoint; absent if it never has."""
+    rollback: RollbackRequest | None = None
+    """The request of `spec.checkpoint.rollbackTo`; absent without one."""
     step: Count | None = None
     """Optimizer steps (or finished episodes of an evaluation) of the stage."""
     total_steps: Count | None = None

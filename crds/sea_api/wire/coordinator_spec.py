@@ -14,6 +14,17 @@ class NodeGpu(ApiModel):
     """Of one GPU."""
 
 
+class RollbackOrder(ApiModel):
+    """A checkpoint to go back to (`spec.checkpoint.rollbackTo`)."""
+
+    stage: str
+    step: int
+    generation: int
+    """Identifies the request: each is carried out once."""
+    attempt: int | None = None
+    """Trainer attempt that begins with it; None: only look whether it can be gone back to."""
+
+
 class CoordinatorSpec(OfAnyRelease):
     """Sent again until `CoordinatorState.spec_digest` equals `digest`."""
 
@@ -37,6 +48,8 @@ class CoordinatorSpec(OfAnyRelease):
     """By role's label (`trainer`); roles whose nodes don't say, or differ, are left out."""
     drain: bool = False
     """Commit a checkpoint, then let no training process run (suspend, deletion, resize)."""
+    rollback: RollbackOrder | None = None
+    """What to go back to; None once the operator has recorded that it was done."""
     images: dict[str, str] = {}
     """Image that each role's newest pod ran, with its digest, for the run's record."""
     run_url: str

@@ -63,6 +63,17 @@ class PlanVerdict(ApiModel):
     """Sentences with numbers."""
 
 
+class RollbackCheck(ApiModel):
+    """Whether the checkpoint that was asked for can be gone back to."""
+
+    generation: int
+    """Of the request, as in `RollbackOrder`."""
+    problem: str = ""
+    """Why it can't, as a sentence; empty if it can."""
+    done: bool = False
+    """It was gone back to."""
+
+
 class TrainerFailure(ApiModel):
     """A training process of `attempt` failed; the operator decides what follows."""
 
@@ -114,6 +125,8 @@ class CoordinatorState(OfAnyRelease):
     evaluation: list[EvaluationResult] = []
     edit: SpecEdit | None = None
     rollback: Rollback | None = None
+    rollback_check: RollbackCheck | None = None
+    """None until the newest request was looked at."""
     model_url: str | None = None
     """Hugging Face folder that the newest complete stage of the policy exported."""
     plan: PlanVerdict | None = None

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from sea_api.wire.coordinator_spec import RollbackOrder
+from sea_api.wire.state import RollbackCheck
 from sea_testing.operator_client import Recorder
 from sea_testing.operator_world import World, settle
 
@@ -129,3 +131,47 @@ async def test_a_crash_between_status_and_command_neither_loses_nor_repeats_a_re
     await reconcile(world)
     assert coordinator.specs[-1].attempt == 2
     assert (await world.status())["restarts"]["counted"] == 1
+
+
+async def test_a_job_goes_back_to_a_checkpoint_once(
+    world: World, reconcile: Callable[..., Awaitable[float | None]], clock: Any
+) -> None:
+    """Refused, nothing ends; sound, one attempt begins; done, no later pass repeats it."""
+    await world.create_secret()
+    await world.create_job()
+    await settle(world, reconcile)
+    coordinator = world.coordinators["j"]
+    clock.ahead = LATER
+    stage = coordinator.specs[-1].spec.stages[0].name
+
+    async def asked(step: int) -> RollbackOrder:
+        await world.edit(checkpoint={"rollbackTo": {"stage": stage, "step": step}})
+        for _ in range(2):
+            await reconcile(world)
+        order = coordinator.specs[-1].rollback
+        assert order is not None
+        assert order.step == step
+        return order
+
+    order = await asked(3)
+    problem = "There is no checkpoint of step 3."
+    coordinator.change(rollback_check=RollbackCheck(generation=order.generation, problem=problem))
+    await reconcile(world)
+    found = (await world.status())["rollback"]
+    assert (found["state"], found["message"]) == ("Refused", problem)
+    assert (await world.status())["trainerAttempt"] == 1
+    order = await asked(2)
+    assert order.attempt is None
+    coordinator.change(rollback_check=RollbackCheck(generation=order.generation))
+    await reconcile(world)
+    assert coordinator.specs[-1].attempt == 2
+    told = coordinator.specs[-1].rollback
+    assert told is not None
+    assert told.attempt == 2
+    coordinator.change(rollback_check=RollbackCheck(generation=order.generation, done=True))
+    for _ in range(3):
+        await reconcile(world)
+    status = await world.status()
+    assert (status["rollback"]["state"], status["trainerAttempt"]) == ("Done", 2)
+    assert (status["restarts"]["counted"], status["restarts"]["uncounted"]) == (0, 0)
+    assert coordinator.specs[-1].rollback is None

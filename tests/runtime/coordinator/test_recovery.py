@@ -12,8 +12,8 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
-from sea_api.wire.coordinator_spec import CoordinatorSpec
-from sea_api.wire.state import CoordinatorState
+from sea_api.wire.coordinator_spec import CoordinatorSpec, RollbackOrder
+from sea_api.wire.state import CoordinatorState, RollbackCheck
 from sea_runtime.coordinator import app, snapshot, weight_manifests
 from sea_runtime.coordinator.app import Settings
 from sea_runtime.coordinator.ledger.database import Database
@@ -27,6 +27,7 @@ from sea_testing.waiting import HANG_S
 
 RUN = "s3://bucket/x/job"
 LEDGER = f"{RUN}/ledger/ledger.sqlite"
+HEAD = f"{RUN}/stages/rl/checkpoints/head.json"
 
 Client = TestClient[web.Request, web.Application]
 
@@ -254,6 +255,69 @@ def test_a_version_that_an_older_release_stored_is_found(store: MemoryStore) -> 
     assert weight_manifests.read_stored(stand_in, other).versions == []
 
 
+async def two_checkpoints(client: Client, folder: Path) -> list[dict[str, Any]]:
+    """Of steps 1 and 2, with their snapshots in the store; returns their entries of the head."""
+    entries = []
+    for step in (1, 2):
+        url = f"/v1/stages/rl/snapshot?step={step}&attempt=1"
+        with closing(Database(folder / "ledger.sqlite")) as db, db.transaction():
+            db.run("INSERT INTO batches VALUES ('rl', ?, 0, 0.5, 0, 0, 0)", step)
+            db.run(
+                "INSERT INTO groups (id, stage, kind, row_key, domain, samples, state, step) "
+                "VALUES (?, 'rl', 'Train', 'k', 'shop', 2, 'Assigned', ?)",
+                f"g{step}",
+                step,
+            )
+        async with client.post(url) as reply:
+            assert reply.status == 200, await reply.text()
+            taken = await reply.json()
+        key = f"x/job/stages/rl/checkpoints/step-{step:06d}-a1/manifest.json"
+        entry = {"step": step, "version": step, "bytes": 1, "manifest_key": key}
+        async with client.post("/v1/stages/rl/checkpoints", json={"attempt": 1, **entry}) as reply:
+            assert reply.status == 200, await reply.text()
+        entries.append({**entry, "time": 1.0, "ledger": {**taken, "name": ""}})
+    return entries
+
+
+def manifests(store: MemoryStore, entries: list[dict[str, Any]]) -> None:
+    """Stores the manifests of entries, and a head that names them."""
+    for entry in entries:
+        ledger = entry.pop("ledger")
+        body = {"format": 2, "step": entry["step"], "objects": [], "ledger": ledger}
+        store.put(f"s3://bucket/{entry['manifest_key']}", json.dumps(body).encode())
+    store.put(HEAD, json.dumps({"attempt": 1, "checkpoints": entries}).encode())
+
+
+async def test_a_request_to_go_back_is_looked_at_and_carried_out_over_http(
+    tmp_path: Path, store: MemoryStore
+) -> None:
+    """No training process runs in between, and none commits for an older attempt after it."""
+    order = RollbackOrder(stage="rl", step=1, generation=7)
+    async with coordinator(tmp_path, store) as client:
+        await put(client, wanted())
+        await until(client, runs)
+        manifests(store, await two_checkpoints(client, tmp_path))
+        await put(client, wanted(digest="look", rollback=order))
+        state = await until(client, lambda state: state.rollback_check is not None)
+        assert state.rollback_check == RollbackCheck(generation=7)
+        assert json.loads(store.get(HEAD))["checkpoints"][-1]["step"] == 2
+        order = order.model_copy(update={"attempt": 2})
+        await put(client, wanted(digest="go", attempt=2, rollback=order))
+
+        def done(state: CoordinatorState) -> bool:
+            return state.rollback_check is not None and state.rollback_check.done
+
+        state = await until(client, done)
+        assert state.rollback is not None
+        assert (state.rollback.from_step, state.rollback.step) == (2, 1)
+        assert state.checkpoint is not None
+        assert (state.checkpoint.step, state.attempt) == (1, 2)
+        head = json.loads(store.get(HEAD))
+        assert [one["step"] for one in head["checkpoints"]] == [1]
+        assert (head["attempt"], head["rollback"]["generation"]) == (2, 7)
+        assert not [url for url in store.objects if "step-000002" in url]
+
+
 async def test_a_trainer_that_resumes_behind_the_ledger_takes_it_back(
     tmp_path: Path, store: MemoryStore
 ) -> None:
@@ -262,26 +326,7 @@ async def test_a_trainer_that_resumes_behind_the_ledger_takes_it_back(
         await put(client, wanted())
         await until(client, runs)
         await beats(client)
-        for step in (1, 2):
-            url = f"/v1/stages/rl/snapshot?step={step}&attempt=1"
-            with closing(Database(tmp_path / "ledger.sqlite")) as db, db.transaction():
-                db.run("INSERT INTO batches VALUES ('rl', ?, 0, 0.5, 0, 0, 0)", step)
-                db.run(
-                    "INSERT INTO groups (id, stage, kind, row_key, domain, samples, state, step) "
-                    "VALUES (?, 'rl', 'Train', 'k', 'shop', 2, 'Assigned', ?)",
-                    f"g{step}",
-                    step,
-                )
-            async with client.post(url) as reply:
-                assert reply.status == 200, await reply.text()
-            key = f"x/job/stages/rl/checkpoints/step-{step:06d}-a1/manifest.json"
-            entry = {"step": step, "version": step, "bytes": 1, "manifest_key": key}
-            body = {"attempt": 1, **entry}
-            async with client.post("/v1/stages/rl/checkpoints", json=body) as reply:
-                assert reply.status == 200, await reply.text()
-            if step == 1:
-                head = json.dumps({"attempt": 1, "checkpoints": [{**entry, "time": 1.0}]})
-                store.put(f"{RUN}/stages/rl/checkpoints/head.json", head.encode())
+        manifests(store, (await two_checkpoints(client, tmp_path))[:1])
         # The head names step 1: that of step 2 was damaged or rolled back.
         async with client.get("/v1/stages/rl/batches/2?attempt=1") as reply:
             assert reply.status == 204, await reply.text()

@@ -1,8 +1,9 @@
 """Every combination of failures recovers: from each reachable state, undisturbed, the stage ends.
 
 Parts are lost together and one after the other, at every phase of a checkpoint: the trainer's
-process or pod (which may live on as a zombie), engines, the coordinator, its volume. What the
-parameters were trained on is followed along every checkpoint: no group is trained on twice.
+process or pod (which may live on as a zombie, come back, or stay away while training goes on with
+the other one), engines, the coordinator, its volume. A person goes back to older checkpoints. What
+the parameters were trained on is followed along every checkpoint: no group is trained on twice.
 """
 
 import shutil
@@ -15,10 +16,12 @@ import pytest
 from hypothesis import HealthCheck, seed, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
-from sea_runtime.coordinator.errors import CoordinatorFailure
+from sea_runtime.coordinator import origin
+from sea_runtime.coordinator.errors import CoordinatorFailure, PreconditionError
 from sea_runtime.coordinator.ledger import progress
 from sea_runtime.trainer.errors import FencedError
-from sea_testing.coordinator.run_model import BATCH, ENDED, STEPS, Process, Run
+from sea_testing.coordinator.run_model import Run
+from sea_testing.coordinator.run_parts import BATCH, ENDED, EVERY, STEPS, Process
 
 # What is lost together. The likelier ones are those that leave least to recover from.
 TRAINER = ("lives", "lives", "lives", "lives", "process", "pod", "zombie")
@@ -40,16 +43,6 @@ MOMENTS: dict[str, Callable[[Run], Callable[[], bool]]] = {
     "when a step is trained": lambda run: lambda: not run.just_opened and run.trains,
     "when a checkpoint is committed": committed,
 }
-DISTURBANCES = (
-    "lag",
-    "drain or resume",
-    "silence",
-    "late results",
-    "doubled results",
-    "checkpoint",
-    "damage",
-    "zombie",
-)
 NEVER = 100
 """Versions between two copies in the store: more than the stage has."""
 ROUNDS = 120
@@ -85,30 +78,52 @@ class RunSurvives(RuleBasedStateMachine):
         if coordinator != "lives":
             self.run.restart_coordinator(volume_lost=coordinator == "volume")
 
-    @rule(disturbance=st.sampled_from(DISTURBANCES), which=st.integers(0, 1))
+    @rule(disturbance=st.deferred(lambda: st.sampled_from(list(HAPPENS))), which=st.integers(0, 1))
     def something_else_happens(self, disturbance: str, which: int) -> None:
         """One rule for all of it: half of what happens is a loss."""
-        run = self.run
-        match disturbance:
-            case "lag":
-                run.engines[which].stuck = not run.engines[which].stuck
-            case "drain or resume":
-                run.drain = not run.drain
-            case "silence":
-                run.clock.now += 8.0 + 12.0 * which
-                run.core.scheduler.expire()
-            case "late results":
-                run.deliver_late()
-            case "doubled results":
-                run.deliver(run.engines[which], times=2)
-            case "checkpoint":
-                self.act(run.process, run._advance)
-            case "damage":
-                # Noticed by the next attempt only.
-                run.damage_newest()
-            case "zombie":
-                # It may finish what the next attempt has not fenced yet, and nothing after that.
-                self.act(run.zombies[-1] if run.zombies else None, run._act)
+        HAPPENS[disturbance](self, which)
+
+    def lag(self, which: int) -> None:
+        engine = self.run.engines[which]
+        engine.stuck = not engine.stuck
+
+    def drain_or_resume(self, _: int) -> None:
+        self.run.drain = not self.run.drain
+
+    def silence(self, which: int) -> None:
+        self.run.clock.now += 8.0 + 12.0 * which
+        self.run.core.scheduler.expire()
+
+    def late_results(self, _: int) -> None:
+        self.run.deliver_late()
+
+    def doubled_results(self, which: int) -> None:
+        self.run.deliver(self.run.engines[which], times=2)
+
+    def checkpoint(self, _: int) -> None:
+        self.act(self.run.process, self.run._advance)
+
+    def damage(self, _: int) -> None:
+        """Noticed by the next attempt only."""
+        self.run.damage_newest()
+
+    def zombie(self, _: int) -> None:
+        """It may finish what the next attempt has not fenced yet, and nothing after that."""
+        self.act(self.run.zombies[-1] if self.run.zombies else None, self.run._act)
+
+    def pod_lost(self, which: int) -> None:
+        self.run.lose_trainer_pod(which)
+
+    def pods_return(self, _: int) -> None:
+        self.run.return_trainer_pods()
+
+    def pod_leaves(self, which: int) -> None:
+        self.run.evict_trainer_pod(which)
+
+    def go_back(self, which: int) -> None:
+        """To the newest or an older one; also to one that is damaged, or isn't there."""
+        steps = [one.step for one in self.run.head.checkpoints] or [EVERY]
+        self.run.ask_to_go_back(steps[-1 - which % len(steps)])
 
     def act(self, process: Process | None, work: Callable[[Process], None]) -> None:
         if process is None or not process.opened:
@@ -131,6 +146,7 @@ class RunSurvives(RuleBasedStateMachine):
     def undisturbed_the_stage_ends(self) -> None:
         run = self.run
         run.drain, run.zombies = False, []
+        run.return_trainer_pods()
         for engine in run.engines:
             engine.stuck = False
         for _ in range(ROUNDS):
@@ -142,7 +158,26 @@ class RunSurvives(RuleBasedStateMachine):
         assert newest is not None
         trained = run.saved[newest.manifest_key]
         assert len({group for step in trained for group in step}) == STEPS * BATCH
+        # A stage that ends first leaves a request without an answer.
+        record = run.head.rollback
+        done = [one.generation for one in run.requests if one.done]
+        assert not done or (record is not None and record.generation >= done[-1])
 
+
+HAPPENS: dict[str, Callable[[RunSurvives, int], None]] = {
+    "lag": RunSurvives.lag,
+    "drain or resume": RunSurvives.drain_or_resume,
+    "silence": RunSurvives.silence,
+    "late results": RunSurvives.late_results,
+    "doubled results": RunSurvives.doubled_results,
+    "checkpoint": RunSurvives.checkpoint,
+    "damage": RunSurvives.damage,
+    "zombie": RunSurvives.zombie,
+    "pod lost": RunSurvives.pod_lost,
+    "pods return": RunSurvives.pods_return,
+    "pod leaves": RunSurvives.pod_leaves,
+    "go back": RunSurvives.go_back,
+}
 
 TestRunSurvives = RunSurvives.TestCase
 TestRunSurvives.settings = settings(
@@ -217,3 +252,171 @@ def test_a_zombie_is_refused_once_the_next_attempt_has_opened(run: Run) -> None:
         run.round()
     with pytest.raises((CoordinatorFailure, FencedError)):
         run._act(zombie)
+
+
+def until(run: Run, holds: Callable[[], bool]) -> None:
+    for _ in range(ROUNDS):
+        if holds():
+            return
+        run.round()
+    raise AssertionError(str(run))
+
+
+def trained_groups(run: Run) -> set[str]:
+    newest = run.head.newest
+    assert newest is not None
+    return {group for one in run.saved[newest.manifest_key] for group in one}
+
+
+@pytest.mark.parametrize("killed", ["nothing", "after the head", "volume", "later, volume"])
+def test_a_run_goes_back_to_the_checkpoint_that_is_asked_for_once(run: Run, killed: str) -> None:
+    """Whatever is lost on the way: ledger, weights, engines and data go back together."""
+    until(run, lambda: run.committed_step == 6)
+    first = run.head.checkpoints[0]
+    assert first.step == 4
+    before = run.saved[first.manifest_key]
+    run.ask_to_go_back(4)
+    until(run, lambda: run.order is not None and run.order.attempt is not None)
+    order = run.order
+    assert order is not None
+    if killed == "after the head":
+        run.core.job.request(run.wanted)
+        run.core.rollbacks._write_head(run.core.job.desired, order, run.attempt)
+    if killed in ("after the head", "volume"):
+        run.restart_coordinator(volume_lost=killed == "volume")
+        # What the old ledger fixed after the checkpoint is drawn again.
+        run.fixed.clear()
+    until(run, lambda: len(run.requests) == 1)
+    assert run.requests[0].done
+    assert run.head.newest == first
+    went = run.core.state.assemble().rollback
+    assert went is not None
+    assert (went.from_step, went.step) == (6, 4)
+    until(run, lambda: run.committed_step == 6)
+    if killed == "later, volume":
+        run.restart_coordinator(volume_lost=True)
+    until(run, lambda: run.complete)
+    assert run.saved[run.head.checkpoints[-1].manifest_key][:4] == before
+    assert len(trained_groups(run)) == STEPS * BATCH
+    record = run.head.rollback
+    assert record is not None
+    assert (record.generation, record.from_step) == (1, 6)
+    assert run.committed_step == STEPS
+
+
+@pytest.mark.parametrize(
+    ("damage", "sentence"),
+    [
+        ("another step", "has no checkpoint of step 3. It has steps 4, 6"),
+        ("manifest gone", "is no manifest"),
+        ("ledger gone", "ledger.sqlite is missing"),
+        ("ledger cut", "instead of"),
+        ("ledger changed", "another SHA-256"),
+        ("another stage", "Stage sft doesn't run now"),
+    ],
+)
+def test_a_checkpoint_that_cannot_be_gone_back_to_stops_nothing(
+    run: Run, damage: str, sentence: str
+) -> None:
+    until(run, lambda: run.committed_step == 6)
+    first = run.head.checkpoints[0]
+    manifest = f"s3://bucket/{first.manifest_key}"
+    ledger = manifest.replace("manifest.json", "ledger.sqlite")
+    match damage:
+        case "manifest gone":
+            del run.store.objects[manifest]
+        case "ledger gone":
+            del run.store.objects[ledger]
+        case "ledger cut":
+            run.store.objects[ledger] = run.store.objects[ledger][:-1]
+        case "ledger changed":
+            run.store.objects[ledger] = run.store.objects[ledger][:-1] + b"?"
+    attempt = run.attempt
+    run.ask_to_go_back(3 if damage == "another step" else 4)
+    assert run.order is not None
+    if damage == "another stage":
+        run.order = run.order.model_copy(update={"stage": "sft"})
+    until(run, lambda: bool(run.requests))
+    assert sentence in run.requests[0].problem
+    assert run.attempt == attempt
+    assert run.head.rollback is None
+    until(run, lambda: run.complete)
+    assert run.attempt == attempt
+
+
+def test_a_pod_that_stays_away_costs_one_restart_and_its_return_another(run: Run) -> None:
+    """Smaller, then larger again, with every step and every group once."""
+    until(run, lambda: run.committed_step == 2)
+    run.lose_trainer_pod(0)
+    until(run, lambda: run.sizes[-1:] == [1] and run.committed_step == 4)
+    run.return_trainer_pods()
+    until(run, lambda: run.complete)
+    assert run.sizes == [2, 1, 2]
+    assert len(trained_groups(run)) == STEPS * BATCH
+
+
+@pytest.mark.parametrize("lost", ["nothing", "volume before a checkpoint", "volume after one"])
+def test_a_run_goes_on_from_a_checkpoint_of_another_run(
+    run: Run, tmp_path: Path, lost: str
+) -> None:
+    """Weights, ledger and data continue there; the other run goes on, and nothing of it changes."""
+    until(run, lambda: run.committed_step == 6)
+    # Groups that are running and admitted are in its ledger.
+    until(run, lambda: run.trains and run.process is not None and run.process.step >= 7)
+    first = run.head.checkpoints[0]
+    theirs = {url: body for url, body in run.store.objects.items() if url.startswith(run.run_url)}
+    second = Run(tmp_path / "second", NEVER, run, first.step)
+    if lost == "volume before a checkpoint":
+        until(second, lambda: second.process is not None and second.process.step > first.step)
+        second.restart_coordinator(volume_lost=True)
+    if lost == "volume after one":
+        until(second, lambda: second.committed_step > first.step)
+        second.restart_coordinator(volume_lost=True)
+    until(second, lambda: second.complete)
+    after = {url: body for url, body in run.store.objects.items() if url.startswith(run.run_url)}
+    assert after == theirs
+    newest = second.head.newest
+    assert newest is not None
+    assert newest.manifest_key.startswith("x/second/")
+    assert second.saved[newest.manifest_key][: first.step] == run.saved[first.manifest_key]
+    assert len(trained_groups(second)) == STEPS * BATCH
+    until(run, lambda: run.complete)
+    assert len(trained_groups(run)) == STEPS * BATCH
+
+
+@pytest.mark.parametrize(
+    ("wrong", "reason", "sentence"),
+    [
+        ("step", "StartNotFound", "no checkpoint of step 5. It has steps 4, 6"),
+        ("manifest", "StartDamaged", "is no manifest"),
+        ("ledger", "StartDamaged", "another SHA-256"),
+    ],
+)
+def test_a_run_does_not_begin_from_a_checkpoint_that_is_not_sound(
+    run: Run, tmp_path: Path, wrong: str, reason: str, sentence: str
+) -> None:
+    until(run, lambda: run.committed_step == 6)
+    manifest = f"s3://bucket/{run.head.checkpoints[0].manifest_key}"
+    ledger = manifest.replace("manifest.json", "ledger.sqlite")
+    if wrong == "manifest":
+        run.store.objects[manifest] = b"{}"
+    if wrong == "ledger":
+        run.store.objects[ledger] = run.store.objects[ledger][:-1] + b"?"
+    with pytest.raises(PreconditionError, match=sentence) as caught:
+        Run(tmp_path / "second", NEVER, run, 5 if wrong == "step" else 4)
+    assert caught.value.problem.reason == reason
+
+
+def test_weight_versions_of_the_other_run_count_on(run: Run) -> None:
+    """Trajectories that wait for a batch carry its numbers."""
+    until(run, lambda: run.committed_step == 2)
+    db, desired = run.core.ledger.db, run.core.job.desired
+    found = origin.OriginLedger("s3://bucket/other/ledger.sqlite", step=2, version=9)
+    with db.transaction():
+        origin.adopt(db, desired, found, 1.0)
+        run.core.job.write(db, desired)
+    assert run.core.job.first_version() == 7
+    assert run.core.job.first_version("user") == 0
+    assert progress.last_committed(db, "rl") == 0
+    assert run.core.weights.newest("policy") == 0
+    assert run.core.weights.required("policy") == 7

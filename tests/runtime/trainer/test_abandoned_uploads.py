@@ -6,7 +6,7 @@ from typing import Any
 from sea_data.object_store import AccessDeniedError
 from sea_runtime.store.s3 import ObjectInfo
 from sea_runtime.trainer.checkpoint.commit import Commits, remove_abandoned
-from sea_runtime.trainer.checkpoint.head import Head
+from sea_runtime.wire.checkpoints import Head
 
 FOLDER = "s3://runs/a/stages/rl/checkpoints"
 

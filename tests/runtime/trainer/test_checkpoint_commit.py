@@ -5,7 +5,7 @@ import pytest
 from sea_data.object_store import StoreUnavailableError
 from sea_runtime.store.s3 import ObjectStore
 from sea_runtime.trainer.checkpoint.commit import Commits
-from sea_runtime.trainer.checkpoint.head import Entry
+from sea_runtime.wire.checkpoints import Entry
 
 pytestmark = pytest.mark.component
 

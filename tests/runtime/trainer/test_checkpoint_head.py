@@ -3,9 +3,9 @@
 import pytest
 
 from sea_runtime.trainer.checkpoint import head as heads
-from sea_runtime.trainer.checkpoint.head import Entry, Head
 from sea_runtime.trainer.checkpoint.periodic_export import is_due
 from sea_runtime.trainer.errors import FencedError
+from sea_runtime.wire.checkpoints import Entry, Head, entry_of, gone_back
 
 
 def entry(step: int, attempt: int = 1) -> Entry:
@@ -92,8 +92,8 @@ def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_is_the_newest() ->
 
 def test_going_back_names_nothing_later() -> None:
     head = Head(attempt=1, checkpoints=[entry(10), entry(20), entry(30)])
-    after, later = heads.gone_back(head, 10)
+    after, later = gone_back(head, 10)
     assert (after.checkpoints, later) == ([entry(10)], [entry(20), entry(30)])
-    for change in (heads.gone_back, heads.without, heads.entry_of):
+    for change in (gone_back, heads.without, entry_of):
         with pytest.raises(KeyError):
             change(head, 15)

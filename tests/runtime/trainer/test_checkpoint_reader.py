@@ -17,18 +17,12 @@ from sea_runtime.parallel.parallel_layout import ParallelLayout, Place
 from sea_runtime.store.s3 import ObjectStore
 from sea_runtime.trainer.checkpoint import export, index, reader
 from sea_runtime.trainer.checkpoint.commit import Commits
-from sea_runtime.trainer.checkpoint.head import (
-    FORMAT,
-    Manifest,
-    SavedLayout,
-    StoredObject,
-    index_name,
-    state_name,
-)
+from sea_runtime.trainer.checkpoint.head import Manifest, SavedLayout, index_name, state_name
 from sea_runtime.trainer.checkpoint.index import KINDS, RankIndex, checksums, sections
 from sea_runtime.trainer.checkpoint.reader import CheckpointReader
 from sea_runtime.trainer.checkpoint.reshard import Copy
 from sea_runtime.trainer.errors import CheckpointError
+from sea_runtime.wire.checkpoints import FORMAT, StoredObject
 from sea_testing import layout_state
 from sea_testing.waiting import HANG_S
 

@@ -15,8 +15,8 @@ from sea_runtime.parallel.regions import Region
 from sea_runtime.store.folders import download_folder
 from sea_runtime.store.s3 import ObjectStore
 from sea_runtime.trainer.checkpoint.commit import Commits
-from sea_runtime.trainer.checkpoint.head import Entry
 from sea_runtime.trainer.errors import FencedError
+from sea_runtime.wire.checkpoints import Entry
 from sea_runtime.wire.trainer import TaskKind, TrainerTask
 from sea_testing.fake_coordinator import FakeCoordinator
 from sea_testing.ranks import COLLECTIVE_S, Ranks

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from sea_data.object_store import StoreUnavailableError
-from sea_runtime.trainer.checkpoint.head import Entry, Manifest
+from sea_runtime.trainer.checkpoint.head import Manifest
 from sea_runtime.trainer.checkpoint.periodic_export import Exports, overdue
 from sea_runtime.trainer.model_files import READY
+from sea_runtime.wire.checkpoints import Entry
 from sea_testing.waiting import wait_for
 
 FOLDER = "s3://runs/a/stages/rl/checkpoints"

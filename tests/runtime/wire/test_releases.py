@@ -15,7 +15,8 @@ from pydantic import BaseModel, ValidationError
 from sea_api import lenient
 from sea_api.v1alpha1.job import Spec
 from sea_runtime.coordinator.run_record import RunRecord
-from sea_runtime.trainer.checkpoint.head import Entry, Head, Manifest, StoredObject
+from sea_runtime.trainer.checkpoint.head import Manifest
+from sea_runtime.wire.checkpoints import Entry, Head, StoredObject
 from sea_runtime.wire.membership import Heartbeat, HeartbeatReply, PodState, TrainerWorld
 from sea_runtime.wire.rollouts import (
     Batch,

@@ -8,16 +8,10 @@ from unittest import mock
 from sea_runtime.store.s3 import ObjectStore
 from sea_runtime.trainer.checkpoint import restore
 from sea_runtime.trainer.checkpoint.commit import Commits
-from sea_runtime.trainer.checkpoint.head import (
-    FORMAT,
-    Entry,
-    Manifest,
-    StoredObject,
-    index_name,
-    state_name,
-)
+from sea_runtime.trainer.checkpoint.head import Manifest, index_name, state_name
 from sea_runtime.trainer.checkpoint.index import RankIndex, checksums
 from sea_runtime.trainer.checkpoint.reader import damage
+from sea_runtime.wire.checkpoints import FORMAT, Entry, StoredObject
 
 STATE = b"x"
 

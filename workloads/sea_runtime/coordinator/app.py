@@ -28,15 +28,17 @@ from sea_runtime.coordinator.drain import CommitRecovery, Drain
 from sea_runtime.coordinator.edits import Edits
 from sea_runtime.coordinator.http import durable, failures, guard
 from sea_runtime.coordinator.job import Job
+from sea_runtime.coordinator.ledger import rollbacks
 from sea_runtime.coordinator.ledger.database import Ledger
 from sea_runtime.coordinator.ledger.durability import Durability
 from sea_runtime.coordinator.ledger.trajectories import Files
 from sea_runtime.coordinator.loop_clock import LoopClock
-from sea_runtime.coordinator.membership import Heartbeats, Membership
+from sea_runtime.coordinator.membership import ROLLOUT, Heartbeats, Membership
 from sea_runtime.coordinator.preconditions import Preconditions
 from sea_runtime.coordinator.problems import Problems, Source
 from sea_runtime.coordinator.rendezvous import Rendezvous
 from sea_runtime.coordinator.reports import Reports
+from sea_runtime.coordinator.rollback import Rollbacks
 from sea_runtime.coordinator.run_folder import RunFolder
 from sea_runtime.coordinator.scheduler import Scheduler
 from sea_runtime.coordinator.snapshot import Snapshots
@@ -47,6 +49,7 @@ from sea_runtime.coordinator.training import Training
 from sea_runtime.coordinator.weights import WeightRegistry
 from sea_runtime.errors import RuntimeFailure
 from sea_runtime.store.s3 import ObjectStore
+from sea_runtime.wire.membership import Heartbeat
 
 MAX_BODY_BYTES = 512 << 20
 """A trajectory of a million tokens with its transcript stays far below."""
@@ -165,11 +168,15 @@ class Components:
             answer_trainer=self.rendezvous.answer,
             required=self.weights.required,
             follow_engine=self.weights.follow,
+            restarts=lambda beat: rollbacks.heard(ledger.db, beat),
         )
 
     def _wire_recovery(self, settings: Settings, probe: ObjectStore) -> None:
         job, ledger, store, wall = self.job, self.ledger, self._store, self._wall
-        self.bootstrap = Bootstrap(job, ledger, self._file, store, self.notifiers, wall)
+        self.bootstrap = Bootstrap(
+            job, ledger, self._file, store, self.notifiers, self._engines, wall
+        )
+        self.rollbacks = Rollbacks(job, ledger, store, self.bootstrap, self.notifiers, wall)
         self.snapshots = Snapshots(job, ledger, self.files, store)
         self.commit_recovery = CommitRecovery(job, ledger, store, self.rendezvous)
         namespace = settings.namespace
@@ -178,6 +185,9 @@ class Components:
         self.container_logs = ContainerLogs(job, store, os.environ)
         self.probe = StoreProbe(job, probe)
         self.upkeep = Upkeep(ledger, self.files)
+
+    def _engines(self) -> list[Heartbeat]:
+        return self.membership.alive(ROLLOUT)
 
     def _wire_stages(self, settings: Settings) -> None:
         job, ledger, notifiers, wall = self.job, self.ledger, self.notifiers, self._wall
@@ -217,6 +227,7 @@ class Components:
         return {
             Source.LEDGER: self.bootstrap.look,
             Source.VOLUME: self.upkeep.look,
+            Source.ROLLBACK: self.rollbacks.look,
             Source.DATA: self.preconditions.look,
             Source.STAGES: self.controller.look,
             Source.STORE: self.probe.look,

@@ -9,13 +9,15 @@ from pathlib import Path
 
 from sea_api.v1alpha1.status import Rollback
 from sea_api.wire.coordinator_spec import CoordinatorSpec
-from sea_runtime.coordinator import evaluation, snapshot, weight_manifests
+from sea_runtime.coordinator import evaluation, snapshot, stage_plan, weight_manifests
+from sea_runtime.coordinator import origin as origins
 from sea_runtime.coordinator.background import Notifiers
 from sea_runtime.coordinator.errors import LedgerError
 from sea_runtime.coordinator.job import Job
-from sea_runtime.coordinator.ledger import progress, registry
+from sea_runtime.coordinator.ledger import progress, registry, rollbacks
 from sea_runtime.coordinator.ledger.database import Database, Ledger
 from sea_runtime.store.s3 import ObjectStore
+from sea_runtime.wire.membership import Heartbeat
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +35,7 @@ class Bootstrap:
 
     Args:
         file: the ledger on the pod's volume.
+        engines: the living engines of the policy.
         wall: unix seconds.
     """
 
@@ -43,10 +46,11 @@ class Bootstrap:
         file: Path,
         store: ObjectStore,
         notifiers: Notifiers,
+        engines: Callable[[], list[Heartbeat]],
         wall: Callable[[], float],
     ) -> None:
         self._job, self._ledger, self._file, self._store = job, ledger, file, store
-        self._notifiers, self._wall = notifiers, wall
+        self._notifiers, self._engines, self._wall = notifiers, engines, wall
         self._caught_up = ("", 0)
         """Checkpoint that the ledger was restored to once more."""
         self._rollback: Rollback | None = None
@@ -102,7 +106,7 @@ class Bootstrap:
             return False
         self._caught_up = (stage, newest.step)
         log.warning("the checkpoint of step %d is newer than the ledger", newest.step)
-        self._restore_again()
+        self.restore_again()
         return True
 
     async def go_back(self, stage: str, step: int) -> bool:
@@ -136,10 +140,11 @@ class Bootstrap:
             from_step=known,
             time=timestamp(self._wall()),
         )
-        self._restore_again()
+        self.restore_again()
         return True
 
-    def _restore_again(self) -> None:
+    def restore_again(self) -> None:
+        """Replaces the ledger by that of the newest checkpoint that the heads name."""
         # First: a kill from here on must lead to a restore, not to this ledger.
         snapshot.disown(self._ledger.db)
         # The spec in force becomes the one to restore with.
@@ -153,10 +158,12 @@ class Bootstrap:
             part = self._file.with_suffix(".part")
             # Everything is read before the transaction, which must not contain an `await`.
             source, checkpoint = await asyncio.to_thread(snapshot.fetch, self._store, desired, part)
+            origin = None if source else await asyncio.to_thread(self._origin, desired, part)
             stored = await asyncio.to_thread(
                 weight_manifests.read_stored, self._store, desired.run_url
             )
             results = await asyncio.to_thread(evaluation.read_results, self._store, desired)
+            source = source or (origin.source if origin else "")
             if source:
                 log.warning("the ledger is restored from %s", source)
                 # In a thread: it reads and rewrites the whole file, up to gigabytes.
@@ -165,6 +172,8 @@ class Bootstrap:
                 empty.close()
                 db = snapshot.replace(self._file, part)
             with db.transaction(durable=True):
+                if origin:
+                    origins.adopt(db, desired, origin, self._wall())
                 for anchor in snapshot.of_this_line(stored.versions, checkpoint, desired):
                     registry.add_anchor(db, anchor, self._wall())
                 for digest, text in stored.layouts.items():
@@ -176,13 +185,41 @@ class Bootstrap:
                 snapshot.begin(db)
                 if checkpoint is not None:
                     snapshot.keep_checkpoint(db, checkpoint, merged.attempt)
-                if self._rollback is not None:
-                    db.put_document(ROLLBACK, self._rollback)
+                self._keep_rollback(db, desired, checkpoint)
         # Also on cancellation: the next attempt opens the same file.
         except BaseException:
             db.close()
             raise
         return db
+
+    def _origin(self, desired: CoordinatorSpec, part: Path) -> origins.OriginLedger | None:
+        """The ledger of the other run's checkpoint that this one goes on from. Blocking."""
+        other = stage_plan.origin(desired)
+        return None if other is None else origins.fetch(self._store, desired, other, part)
+
+    def _keep_rollback(
+        self, db: Database, desired: CoordinatorSpec, checkpoint: snapshot.Checkpoint | None
+    ) -> None:
+        """Writes down why the ledger went back, and which engines it leaves behind."""
+        if checkpoint is None:
+            return
+        went, record = self._rollback, checkpoint.rollback
+        # Read from the head, not from memory: a kill between the two must not repeat the request.
+        if record is not None and record.generation > rollbacks.done(db):
+            rollbacks.keep_done(db, record.generation)
+            went = Rollback(
+                stage=checkpoint.stage,
+                step=record.step,
+                from_step=record.from_step,
+                time=timestamp(record.time),
+            )
+        if went is None:
+            return
+        db.put_document(ROLLBACK, went)
+        self._rollback = None
+        stage = next(one for one in desired.spec.stages if one.name == checkpoint.stage)
+        if stage_plan.stream_of(stage) == stage_plan.POLICY:
+            rollbacks.abandon(db, self._engines(), int(checkpoint.entry["version"]))
 
 
 def _require_sound(part: Path, source: str) -> None:

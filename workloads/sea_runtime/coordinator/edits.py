@@ -26,8 +26,8 @@ DOCUMENT = "edit"
 MAX_NAMED = 8
 MAX_MESSAGE = 1024
 """Bound of the message in the CRD."""
-SHOWN_ELSEWHERE = ("suspend", "replicas")
-"""Last names of fields whose edits the job's status shows by itself."""
+SHOWN_ELSEWHERE = ("suspend", "replicas", "rollbackTo")
+"""Names of fields whose edits the job's status shows by itself."""
 
 
 class When(StrEnum):
@@ -193,7 +193,7 @@ def _phase(db: Database, stage: str) -> StagePhase:
 def _sorted(found: Iterable[Change], phases: dict[str, StagePhase]) -> dict[When, list[str]]:
     fields: dict[When, list[str]] = {}
     for change in found:
-        if change.path.rpartition(".")[2] not in SHOWN_ELSEWHERE:
+        if not set(SHOWN_ELSEWHERE) & set(change.path.split(".")):
             fields.setdefault(when(change, phases), []).append(change.path)
     return fields
 

@@ -14,7 +14,7 @@ from sea_api.wire.coordinator_spec import CoordinatorSpec
 from sea_api.wire.state import StagePhase
 from sea_runtime.coordinator import stage_plan
 from sea_runtime.coordinator.errors import NotReadyError, RefusedError, StaleError
-from sea_runtime.coordinator.ledger import progress, stages
+from sea_runtime.coordinator.ledger import imported, progress, stages
 from sea_runtime.coordinator.ledger.database import Database, Ledger
 
 log = logging.getLogger(__name__)
@@ -96,7 +96,13 @@ class Job:
         # A stage ends with a checkpoint, and every snapshot has those of the stages before.
         steps = {name: progress.last_committed(db, name) for name in before}
         ended = {name: step for name, step in steps.items() if step}
-        return stage_plan.first_version(desired.spec, desired.stage_index, stream, ended)
+        found = stage_plan.first_version(desired.spec, desired.stage_index, stream, ended)
+        stages_ = desired.spec.stages
+        stream = stream or stage_plan.stream_of(stages_[desired.stage_index])
+        # The numbers of a run that another one goes on from count on: trajectories that were
+        # admitted there carry them.
+        went_on = stream == stage_plan.stream_of(stages_[0])
+        return found + (imported.first_version(db) if went_on else 0)
 
     def stage_named(self, name: str) -> Stage:
         """Raises RefusedError if the job has no such stage."""

@@ -97,6 +97,7 @@ class Heartbeats:
         answer_trainer: what a trainer's supervisor should do.
         required: smallest version that an engine of a stream may serve.
         follow_engine: learns of every heartbeat of an engine, with the one before it.
+        restarts: whether an engine of the policy is to restart.
     """
 
     def __init__(
@@ -109,10 +110,11 @@ class Heartbeats:
         answer_trainer: Callable[[Heartbeat], HeartbeatReply],
         required: Callable[[str], int],
         follow_engine: Callable[[Heartbeat | None, Heartbeat], None],
+        restarts: Callable[[Heartbeat], bool],
     ) -> None:
         self._job, self._membership, self._notifiers = job, membership, notifiers
         self._expire, self._answer_trainer, self._required = expire, answer_trainer, required
-        self._follow_engine = follow_engine
+        self._follow_engine, self._restarts = follow_engine, restarts
 
     def heard(self, beat: Heartbeat) -> HeartbeatReply:
         """The reply; for pods that call before the operator did, one that wants nothing."""
@@ -134,7 +136,9 @@ class Heartbeats:
                 self._notifiers.batches.notify()
             return reply
         self._follow_engine(before, beat)
-        if beat.role == ROLLOUT and stage_plan.needs_user_engine(known.spec):
-            version = self._required(stage_plan.USER)
-            return HeartbeatReply(user_addresses=self._membership.user_addresses(version))
-        return HeartbeatReply()
+        if beat.role != ROLLOUT:
+            return HeartbeatReply()
+        users: list[str] = []
+        if stage_plan.needs_user_engine(known.spec):
+            users = self._membership.user_addresses(self._required(stage_plan.USER))
+        return HeartbeatReply(user_addresses=users, restart=self._restarts(beat))

@@ -30,6 +30,8 @@ class Source(Enum):
     """What pods and operator ask for."""
     TRAINER = "trainer"
     """The attempt ended with a mistake of the user."""
+    ROLLBACK = "rollback"
+    """The checkpoint that was asked for is looked at, or gone back to."""
     DATA = "data"
     """Data check and base models."""
     STAGES = "stages"

@@ -15,7 +15,7 @@ from sea_api.wire.coordinator_spec import CoordinatorSpec
 from sea_api.wire.state import Problem, TrainerFailure
 from sea_runtime.coordinator import stage_plan, trainer_world
 from sea_runtime.coordinator.job import Job
-from sea_runtime.coordinator.ledger import progress
+from sea_runtime.coordinator.ledger import progress, rollbacks
 from sea_runtime.coordinator.ledger.database import Database, Ledger
 from sea_runtime.coordinator.membership import SILENCE_SECONDS, TRAINER, Membership
 from sea_runtime.coordinator.trainer_world import Candidate, WorldRecord
@@ -101,6 +101,8 @@ class Rendezvous:
     def answer(self, beat: Heartbeat) -> HeartbeatReply:
         """What a supervisor should do now."""
         record = self._world() or self._form()
+        if record is not None:
+            self._fail_if_incomplete(record)
         if record is None or beat.pod not in record.incarnations:
             return HeartbeatReply()
         attempt = self._job.attempt
@@ -124,6 +126,24 @@ class Rendezvous:
         run = run and not (beat.leaving and not (record.joined and self._trains()))
         return HeartbeatReply(
             run=run, world=record.world if run else None, keep_stacks=self._hanging()
+        )
+
+    def _fail_if_incomplete(self, record: WorldRecord) -> None:
+        """Ends an attempt whose processes can't join, since a pod of its world has gone.
+
+        A pod that went a moment ago still counts as living when a world is formed. Once processes
+        have joined, they notice it by themselves; of a world of that pod alone nobody else would.
+        """
+        silent = (pod for pod in record.world.pods if self._membership.get(pod) is None)
+        # None calls right after a start of the coordinator.
+        gone = next((p for p in silent if self._membership.silence(p) > SILENCE_SECONDS), None)
+        if record.joined or gone is None:
+            return
+        self.fail(
+            gone,
+            Cause.NODE_LOSS,
+            f"Pod {gone} has not been heard of for {SILENCE_SECONDS:.0f} s, and attempt "
+            f"{record.world.attempt} can't begin without it.",
         )
 
     def _hanging(self) -> int:
@@ -181,8 +201,9 @@ class Rendezvous:
 
     def _form(self) -> WorldRecord | None:
         desired = self._job.desired
-        # No world during a drain: a new attempt would start only to be stopped.
-        if desired.drain:
+        # No world during a drain: a new attempt would start only to be stopped. Nor before the
+        # checkpoint that it goes back to is the newest: it would load a later one.
+        if desired.drain or rollbacks.awaited(self._ledger.db, desired):
             return None
         record = trainer_world.form(desired, self._candidates())
         if record is not None:

@@ -28,6 +28,7 @@ from sea_runtime.coordinator.ledger.copies import Covered, copy
 from sea_runtime.coordinator.ledger.database import EPOCH, Database, Ledger
 from sea_runtime.coordinator.ledger.trajectories import Files
 from sea_runtime.store.s3 import ObjectStore
+from sea_runtime.wire.checkpoints import RollbackRecord
 from sea_runtime.wire.trainer import CheckpointCommitted, LedgerSnapshot
 from sea_runtime.wire.weights import WeightVersion
 
@@ -124,6 +125,7 @@ class Checkpoint(NamedTuple):
 
     stage: str
     entry: dict[str, Any]
+    rollback: RollbackRecord | None = None
 
     @property
     def step(self) -> int:
@@ -161,7 +163,9 @@ def newest_checkpoint(store: ObjectStore, desired: CoordinatorSpec) -> Checkpoin
         )
         if head and head.get("checkpoints"):
             # The trainer appends: the last one is the newest.
-            return Checkpoint(stage.name, head["checkpoints"][-1])
+            went = head.get("rollback")
+            record = None if went is None else RollbackRecord.model_validate(went)
+            return Checkpoint(stage.name, head["checkpoints"][-1], record)
     return None
 
 

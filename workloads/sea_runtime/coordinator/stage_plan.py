@@ -22,7 +22,7 @@ from sea_api.wire.coordinator_spec import CoordinatorSpec
 from sea_data import urls
 from sea_data.synthesis.dataset import DIALOGUES, TASKS
 from sea_runtime.coordinator.ledger.groups import GroupFilter
-from sea_runtime.wire.trainer import TaskKind
+from sea_runtime.wire.trainer import Origin, TaskKind
 
 POLICY, USER = "policy", "user"
 STREAMS = (POLICY, USER)
@@ -125,6 +125,14 @@ def initial_model(spec: Spec, index: int, run_url: str, base: str) -> str:
     stage, newest = spec.stages[index], newest_before(spec.stages, index)
     start = stage.start_from or (newest.name if newest else BASE)
     return base if start == BASE else export_url(run_url, start)
+
+
+def origin(desired: CoordinatorSpec) -> Origin | None:
+    """The other run's checkpoint that the current stage goes on from."""
+    start = desired.spec.start_from
+    if start is None or desired.stage_index > 0:
+        return None
+    return Origin(run_url=start.run.rstrip("/"), step=start.step)
 
 
 def smallest_served(stage: Stage | None, stream: str, newest: int, first: int) -> int:

@@ -124,6 +124,7 @@ class Training:
             stage_index=index,
             stream=stream,
             initial_model=stage_plan.initial_model(spec, index, desired.run_url, base),
+            origin=stage_plan.origin(desired),
             run_url=desired.run_url,
             first_version=self._job.first_version(),
             spec=self._rendezvous.of_attempt(stage_plan.for_trainer(desired, index)),

@@ -7,6 +7,7 @@ the engine serves, once a second and at each change.
 import asyncio
 import contextlib
 import logging
+from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
@@ -68,8 +69,10 @@ async def beat(
     identity: Identity,
     state: EngineState,
     pool: UserPool,
+    restart: Callable[[], Awaitable[None]],
 ) -> None:
-    """Sends heartbeats until cancelled; the replies name the user-model engines.
+    """Sends heartbeats until cancelled; the replies name the user-model engines, and say whether
+    the engine must restart because training went back behind its weights.
 
     A change is reported at once: the coordinator may be waiting for it to hand out leases.
     """
@@ -80,6 +83,10 @@ async def beat(
             reply = await client.heartbeat(heartbeat(settings, identity, state))
             # Replaces the whole set: an engine that is gone from the reply is no longer used.
             pool.use(reply.user_addresses)
+            # Not one that has ended already: it comes back by itself.
+            if reply.restart and state.version not in (None, EMPTY):
+                _log.warning("Training went back behind version %d: it restarts.", state.version)
+                await restart()
         except CoordinatorError as error:
             _log.warning("The heartbeat did not reach the coordinator: %s", error)
         # A sleep of one period that ends at the next change.

@@ -63,7 +63,14 @@ class Worker:
         always = [
             watch(self._engine, self.state),
             self._updater.run(),
-            health.beat(self._client, self._settings, self._identity, self.state, self._pool),
+            health.beat(
+                self._client,
+                self._settings,
+                self._identity,
+                self.state,
+                self._pool,
+                self._engine.terminate,
+            ),
         ]
         runs_episodes = self._settings.role == role_label(Role.ROLLOUT)
         return always + ([self.episodes()] if runs_episodes else [])

@@ -107,6 +107,10 @@ class StageTrainer:
         commits = Commits(context.store, task.run_url, task.stage, context.attempt)
         # Before anything is written: it fences, after which an older attempt can't commit.
         manifest = restore.restore(context, commits, model, optimizer)
+        origin = None
+        if manifest is None and task.origin is not None:
+            theirs = Commits(context.store, task.origin.run_url, task.stage, context.attempt)
+            origin = restore.start_from(context, theirs, task.origin.step, model, optimizer)
         saver = Saver(context, task, spec.checkpoint, commits, initial)
         saver.prepare(model, optimizer)
         shards = buffers_of(context, task, model, spec.weights, buffers)
@@ -118,6 +122,9 @@ class StageTrainer:
             stage.step = stage.resumed = manifest.step
             stage.finished = manifest.finished
             saver.exports.resume(manifest, spec.checkpoint.export_every_steps)
+        elif origin is not None:
+            # `resumed` stays 0: no checkpoint of this run has the step yet.
+            stage.step = saver.exports.newest = origin.step
         return stage
 
     @property

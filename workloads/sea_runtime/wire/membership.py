@@ -68,5 +68,7 @@ class HeartbeatReply(Message):
     """Trainer: an attempt that hangs; its processes' stacks are kept before they are ended."""
     world: TrainerWorld | None = None
     """Trainer: None until every pod of the attempt has called."""
+    restart: bool = False
+    """Rollout: training went back behind the weights that the engine serves: it restarts."""
     user_addresses: list[str] = []
     """Rollout: `http://ip:8000` of user-model engines that serve the version they should."""

@@ -20,6 +20,13 @@ class TaskKind(StrEnum):
     """Commit a checkpoint of the running stage and exit with code 0."""
 
 
+class Origin(Message):
+    """A checkpoint of another run, read only."""
+
+    run_url: str
+    step: int
+
+
 class TrainerTask(Message):
     """`GET /v1/trainer/task?attempt=G`: what to train now (409 if G is not current)."""
 
@@ -30,6 +37,8 @@ class TrainerTask(Message):
     """Weight stream that the stage trains: `policy` or `user`."""
     initial_model: str = ""
     """`s3://` HF folder to start from if the stage has no checkpoint yet."""
+    origin: Origin | None = None
+    """What the stage goes on from while it has no checkpoint of its own; None: `initial_model`."""
     run_url: str = ""
     first_version: int = 0
     """Version number of the stream before the stage; RL step i publishes first_version + i."""

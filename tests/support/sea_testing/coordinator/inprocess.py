@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from sea_api.v1alpha1.job import Spec
-from sea_api.wire.coordinator_spec import CoordinatorSpec
+from sea_api.wire.coordinator_spec import CoordinatorSpec, RollbackOrder
 from sea_runtime.coordinator import app, snapshot
 from sea_runtime.coordinator.app import Components, Settings
 from sea_runtime.coordinator.data_check import CheckedData
@@ -56,10 +56,13 @@ def desired(
     drain: bool = False,
     generation: int = 1,
     trainer_size: int | None = None,
+    rollback: RollbackOrder | None = None,
+    run_url: str = "s3://bucket/x/job",
 ) -> CoordinatorSpec:
     return CoordinatorSpec(
-        digest=f"{stage}-{attempt}-{drain}-{generation}-{trainer_size}",
+        digest=f"{stage}-{attempt}-{drain}-{generation}-{trainer_size}-{rollback}",
         trainer_size=trainer_size,
+        rollback=rollback,
         job="job",
         uid=UID,
         spec_generation=generation,
@@ -67,7 +70,7 @@ def desired(
         stage_index=stage,
         attempt=attempt,
         drain=drain,
-        run_url="s3://bucket/x/job",
+        run_url=run_url,
     )
 
 

@@ -29,6 +29,10 @@ class MemoryStore:
             raise ObjectNotFoundError(f"GET {url}: There is no such object.")
         return self.objects[url]
 
+    def get_with_etag(self, url: str) -> tuple[bytes, str]:
+        body = self.get(url)
+        return body, _tag(body)
+
     def put(self, url: str, body: bytes) -> None:
         self.objects[url] = body
 

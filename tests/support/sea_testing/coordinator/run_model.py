@@ -1,112 +1,96 @@
 """A whole run in one process: a real coordinator, and models of everything around it.
 
-The trainer's rank 0 opens, trains, publishes and commits in the phases of the real one (with its
-own pure decisions about `head.json`); engines fetch only what somebody still serves; the operator
-raises attempts and drains. `round` moves each of them on by one step; what a test breaks between
-two rounds is up to it. Used by `tests/runtime/coordinator/test_run_survives.py`.
+Two trainer pods form the world of an attempt, or one does while the other is missing or a spare;
+its rank 0 opens, trains, publishes and commits in the phases of the real one (with its own pure
+decisions about `head.json`). Engines fetch only what somebody still serves. The operator raises
+attempts, drains, chooses the trainer's size and goes back to older checkpoints. `round` moves each
+of them on by one step; what a test breaks between two rounds is up to it. Used by
+`tests/runtime/coordinator/test_run_survives.py`.
 """
 
 import asyncio
 import shutil
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sea_api.v1alpha1.data import StartFrom
 from sea_api.v1alpha1.policy import Cause
-from sea_api.wire.state import StagePhase
+from sea_api.wire.coordinator_spec import RollbackOrder
+from sea_api.wire.state import CoordinatorState, RollbackCheck, StagePhase
 from sea_runtime.coordinator import app, snapshot
 from sea_runtime.coordinator.app import Components, Settings
 from sea_runtime.coordinator.data_check import CheckedData
-from sea_runtime.coordinator.errors import GoneError, StaleError
+from sea_runtime.coordinator.errors import GoneError
 from sea_runtime.coordinator.ledger import stages
 from sea_runtime.coordinator.training import AheadError
 from sea_runtime.trainer.checkpoint import head as heads
-from sea_runtime.trainer.checkpoint.head import Entry, Head
-from sea_runtime.trainer.errors import FencedError
-from sea_runtime.wire.membership import PodState
+from sea_runtime.wire.checkpoints import Entry, Head, entry_of
+from sea_runtime.wire.membership import PodState, TrainerWorld
 from sea_runtime.wire.rollouts import Batch, Lease, LeaseRequest
-from sea_runtime.wire.trainer import CheckpointCommitted, StageDone, StageProgress, TaskKind
+from sea_runtime.wire.trainer import (
+    CheckpointCommitted,
+    StageDone,
+    StageProgress,
+    TaskKind,
+    TrainerTask,
+)
 from sea_runtime.wire.weights import WeightVersion
 from sea_testing.coordinator import inprocess as kit
 from sea_testing.coordinator.memory_store import MemoryStore
-
-BATCH, STEPS, EVERY = 2, 10, 2
-TRAINER_POD = "job-trainer-0"
-HEAD = "s3://bucket/x/job/stages/rl/checkpoints/head.json"
-BUFFERS = 3
-"""Versions that a trainer's memory still holds."""
-
-ENDED = (StaleError, FencedError, GoneError)
-"""What ends a training process: its attempt has ended, or its step is covered already."""
-
-Lineage = tuple[tuple[str, ...], ...]
-"""Groups of each step that the parameters have been trained on."""
-
-
-@dataclass
-class Save:
-    """A checkpoint on its way; `phase` counts what is done: snapshot, head, report."""
-
-    step: int
-    lineage: Lineage
-    phase: int = 0
-
-
-@dataclass
-class Process:
-    """Rank 0's training process of one attempt."""
-
-    attempt: int
-    opened: bool = False
-    resumed: int = 0
-    lineage: Lineage = ()
-    epoch: str = ""
-    saves: list[Save] = field(default_factory=list)
-    published: list[WeightVersion] = field(default_factory=list)
-    copies: list[WeightVersion] = field(default_factory=list)
-    """Anchors that are still being uploaded."""
-
-    @property
-    def step(self) -> int:
-        return len(self.lineage)
-
-
-@dataclass
-class Engine:
-    """A rollout pod: its engine and its worker."""
-
-    pod: str
-    life: int = 0
-    adopted: int = 0
-    stuck: bool = False
-    """Fetches no weights until the next disturbance ends."""
-    leases: list[Lease] = field(default_factory=list)
-
-    @property
-    def incarnation(self) -> str:
-        return f"{self.pod}-{self.life}"
+from sea_testing.coordinator.run_parts import (
+    BATCH,
+    BUFFERS,
+    ENDED,
+    EVERY,
+    JOIN_ROUNDS,
+    STEPS,
+    TRAINER_PODS,
+    Engine,
+    Lineage,
+    Process,
+    Save,
+    TrainerPod,
+    head_url,
+    manifest,
+)
 
 
 class Run:
     """One run and the state of all its parts."""
 
-    def __init__(self, folder: Path, anchor_every: int) -> None:
-        self.folder, self.store, self.clock = folder, MemoryStore(), kit.Clock()
+    def __init__(
+        self, folder: Path, anchor_every: int, other: "Run | None" = None, step: int = 0
+    ) -> None:
+        """Args:
+        other: whose checkpoint of `step` the run goes on from.
+        """
+        self.folder, self.clock = folder, kit.Clock()
+        self.store: MemoryStore = other.store if other else MemoryStore()
+        self.run_url = f"s3://bucket/x/{'second' if other else 'job'}"
         self.anchor_every = anchor_every
         spec = kit.spec(steps=STEPS, promptsPerStep=BATCH)
-        one = spec.trainer.model_copy(update={"replicas": 1})
-        self.spec = spec.model_copy(update={"trainer": one})
-        self.attempt, self.drain, self.trainer_life = 1, False, 0
+        pods = spec.trainer.model_copy(update={"replicas": TRAINER_PODS})
+        start = StartFrom(run=other.run_url, stage="rl", step=step) if other else None
+        self.spec = spec.model_copy(update={"trainer": pods, "start_from": start})
+        self.attempt, self.drain, self.size = 1, False, TRAINER_PODS
+        self.order: RollbackOrder | None = None
+        self.requests: list[RollbackCheck] = []
+        """Answers to those that were asked for, in order."""
+        self.trainers = [TrainerPod(f"job-trainer-{i}") for i in range(TRAINER_PODS)]
         self.process: Process | None = None
-        self.failed: int | None = None
-        """Attempt whose process died and has not been replaced."""
+        self.world: TrainerWorld | None = None
+        """Whose processes should run, as the pods heard last."""
+        self.waited = 0
+        """Rounds for which the world's first pods have waited for the others."""
+        self.sizes: list[int] = []
+        """Pods of each attempt whose processes have begun."""
         self.zombies: list[Process] = []
         self.engines = [Engine("rollout-0"), Engine("rollout-1")]
         self.late: list[tuple[Lease, Engine, str]] = []
         """Leases of workers that are gone or slow, with the incarnation that held them."""
-        self.saved: dict[str, Lineage] = {}
+        self.saved: dict[str, Lineage] = other.saved if other else {}
         """By manifest key: what a checkpoint's parameters were trained on."""
         self.damaged: set[str] = set()
         """Manifest keys of checkpoints that can't be loaded."""
@@ -116,7 +100,14 @@ class Run:
 
     @property
     def wanted(self) -> Any:
-        return kit.desired(self.spec, attempt=self.attempt, drain=self.drain)
+        return kit.desired(
+            self.spec,
+            attempt=self.attempt,
+            drain=self.drain,
+            trainer_size=self.size,
+            rollback=self.order,
+            run_url=self.run_url,
+        )
 
     # The coordinator.
 
@@ -150,6 +141,21 @@ class Run:
 
         asyncio.run(once())
 
+    def rollback_pass(self) -> None:
+        """Looks at what is to be gone back to; restores the ledger if that was done."""
+        desired = self.core.job.desired
+        if desired.rollback is None:
+            return
+        known = self.head
+        self.await_(self.core.rollbacks.follow(desired, desired.rollback))
+        if self.core.ledger.available:
+            return
+        if known.rollback != self.head.rollback:
+            for engine in self.engines:
+                engine.left_behind |= engine.adopted > self.committed_step
+        self.fixed.clear()
+        self.await_(self.core.bootstrap.open())
+
     @property
     def complete(self) -> bool:
         return stages.phase(self.core.ledger.db, "rl") == StagePhase.COMPLETE
@@ -161,53 +167,154 @@ class Run:
         failure = state.trainer_failure
         if failure is not None and failure.attempt == self.attempt:
             self.attempt += 1
+        if not self.drain:
+            self._resize(state)
+        self._follow_order(state)
         if state.spec_digest != self.wanted.digest:
             self.core.job.request(self.wanted)
+
+    def _resize(self, state: CoordinatorState) -> None:
+        """Smaller at once, by another attempt; larger once the running one has made room."""
+        alive = sum(pod.alive for pod in self.trainers)
+        if 0 < alive < self.size:
+            self.size = alive
+            self.attempt += 1
+        elif alive > self.size:
+            self.size = alive
+        elif state.resized_attempt == self.attempt:
+            self.attempt += 1
+
+    def ask_to_go_back(self, step: int) -> None:
+        generation = len(self.requests) + 1
+        self.order = RollbackOrder(stage="rl", step=step, generation=generation)
+
+    def _follow_order(self, state: CoordinatorState) -> None:
+        order, check = self.order, state.rollback_check
+        if order is None or check is None or check.generation != order.generation:
+            return
+        if check.done or check.problem:
+            self.requests.append(check)
+            self.order = None
+        elif order.attempt is None and not self.drain:
+            self.attempt += 1
+            self.order = order.model_copy(update={"attempt": self.attempt})
 
     # The trainer.
 
     def trainer_pass(self) -> None:
-        """The supervisor calls, then rank 0 does one thing."""
-        process = self.process
-        attempt = self.failed or (process.attempt if process else 0)
-        state = PodState.FAILED if self.failed else PodState.READY
+        """The supervisors call, then rank 0 does one thing."""
+        self.world = None
+        for pod in self.trainers:
+            if pod.alive:
+                self._call(pod)
+        process, world = self.process, self.world
+        if process is not None and (world is None or world.attempt != process.attempt):
+            self.end_process(zombie=False)
+            process = None
+        if process is None:
+            process = self._start(world)
+        if process is not None:
+            self.act(process)
+
+    def _call(self, pod: TrainerPod) -> None:
+        runs = self.process is not None and self.process.attempt == pod.attempt
         beat = kit.beat(
-            TRAINER_POD,
+            pod.name,
             "trainer",
-            f"life-{self.trainer_life}",
-            state=state if attempt else PodState.STARTING,
-            attempt=attempt,
-            cause=Cause.PROCESS_EXIT if self.failed else None,
+            pod.incarnation,
+            state=(
+                PodState.FAILED
+                if pod.failed
+                else PodState.READY
+                if pod.attempt and runs
+                else PodState.STARTING
+            ),
+            attempt=pod.failed or pod.attempt,
+            cause=Cause.PROCESS_EXIT if pod.failed else None,
+            leaving=pod.leaving,
         )
         reply = self.core.heartbeats.heard(beat)
-        if not reply.run or reply.world is None:
-            self.end_process(zombie=False)
+        if reply.run and reply.world is not None:
+            assert pod.name in reply.world.pods, "a spare runs"
+            if pod.attempt != reply.world.attempt:
+                pod.attempt, pod.failed = reply.world.attempt, 0
+            self.world = reply.world
             return
-        if process is None or process.attempt != reply.world.attempt:
+        if pod.attempt:
             self.end_process(zombie=False)
-            self.failed = None
-            process = self.process = Process(reply.world.attempt)
-        self.act(process)
+        if pod.leaving:
+            # Nothing runs there any more: it goes within its grace period.
+            pod.alive = pod.leaving = False
+
+    def _start(self, world: TrainerWorld | None) -> Process | None:
+        """The processes of a world, once all of its pods run theirs."""
+        if world is None:
+            self.waited = 0
+            return None
+        members = [pod for pod in self.trainers if pod.name in world.pods]
+        if all(pod.alive and pod.attempt == world.attempt for pod in members):
+            self.waited = 0
+            self.process = Process(world.attempt, list(world.pods))
+            self.sizes.append(len(world.pods))
+            return self.process
+        self.waited += 1
+        if self.waited > JOIN_ROUNDS:
+            self.waited = 0
+            self._fail(members, world.attempt)
+        return None
+
+    def _fail(self, members: list[TrainerPod], attempt: int) -> None:
+        for pod in members:
+            if pod.alive and pod.attempt == attempt:
+                pod.failed = attempt
+            pod.attempt = 0
 
     def end_process(self, *, zombie: bool) -> None:
-        """The process ends; as a zombie it goes on where nobody sees it."""
+        """The processes end; as zombies they go on where nobody sees them."""
         if zombie and self.process is not None:
             self.zombies.append(self.process)
+        for pod in self.trainers:
+            pod.attempt = 0
         self.process = None
 
     def crash(self) -> None:
+        """One process dies, and the others in their collectives with it."""
         if self.process is not None:
-            self.failed, self.process = self.process.attempt, None
+            process, self.process = self.process, None
+            members = [pod for pod in self.trainers if pod.name in process.pods]
+            self._fail(members, process.attempt)
 
-    def replace_trainer_pod(self, *, zombie: bool) -> None:
+    def replace_trainer_pod(self, *, zombie: bool, which: int = 0) -> None:
         """Its node is lost; with `zombie` the processes there still run.
 
         The operator sees that the pod has gone and raises the attempt, which fences them.
         """
-        self.trainer_life += 1
-        self.attempt += 1
-        self.failed = None
-        self.end_process(zombie=zombie)
+        pod = self.trainers[which]
+        pod.life += 1
+        pod.failed, pod.leaving, pod.alive = 0, False, True
+        if self.process is not None and pod.name in self.process.pods:
+            self.attempt += 1
+            self.end_process(zombie=zombie)
+
+    def lose_trainer_pod(self, which: int) -> None:
+        """It goes and doesn't come back, unless it is the last one."""
+        pod = self.trainers[which]
+        if sum(one.alive for one in self.trainers) < 2 or not pod.alive:
+            return
+        pod.alive = False
+        if self.process is not None and pod.name in self.process.pods:
+            self.crash()
+        pod.failed = pod.attempt = 0
+
+    def return_trainer_pods(self) -> None:
+        for pod in self.trainers:
+            if not pod.alive:
+                pod.alive, pod.leaving, pod.life = True, False, pod.life + 1
+
+    def evict_trainer_pod(self, which: int) -> None:
+        """It is deleted with a grace period."""
+        if all(one.alive and not one.leaving for one in self.trainers):
+            self.trainers[which].leaving = True
 
     def act(self, process: Process) -> None:
         """Rank 0's next step; the process ends when its attempt has."""
@@ -222,7 +329,7 @@ class Run:
         task = self.core.training.task(process.attempt)
         if not process.opened:
             if task is not None and task.kind == TaskKind.RL:
-                self._open(process, task.ledger_epoch)
+                self._open(process, task)
             return
         if task is not None and task.kind == TaskKind.STOP:
             self._finish(process)
@@ -240,14 +347,18 @@ class Run:
         else:
             self._train(process)
 
-    def _open(self, process: Process, epoch: str) -> None:
+    def _open(self, process: Process, task: TrainerTask) -> None:
         head = heads.fence(self.head, process.attempt)
         while head.newest is not None and head.newest.manifest_key in self.damaged:
             head = heads.without_damaged(head, head.newest, process.attempt)
         self._write_head(head)
         newest = head.newest
         process.lineage = self.saved[newest.manifest_key] if newest else ()
-        process.resumed, process.epoch, process.opened = process.step, epoch, True
+        if newest is None and task.origin is not None:
+            theirs = entry_of(self._head_of(task.origin.run_url), task.origin.step)
+            process.lineage = self.saved[theirs.manifest_key]
+        process.resumed = process.step if newest else 0
+        process.epoch, process.opened = task.ledger_epoch, True
         if process.step and process.step < STEPS:
             self._publish(process)
 
@@ -304,13 +415,14 @@ class Run:
 
     def _save_phase(self, process: Process, save: Save) -> None:
         folder = snapshot.checkpoint_key("rl", save.step, process.attempt)
-        key = f"x/job/{folder}/manifest.json"
+        key = f"{self.run_url.removeprefix('s3://bucket/')}/{folder}/manifest.json"
         training = self.core.training
         if save.phase == 0:
             training.require_known("rl", save.step, process.attempt)
-            self.await_(self.core.snapshots.take("rl", save.step, process.attempt))
+            save.ledger = self.await_(self.core.snapshots.take("rl", save.step, process.attempt))
             self.saved[key] = save.lineage
         elif save.phase == 1:
+            self.store.put(f"s3://bucket/{key}", manifest(save))
             entry = Entry(
                 step=save.step, version=save.step, manifest_key=key, bytes=1, time=self.clock()
             )
@@ -357,11 +469,14 @@ class Run:
 
     @property
     def head(self) -> Head:
-        found = self.store.objects.get(HEAD)
+        return self._head_of(self.run_url)
+
+    def _head_of(self, run_url: str) -> Head:
+        found = self.store.objects.get(head_url(run_url))
         return Head() if found is None else Head.model_validate_json(found)
 
     def _write_head(self, head: Head) -> None:
-        self.store.put(HEAD, head.model_dump_json().encode())
+        self.store.put(head_url(self.run_url), head.model_dump_json().encode())
 
     # Engines and workers.
 
@@ -372,9 +487,11 @@ class Run:
             offers = [one for one in (reply.newest, reply.anchor) if one is not None]
             found = next((one.version for one in offers if self._fetchable(one)), None)
             engine.adopted = found or engine.adopted
-        self.core.heartbeats.heard(
+        told = self.core.heartbeats.heard(
             kit.beat(engine.pod, "rollout", engine.incarnation, adopted=engine.adopted)
         )
+        if told.restart:
+            self.restart_engine(engine)
 
     def _fetchable(self, version: WeightVersion) -> bool:
         """From the object store, or from the memory of the process that lives."""
@@ -389,6 +506,7 @@ class Run:
         )
         found = self.core.scheduler.lease(request)
         engine.leases += found.leases if found else []
+        assert not (found and engine.left_behind), "episodes for weights that were left behind"
 
     def deliver(self, engine: Engine, times: int = 1) -> None:
         """Results of all its episodes; a result may arrive twice."""
@@ -402,7 +520,7 @@ class Run:
 
     def restart_engine(self, engine: Engine) -> None:
         self.late += [(lease, engine, engine.incarnation) for lease in engine.leases]
-        engine.leases, engine.adopted = [], 0
+        engine.leases, engine.adopted, engine.left_behind = [], 0, False
         engine.life += 1
 
     def deliver_late(self) -> None:
@@ -425,6 +543,7 @@ class Run:
             self.deliver(engine)
             self.lease(engine)
         self.controller_pass()
+        self.rollback_pass()
 
     def rounds_until(self, condition: Callable[[], bool], most: int = 12) -> None:
         """Rounds until something is so; gives up after `most`, since a drained run stands still."""
@@ -454,6 +573,7 @@ class Run:
     def __str__(self) -> str:
         state = self.core.state.assemble()
         return (
-            f"attempt {self.attempt}, process {self.process}, failed {self.failed}, "
-            f"drain {self.drain}, engines {self.engines}, state {state}"
+            f"attempt {self.attempt}, process {self.process}, pods {self.trainers}, "
+            f"size {self.size}, world {self.world}, order {self.order}, drain {self.drain}, "
+            f"engines {self.engines}, state {state}"
         )

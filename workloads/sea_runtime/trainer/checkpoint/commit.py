@@ -18,7 +18,8 @@ from sea_data import urls
 from sea_data.object_store import ObjectNotFoundError, PreconditionFailedError, StoreError
 from sea_runtime.store.s3 import ObjectStore
 from sea_runtime.trainer.checkpoint import head as heads
-from sea_runtime.trainer.checkpoint.head import MANIFEST, Entry, Head, parse_manifest
+from sea_runtime.trainer.checkpoint.head import MANIFEST, parse_manifest
+from sea_runtime.wire.checkpoints import Entry, Head
 
 log = logging.getLogger(__name__)
 _FOLDER = re.compile(r"step-\d{6,}-a(\d+)")

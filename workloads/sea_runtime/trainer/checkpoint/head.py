@@ -1,5 +1,5 @@
-"""`head.json`, the only commit point of a stage's checkpoints, the pure decisions on it, and
-`manifest.json`, which names every object of one checkpoint with size and SHA-256.
+"""The pure decisions on `head.json` (`wire/checkpoints.py`), the only commit point of a stage's
+checkpoints, and `manifest.json`, which names every object of one with size and SHA-256.
 
 Readers start from it. An attempt first fences (writes its number), then commits; a writer whose
 attempt is smaller than the head's must stop.
@@ -11,11 +11,10 @@ from dataclasses import asdict
 from sea_runtime.parallel.parallel_layout import ParallelLayout
 from sea_runtime.trainer.errors import CheckpointError, FencedError
 from sea_runtime.wire.base import Message
+from sea_runtime.wire.checkpoints import FORMAT, Entry, Head, StoredObject, entry_of
 
 MANIFEST = "manifest.json"
 """Name of the manifest within a checkpoint's folder."""
-FORMAT = 2
-"""Of manifests, and of the objects that they name. 1 was Megatron's `torch_dist`."""
 
 
 def state_name(rank: int) -> str:
@@ -24,16 +23,6 @@ def state_name(rank: int) -> str:
 
 def index_name(rank: int) -> str:
     return f"rank-{rank:05d}.json"
-
-
-class StoredObject(Message):
-    key: str
-    """Key in the bucket of the run."""
-    name: str
-    """Within the checkpoint; empty for the ledger."""
-    size: int
-    sha256: str
-    """Empty for a state object: its index has a checksum per piece (`index.py`)."""
 
 
 class SavedLayout(Message):
@@ -116,34 +105,6 @@ def parse_manifest(body: bytes | str, url: str) -> Manifest:
     return Manifest.model_validate_json(body)
 
 
-class Entry(Message):
-    """One committed checkpoint."""
-
-    step: int
-    version: int
-    manifest_key: str
-    bytes: int
-    time: float
-    """Unix seconds."""
-    pinned: bool = False
-    """A person keeps it: retention leaves it, and a run that goes back behind it too."""
-
-
-class Head(Message):
-    """The content of `head.json`."""
-
-    attempt: int = 0
-    """The attempt that owns the stage."""
-    checkpoints: list[Entry] = []
-    """Newest last."""
-    damaged: list[Entry] = []
-    """Found damaged when they were to be loaded; their objects are kept for a person to look at."""
-
-    @property
-    def newest(self) -> Entry | None:
-        return self.checkpoints[-1] if self.checkpoints else None
-
-
 def fence(head: Head, attempt: int) -> Head:
     """The head after `attempt` has taken over.
 
@@ -209,14 +170,6 @@ def without_damaged(head: Head, entry: Entry, attempt: int) -> Head:
     return owned.model_copy(update={"checkpoints": named, "damaged": [*owned.damaged, entry]})
 
 
-def entry_of(head: Head, step: int) -> Entry:
-    """Raises KeyError if there is no checkpoint of that step."""
-    found = [one for one in head.checkpoints if one.step == step]
-    if not found:
-        raise KeyError(step)
-    return found[-1]
-
-
 def pinned(head: Head, step: int, pin: bool) -> Head:
     """The head with the checkpoint of `step` pinned or not; raises KeyError if there is none."""
     entry = entry_of(head, step)
@@ -230,15 +183,3 @@ def without(head: Head, step: int) -> Head:
     entry = entry_of(head, step)
     named = [one for one in head.checkpoints if one != entry]
     return head.model_copy(update={"checkpoints": named})
-
-
-def gone_back(head: Head, step: int) -> tuple[Head, list[Entry]]:
-    """The head whose newest checkpoint is that of `step`, and the entries that it no longer names.
-
-    Raises:
-        KeyError: there is no checkpoint of that step.
-    """
-    entry_of(head, step)
-    later = [one for one in head.checkpoints if one.step > step]
-    named = [one for one in head.checkpoints if one.step <= step]
-    return head.model_copy(update={"checkpoints": named}), later

@@ -14,8 +14,9 @@ from typing import TypeVar
 from sea_data.object_store import StoreUnavailableError
 from sea_runtime.client.calls import CoordinatorUnreachableError
 from sea_runtime.trainer import model_files
-from sea_runtime.trainer.checkpoint.head import FORMAT, Manifest, SavedLayout, StoredObject
+from sea_runtime.trainer.checkpoint.head import Manifest, SavedLayout
 from sea_runtime.trainer.context import RankContext
+from sea_runtime.wire.checkpoints import FORMAT, StoredObject
 from sea_runtime.wire.trainer import TrainerTask
 
 log = logging.getLogger(__name__)

@@ -19,9 +19,10 @@ from sea_runtime.store.folders import upload_folder
 from sea_runtime.trainer import background, model_files
 from sea_runtime.trainer.checkpoint import export
 from sea_runtime.trainer.checkpoint.commit import Commits
-from sea_runtime.trainer.checkpoint.head import Entry, Manifest, parse_manifest
+from sea_runtime.trainer.checkpoint.head import Manifest, parse_manifest
 from sea_runtime.trainer.checkpoint.reader import CheckpointReader
 from sea_runtime.trainer.context import RankContext
+from sea_runtime.wire.checkpoints import Entry
 
 log = logging.getLogger(__name__)
 Result = TypeVar("Result")

@@ -16,10 +16,11 @@ from sea_data.object_store import ObjectNotFoundError
 from sea_runtime.parallel import weight_map
 from sea_runtime.parallel.hf_config import ModelShape
 from sea_runtime.trainer.checkpoint.commit import Commits
-from sea_runtime.trainer.checkpoint.head import Manifest, StoredObject, index_name, state_name
+from sea_runtime.trainer.checkpoint.head import Manifest, index_name, state_name
 from sea_runtime.trainer.checkpoint.index import ITEM_SIZES, PIECE, RankIndex, wrong_pieces
 from sea_runtime.trainer.checkpoint.reshard import Copy, Wanted, plan, saved_by
 from sea_runtime.trainer.errors import CheckpointError
+from sea_runtime.wire.checkpoints import StoredObject
 
 PARALLEL_READS = 8
 MAX_READ = 32 << 20

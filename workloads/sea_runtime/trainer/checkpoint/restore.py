@@ -14,13 +14,14 @@ from sea_runtime.trainer import background
 from sea_runtime.trainer.checkpoint import commit
 from sea_runtime.trainer.checkpoint import state as states
 from sea_runtime.trainer.checkpoint.commit import Commits
-from sea_runtime.trainer.checkpoint.head import Entry, Head, Manifest, parse_manifest
+from sea_runtime.trainer.checkpoint.head import Manifest, parse_manifest
 from sea_runtime.trainer.checkpoint.index import KINDS
 from sea_runtime.trainer.checkpoint.reader import CheckpointReader, missing
 from sea_runtime.trainer.context import RankContext
 from sea_runtime.trainer.errors import CheckpointError
 from sea_runtime.trainer.model import Model
 from sea_runtime.trainer.optimizer import Optimizer
+from sea_runtime.wire.checkpoints import Entry, Head
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +59,37 @@ def restore(
             "delete head.json to begin the stage from its initial model."
         )
     return None
+
+
+def start_from(
+    context: RankContext, theirs: Commits, step: int, model: Model, into: Optimizer
+) -> Manifest:
+    """Loads the checkpoint of another run, and writes nothing there. Collective.
+
+    Args:
+        theirs: checkpoints of the other run's stage.
+
+    Raises:
+        CheckpointError: it is gone, damaged, of another model or of another release.
+    """
+    text = ""
+    if context.leads:
+        named = [one for one in theirs.read()[0].checkpoints if one.step == step]
+        text = named[-1].model_dump_json() if named else ""
+    text = context.control.broadcast(text)
+    if not text:
+        raise CheckpointError(
+            f"{theirs.folder} has no checkpoint of step {step} any more, which startFrom names, "
+            "and this run has none of its own yet. Create the job again with one that is there."
+        )
+    entry = Entry.model_validate_json(text)
+    manifest, damage = _manifest(context, theirs, entry)
+    if manifest is not None:
+        damage = _check_sizes(context, theirs, manifest)
+        damage = damage or _load(context, theirs, manifest, model, into)
+    if manifest is None or damage:
+        raise CheckpointError(f"The checkpoint that startFrom names can't be loaded: {damage}")
+    return manifest
 
 
 _Newest = tuple[Entry | None, str]

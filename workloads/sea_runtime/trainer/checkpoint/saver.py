@@ -20,9 +20,7 @@ from sea_runtime.trainer import background
 from sea_runtime.trainer.checkpoint.commit import Commits
 from sea_runtime.trainer.checkpoint.head import (
     MANIFEST,
-    Entry,
     SavedLayout,
-    StoredObject,
     index_name,
     state_name,
 )
@@ -40,6 +38,7 @@ from sea_runtime.trainer.context import RankContext
 from sea_runtime.trainer.errors import CheckpointError, FencedError
 from sea_runtime.trainer.model import Model
 from sea_runtime.trainer.optimizer import Optimizer
+from sea_runtime.wire.checkpoints import Entry, StoredObject
 from sea_runtime.wire.trainer import CheckpointCommitted, TrainerTask
 
 log = logging.getLogger(__name__)
