@@ -22,8 +22,8 @@ from sea_runtime.rollout.vllm_plugin.host_copies import HostCopies, HostCopy, Pe
 from sea_runtime.transport import manifest
 from sea_runtime.transport.nixl_link import NixlSource
 from sea_runtime.transport.read_plan import reads_of
-from sea_runtime.transport.sources import NIXL, PEER, offers, split
-from sea_runtime.wire.weights import EngineCopy, Shard, WeightVersion, WorkerCopy
+from sea_runtime.transport.sources import NIXL, offers, split
+from sea_runtime.wire.weights import PEER, EngineCopy, Shard, WeightVersion, WorkerCopy
 from sea_testing.waiting import HANG_S
 
 BLOCKS = 8

@@ -17,7 +17,13 @@ from dataclasses import dataclass
 
 from sea_runtime.errors import RuntimeFailure
 from sea_runtime.rollout.engine_client import EngineClient, EngineError
-from sea_runtime.wire.weights import PrefetchState, PrefetchStatus, ShardLayout, WeightVersion
+from sea_runtime.wire.weights import (
+    FailedSource,
+    PrefetchState,
+    PrefetchStatus,
+    ShardLayout,
+    WeightVersion,
+)
 
 _log = logging.getLogger(__name__)
 # Short against a transfer of seconds; one call through the engine's loop per poll.
@@ -29,6 +35,14 @@ class PrefetchError(RuntimeFailure):
     """The version could not be fetched; the engine keeps serving the version it had."""
 
     permanent = False
+
+    def __init__(self, message: str, status: PrefetchStatus | None = None) -> None:
+        """`status`: of the prefetch, if it was one that failed."""
+        super().__init__(message)
+        self.failed = tuple(status.failed_sources) if status else ()
+        """The sources that were tried; empty if the error is none of theirs."""
+        self.unreachable = status.unreachable if status else ""
+        """Why other processes' memory can't be read; empty if it can."""
 
 
 class HalfLoadedError(RuntimeFailure):
@@ -60,8 +74,8 @@ class Timings:
     """Replacing the weights; part of the pause."""
     pause_s: float
     """From the request to pause until generation went on."""
-    failed_peers: tuple[str, ...] = ()
-    """Pods of engines that should have delivered the version and didn't."""
+    failed: tuple[FailedSource, ...] = ()
+    """Sources that were tried before and did not deliver."""
     unreachable: str = ""
     """Why it came from the object store although other processes have it."""
 
@@ -70,10 +84,12 @@ def slowest(statuses: list[PrefetchStatus]) -> PrefetchStatus:
     """The status of an engine as a whole: of a worker that failed, else of the slowest."""
     order = [PrefetchState.FAILED, PrefetchState.IDLE, PrefetchState.RUNNING, PrefetchState.READY]
     found = min(statuses, key=lambda status: (order.index(status.state), -status.seconds))
-    failed = sorted({pod for status in statuses for pod in status.failed_peers})
+    failed = {
+        (one.transport, one.name): one for status in statuses for one in status.failed_sources
+    }
     missing = sorted({name for status in statuses for name in status.missing_layouts})
     together = {
-        "failed_peers": failed,
+        "failed_sources": list(failed.values()),
         "missing_layouts": missing,
         "unreachable": max(status.unreachable for status in statuses),
         "check": any(status.check for status in statuses),
@@ -113,7 +129,7 @@ async def prefetch(
         elif status.state is PrefetchState.READY:
             return status
         elif status.state is PrefetchState.FAILED:
-            raise PrefetchError(status.error)
+            raise PrefetchError(status.error, status)
         await asyncio.sleep(_POLL_SECONDS)
         if (status.version, status.attempt) == wanted:
             status = slowest(await engine.prefetch_status())
@@ -183,7 +199,7 @@ async def adopt(
         status.seconds,
         apply_s,
         time.monotonic() - paused,
-        tuple(status.failed_peers),
+        tuple(status.failed_sources),
         status.unreachable,
     )
 

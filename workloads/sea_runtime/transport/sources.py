@@ -15,9 +15,8 @@ from dataclasses import dataclass
 from sea_runtime.parallel.regions import Run
 from sea_runtime.transport.manifest import ALIGNMENT
 from sea_runtime.transport.read_plan import ShardRead
-from sea_runtime.wire.weights import Block, EngineCopy, Shard, WeightVersion
+from sea_runtime.wire.weights import PEER, Block, EngineCopy, Shard, WeightVersion
 
-PEER = "Peer"
 NIXL = "NIXL"
 DELTA = "Delta"
 """From the object store too, by what changed since the version that is held."""

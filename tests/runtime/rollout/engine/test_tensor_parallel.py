@@ -89,7 +89,7 @@ async def test_a_late_engine_reads_from_a_peer_of_another_layout_while_the_train
             timings = await adopted(late, offered, publisher, reference, asked)
         finally:
             publisher.resume()
-        assert (timings.transport, timings.failed_peers) == ("Peer", ())
+        assert (timings.transport, timings.failed) == ("Peer", ())
         await observe(late, state)
         assert state.version == NUMBER
 

@@ -33,7 +33,15 @@ from sea_runtime.transport.delta_codec import DamagedDeltaError, DeltaError
 from sea_runtime.transport.read_plan import ShardRead
 from sea_runtime.transport.sources import DELTA, OBJECT_STORE, Source
 from sea_runtime.transport.stored_versions import Path, StoredVersionError
-from sea_runtime.wire.weights import Block, Shard, ShardDelta, WeightVersion
+from sea_runtime.wire.weights import (
+    MAX_REASON,
+    Block,
+    FailedSource,
+    FetchCause,
+    Shard,
+    ShardDelta,
+    WeightVersion,
+)
 
 _log = logging.getLogger(__name__)
 MAX_GAP = 256 << 10
@@ -76,7 +84,7 @@ class DeltaFetcher:
         Raises:
             FetchError: neither deltas nor an anchor brought the version; with both reasons.
         """
-        reasons = []
+        reasons, down = [], False
         for base in [held, None] if held is not None else [None]:
             path = None
             try:
@@ -87,12 +95,20 @@ class DeltaFetcher:
             # Whatever a store, a file or a decoder says: the anchor is one more chance.
             except (StoreError, StoredVersionError, DeltaError, FetchError) as error:
                 reasons.append(str(error))
+                down = down or isinstance(error, StoreError)
                 _log.warning("Version %d from the object store: %s", version.version, error)
                 if base is not None and path is not None and path.start is not None:
                     break
             else:
                 return Fetched(buffers, DELTA if path.start is None else OBJECT_STORE)
-        raise FetchError(f"{OBJECT_STORE}: {'; '.join(dict.fromkeys(reasons))}")
+        reason = "; ".join(dict.fromkeys(reasons))
+        failed = FailedSource(
+            transport=OBJECT_STORE,
+            name=stored_versions.version_folder(version.run_url, version.stream, version.version),
+            cause=FetchCause.UNREACHABLE if down else FetchCause.DAMAGED,
+            reason=reason[:MAX_REASON],
+        )
+        raise FetchError(f"{OBJECT_STORE}: {reason}", [failed])
 
     def _path(self, version: WeightVersion, held: HostCopy | None) -> Path:
         def load(number: int) -> WeightVersion:

@@ -16,16 +16,17 @@ from torch import nn
 from sea_runtime.errors import RuntimeFailure
 from sea_runtime.parallel.regions import Region
 from sea_runtime.rollout.vllm_plugin.applied_state import AppliedState
-from sea_runtime.rollout.vllm_plugin.fetch import Fetched, NixlReader
+from sea_runtime.rollout.vllm_plugin.fetch import Fetched, FetchError, NixlReader
 from sea_runtime.rollout.vllm_plugin.host_copies import HostCopies, HostCopy, PeerServer
 from sea_runtime.rollout.vllm_plugin.recorder import Copy, Recording, TensorTypes
 from sea_runtime.rollout.vllm_plugin.version_fetch import VersionFetcher, agents_of
 from sea_runtime.transport import layouts, manifest
 from sea_runtime.transport.read_plan import Needed, ShardRead, reads_of
-from sea_runtime.transport.sources import NIXL, PEER
+from sea_runtime.transport.sources import NIXL
 from sea_runtime.transport.weight_sums import total, weighted_sum
 from sea_runtime.wire.weights import (
     MAX_REASON,
+    PEER,
     PrefetchState,
     PrefetchStatus,
     ShardLayout,
@@ -288,7 +289,7 @@ class Staging:
                 "transport": fetched.transport,
                 "seconds": seconds,
                 "nbytes": sum(read.nbytes for read in reads),
-                "failed_peers": list(fetched.failed_peers),
+                "failed_sources": list(fetched.failed),
                 "unreachable": fetched.unreachable[:MAX_REASON],
             }
         )
@@ -296,7 +297,13 @@ class Staging:
     def _failed(self, error: Exception, seconds: float) -> PrefetchStatus:
         _log.warning("Prefetch of version %d failed: %s", self._status.version, error)
         self._status = self._status.model_copy(
-            update={"state": PrefetchState.FAILED, "error": str(error), "seconds": seconds}
+            update={
+                "state": PrefetchState.FAILED,
+                "error": str(error),
+                "seconds": seconds,
+                "failed_sources": list(error.failed) if isinstance(error, FetchError) else [],
+                "unreachable": self._fetcher.unreachable[:MAX_REASON],
+            }
         )
         return self._status
 
