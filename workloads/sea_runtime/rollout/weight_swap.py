@@ -1,11 +1,11 @@
 """One weight update of one engine: prefetch, pause, load, resume; and what can go wrong.
 
-    generating ..prefetch.. generating | paused: start, load, finish | generating
-                                       ^ keep: requests stay          ^ weight version = V
+    generating ..prefetch.. generating | paused: load       | generating
+                                       ^ keep: requests stay ^ weight version = V
 
-Before the pause nothing has happened to the engine, so a failed prefetch costs nothing. After
-`start` the weights are half-loaded until `finish`: an engine that fails in between is terminated
-rather than resumed, since it would generate garbage. So is one that then holds other weights than
+Before the pause nothing has happened to the engine, so a failed prefetch costs nothing. Until
+`load` has ended the weights are half-loaded: an engine that fails in between is terminated rather
+than resumed, since it would generate garbage. So is one that then holds other weights than
 the version's, by the sums of `transport/weight_sums.py`.
 """
 
@@ -146,11 +146,7 @@ async def load(engine: EngineClient, version: WeightVersion, *, check: bool) -> 
     """
     started = time.monotonic()
     try:
-        # In this order; from the first call to the last the weights are half-loaded.
-        await engine.start_update()
-        await engine.load_staged(version.version, version.attempt)
-        await engine.finish_update(version.version)
-        wrong = await engine.wrong_tensors() if check else []
+        wrong = await engine.load(version.version, version.attempt, check=check)
     except asyncio.CancelledError:
         # Our own end must not leave an engine that the next worker finds half-loaded.
         await asyncio.shield(engine.terminate())

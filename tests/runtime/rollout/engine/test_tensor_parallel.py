@@ -1,5 +1,6 @@
 """An engine of two workers that starts empty and late: the first engine has what it needs."""
 
+import asyncio
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from sea_runtime.rollout import weight_swap
+from sea_runtime.rollout.dead_engine_core import EXIT_CODE
 from sea_runtime.rollout.engine_client import EngineClient, session
 from sea_runtime.rollout.engine_state import EMPTY, EngineState, observe
 from sea_runtime.rollout.weight_swap import Timings
@@ -16,6 +18,7 @@ from sea_testing.engine import EngineProcess
 from sea_testing.loopback import address
 from sea_testing.publisher import Publisher
 from sea_testing.reference import Reference
+from sea_testing.waiting import HANG_S
 
 pytestmark = pytest.mark.component
 
@@ -103,6 +106,11 @@ async def test_a_late_engine_reads_from_a_peer_of_another_layout_while_the_train
         # The other way: two workers serve one.
         back = await from_peer(late, published)
         assert (await adopted(engine, back, publisher, reference, [])).transport == "Peer"
+
+        # Both workers end within the call that asks for it, and the server with them.
+        await late.terminate()
+        assert two_workers.process is not None
+        assert await asyncio.to_thread(two_workers.process.wait, HANG_S) == EXIT_CODE
 
 
 async def each_worker_has_its_half(engine: EngineClient, published: WeightVersion) -> None:
