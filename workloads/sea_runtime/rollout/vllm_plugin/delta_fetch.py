@@ -19,15 +19,9 @@ import torch
 
 from sea_data.object_store import StoreError
 from sea_runtime.parallel.regions import Run
-from sea_runtime.rollout.vllm_plugin.fetch import (
-    Buffer,
-    Fetched,
-    FetchError,
-    ObjectStoreReader,
-    Store,
-    parts_of,
-)
+from sea_runtime.rollout.vllm_plugin.fetch import Buffer, Fetched, FetchError, parts_of
 from sea_runtime.rollout.vllm_plugin.host_copies import HostCopy
+from sea_runtime.rollout.vllm_plugin.store_reader import MAX_GAP, ObjectStoreReader, Store
 from sea_runtime.transport import delta_codec, manifest, stored_versions
 from sea_runtime.transport.delta_codec import DamagedDeltaError, DeltaError
 from sea_runtime.transport.read_plan import ShardRead
@@ -44,8 +38,6 @@ from sea_runtime.wire.weights import (
 )
 
 _log = logging.getLogger(__name__)
-MAX_GAP = 256 << 10
-"""Bytes between two deltas that are read along rather than asked for separately."""
 MAX_THREADS = 8
 """Shards and blocks at a time: each core applies 4 GB/s."""
 

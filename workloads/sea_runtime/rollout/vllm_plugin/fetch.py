@@ -8,7 +8,6 @@ overwritten its buffer in the meantime (the checksums tell) is left for the next
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Any, Protocol
 
 import torch
@@ -31,9 +30,6 @@ from sea_runtime.wire.weights import (
 MIN_NIXL_BYTES_PER_SECOND = 50e6
 """A transfer slower than this counts as hung."""
 MIN_NIXL_TIMEOUT_SECONDS = 5.0
-# Shorter than a client's default of 90 s: after a failure the updater asks for a newer version,
-# which is better than this one.
-STORE_RETRY_TIMEOUT_SECONDS = 60.0
 
 
 class FetchError(RuntimeFailure):
@@ -95,42 +91,6 @@ class NixlReader:
         if self._sink is not None:
             self._sink.close()
             self._sink = None
-
-
-class Store(Protocol):
-    """Of `sea_runtime.store.s3.ObjectStore`."""
-
-    def get(self, url: str) -> bytes: ...
-
-    def read_into(self, url: str, out: memoryview, start: int = 0) -> int: ...
-
-
-@cache
-def object_store() -> Store:
-    """This process's client; waits out short outages. Not made where nothing is read from it."""
-    from sea_runtime.store.s3 import ObjectStore
-
-    return ObjectStore(retry_timeout=STORE_RETRY_TIMEOUT_SECONDS)
-
-
-class ObjectStoreReader:
-    """Reads the shard's copy in S3."""
-
-    def __init__(self, store: Callable[[], Store] = object_store) -> None:
-        self._store = store
-
-    def begin(self, source: Source, runs: Sequence[Run], out: torch.Tensor) -> Callable[[], None]:
-        return lambda: self._read(source.name, runs, out)
-
-    def _read(self, url: str, runs: Sequence[Run], out: torch.Tensor) -> None:
-        for run in runs:
-            part = out[run.local : run.local + run.nbytes].numpy().data
-            done = self._store().read_into(url, part, start=run.remote)
-            if done != run.nbytes:
-                raise OSError(
-                    f"{url} has {run.remote + done} bytes, expected at least "
-                    f"{run.remote + run.nbytes}."
-                )
 
 
 Buffer = Callable[[ShardRead], torch.Tensor]

@@ -15,11 +15,10 @@ from sea_runtime.rollout.vllm_plugin.fetch import (
     Fetcher,
     FetchError,
     Reader,
-    Store,
-    object_store,
     out_of_reach,
 )
 from sea_runtime.rollout.vllm_plugin.host_copies import HostCopies
+from sea_runtime.rollout.vllm_plugin.store_reader import Store, object_store
 from sea_runtime.transport import stored_versions
 from sea_runtime.transport.read_plan import ShardRead
 from sea_runtime.wire.weights import FailedSource, WeightVersion
