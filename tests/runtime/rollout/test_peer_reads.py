@@ -44,16 +44,14 @@ class Engine:
 
 @pytest.fixture(scope="module")
 def trainer() -> Iterator[WeightsSource]:
-    process = WeightsSource("trainer")
-    yield process
-    process.kill()
+    with WeightsSource("trainer") as process:
+        yield process
 
 
 @pytest.fixture
 def peer() -> Iterator[WeightsSource]:
-    process = WeightsSource("early")
-    yield process
-    process.kill()
+    with WeightsSource("early") as process:
+        yield process
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 
@@ -40,7 +40,7 @@ def needed(version: WeightVersion) -> dict[str, list[Region]]:
 
 
 class WeightsSource:
-    """The process, seen from a test."""
+    """The process, seen from a test; killed at the end of its `with` block."""
 
     def __init__(self, pod: str) -> None:
         self.pod = pod
@@ -51,6 +51,12 @@ class WeightsSource:
             stdout=subprocess.PIPE,
             text=True,
         )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
 
     def publish(self, number: int, nbytes: int) -> WeightVersion:
         shard = Shard.model_validate_json(self._ask({"publish": number, "nbytes": nbytes}))
