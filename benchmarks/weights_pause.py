@@ -91,7 +91,7 @@ class Engine:
     def stage(self, tensors: Tensors) -> None:
         """What happens while the engine generates."""
         layers = list(fetched(self._recording, tensors))
-        staging.Staging.layers = lambda *_: iter(layers)  # type: ignore[method-assign, assignment]
+        staging.Staging.layers = lambda *_: iter(layers)  # type: ignore[method-assign]
 
     def update(self) -> None:
         """What requests wait for."""

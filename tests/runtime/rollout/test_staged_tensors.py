@@ -14,7 +14,10 @@ from sea_runtime.transport.read_plan import reads_of
 from sea_runtime.wire.weights import Shard, WeightVersion
 
 EXPERTS, WIDTH, HIDDEN = 4, 8, 16
-SHAPES = {"w13": (EXPERTS, 2 * WIDTH, HIDDEN), "w2": (EXPERTS, HIDDEN, WIDTH)}
+SHAPES: dict[str, tuple[int, ...]] = {
+    "w13": (EXPERTS, 2 * WIDTH, HIDDEN),
+    "w2": (EXPERTS, HIDDEN, WIDTH),
+}
 
 
 def of_experts(order: Sequence[str]) -> tuple[dict[str, torch.Tensor], list[Copy]]:

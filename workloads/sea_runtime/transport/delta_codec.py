@@ -94,7 +94,7 @@ def _differences(
         while found != 0:
             lowest = found & (~found + one)
             found ^= lowest
-            shift = _BIT_OF[(lowest * _DE_BRUIJN) >> np.uint64(58)] + 1 - bits
+            shift = int(_BIT_OF[(lowest * _DE_BRUIJN) >> np.uint64(58)]) + 1 - bits
             i = word * within + shift // bits
             gap, last = i - last - 1, i
             while gap >= 255:
@@ -110,8 +110,7 @@ def _differences(
             if zigzag >= 255:
                 wide[w] = zigzag
                 w += 1
-                zigzag = 255
-            values[v] = zigzag
+            values[v] = min(zigzag, 255)
             v += 1
     return n, v, w
 
