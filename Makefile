@@ -4,7 +4,7 @@ PYTHON ?= .venv/bin/python
 BIN := .venv/bin
 export PYTHONUNBUFFERED := 1
 .DEFAULT_GOAL := help
-.PHONY: help setup demo down test test-unit test-cluster test-component test-e2e lint type crds verify lock bench-first-light bench-env bench-tau2 bench-synth bench-operator bench-coordinator bench-trainer bench-gpu bench-layouts bench-checkpoint bench-plan bench-recovery clean
+.PHONY: help setup demo down test test-unit test-cluster test-component test-e2e lint type crds verify lock bench-first-light bench-env bench-tau2 bench-synth bench-weights bench-keep-cache bench-late-engine bench-operator bench-coordinator bench-trainer bench-gpu bench-layouts bench-checkpoint bench-plan bench-recovery clean
 
 help: ## list the targets
 	@grep -hE '^[a-z][a-zA-Z0-9_-]*:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-20s %s\n", $$1, $$2}'
@@ -69,8 +69,14 @@ bench-tau2: setup ## domains, rewards and rules next to tau2-bench itself, and b
 bench-synth: setup ## procedural tasks with their verification per second and domain; last line is one JSON object
 	@$(PYTHON) benchmarks/synth.py
 
-bench-weights: setup ## bytes and reads of a weight version, to the reference's engines too; last line is one JSON object
-	@$(PYTHON) benchmarks/weights.py
+bench-weights: setup ## reads, pause and deltas of a weight version (WEIGHTS_ARGS="--only pause"); last line is one JSON object
+	@$(PYTHON) benchmarks/weights.py $(WEIGHTS_ARGS)
+
+bench-keep-cache: setup ## what weights.keepCache changes in log-probabilities; last line is one JSON object
+	@$(PYTHON) benchmarks/weights_keep_cache.py
+
+bench-late-engine: setup ## a late engine that reads from a peer while the trainer is stopped, and one on S3 alone; last line is one JSON object
+	@$(PYTHON) benchmarks/late_engine.py
 
 bench-operator: setup ## the operator's cost and speed at 200 jobs, and at N with N=2000; last line is one JSON object
 	@$(PYTHON) benchmarks/operator_load.py --jobs $(or $(N),200)

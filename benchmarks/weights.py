@@ -28,7 +28,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -203,14 +203,26 @@ def pause_row() -> dict[str, Any]:
     return dict(json.loads(lines[-1]))
 
 
+PARTS: dict[str, Callable[[], dict[str, Any]]] = {
+    "transport": transport_row,
+    "plan": plan_row,
+    "pause": pause_row,
+    "deltas": weights_deltas.rows,
+}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--serve", type=int)
+    parser.add_argument("--serve", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--only", choices=PARTS, nargs="+", default=list(PARTS))
     given = parser.parse_args()
     if given.serve:
         serve(given.serve)
         return
-    print(json.dumps(transport_row() | plan_row() | pause_row() | weights_deltas.rows()))
+    found: dict[str, Any] = {}
+    for name in given.only:
+        found |= PARTS[name]()
+    print(json.dumps(found))
 
 
 if __name__ == "__main__":

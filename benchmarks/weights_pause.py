@@ -10,7 +10,7 @@ import json
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,16 @@ from safetensors.torch import save_file
 from vllm import LLM
 
 from sea_runtime.parallel import hf_config, weight_map
-from sea_runtime.parallel.regions import Region
 from sea_runtime.rollout.vllm_plugin import recorder, staging
 from sea_runtime.rollout.vllm_plugin.cpu_moe_prepack import forget_moe_kernels
+from sea_runtime.rollout.vllm_plugin.recorder import Recording
+from sea_runtime.rollout.vllm_plugin.staged_tensors import StagedTensors, writes
+from sea_runtime.transport import manifest
+from sea_runtime.transport.read_plan import reads_of
+from sea_runtime.wire.weights import Shard, WeightVersion
 
 ROUNDS = 3
+MAX_TOKENS = 256
 CONFIG = {
     "architectures": ["Qwen3MoeForCausalLM"],
     "model_type": "qwen3_moe",
@@ -63,47 +68,59 @@ def build(folder: Path) -> Tensors:
 class Engine:
     """vLLM without a server."""
 
-    def __init__(self, folder: Path, tensors: Tensors) -> None:
-        self._llm = LLM(
+    def __init__(self, folder: Path, tensors: Tensors, sequences: int = 4) -> None:
+        self.llm = LLM(
             str(folder),
             skip_tokenizer_init=True,
             dtype="float32",
             enforce_eager=True,
-            max_model_len=128,
+            max_model_len=MAX_TOKENS,
             block_size=32,
-            max_num_seqs=4,
+            max_num_seqs=sequences,
+            logprobs_mode="processed_logprobs",
             kv_cache_memory_bytes=64 << 20,
             distributed_executor_backend="uni",
             weight_transfer_config={"backend": "sea"},
         )
         types = {name: (one.dtype, one.shape) for name, one in tensors.items()}
-        (self._recording,) = self._llm.collective_rpc(
+        (self._recording,) = self.llm.collective_rpc(
             lambda worker: recorder.record(worker.get_model(), types)
         )
-        # What `Staging` hands out once a version is fetched: regions that it found beforehand.
-        self._found = {
-            (name, region): tensors[name][region.within(Region.whole(tensors[name].shape))]
-            for name, regions in self._recording.needed().items()
-            for region in regions
-        }
-        staging.Staging.layers = self._layers  # type: ignore[method-assign, assignment]
+        self.stage(tensors)
+
+    def stage(self, tensors: Tensors) -> None:
+        """What happens while the engine generates."""
+        layers = list(fetched(self._recording, tensors))
+        staging.Staging.layers = lambda *_: iter(layers)  # type: ignore[method-assign]
 
     def update(self) -> None:
         """What requests wait for."""
-        self._llm.collective_rpc("start_weight_update")
-        self._llm.collective_rpc("update_weights", args=({"version": 1, "attempt": 1},))
-        self._llm.collective_rpc("finish_weight_update")
+        self.llm.collective_rpc("start_weight_update")
+        self.llm.collective_rpc("update_weights", args=({"version": 1, "attempt": 1},))
+        self.llm.collective_rpc("finish_weight_update")
 
     def reload(self) -> None:
         """The file is in the page cache, which favors the reload."""
-        self._llm.collective_rpc(lambda worker: forget_moe_kernels(worker.get_model()))
-        self._llm.collective_rpc("reload_weights")
+        self.llm.collective_rpc(lambda worker: forget_moe_kernels(worker.get_model()))
+        self.llm.collective_rpc("reload_weights")
 
-    def _layers(self, *_: Any) -> Any:
-        return ((layer, copies, self) for layer, copies in self._recording.layers)
 
-    def get(self, name: str, region: Region) -> torch.Tensor:
-        return self._found[name, region]
+def fetched(recording: Recording, tensors: Tensors) -> Iterator[Any]:
+    """What `Staging` hands out once a worker has fetched the version."""
+    blocks = manifest.plan(tensors)
+    packed = manifest.allocate(manifest.total_bytes(blocks))
+    shard = Shard(rank=0, nbytes=packed.numel(), blocks=blocks)
+    manifest.pack(blocks, tensors.items(), packed)
+    (read,) = reads_of(
+        WeightVersion(stream="policy", version=1, attempt=1, stage="rl", step=1, shards=[shard]),
+        recording.needed(),
+    )
+    buffer = manifest.allocate(read.nbytes)
+    for run in read.runs:
+        buffer[run.local : run.local + run.nbytes] = packed[run.remote : run.remote + run.nbytes]
+    staged = StagedTensors([read], {0: buffer})
+    for layer, copies in recording.layers:
+        yield layer, copies, writes(copies, staged.get)
 
 
 def seconds(work: Callable[[], None]) -> float:

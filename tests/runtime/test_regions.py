@@ -56,10 +56,12 @@ def test_what_is_no_rectangle_is_refused(view: torch.Tensor) -> None:
         strided((4, 6), view.storage_offset(), view.shape, view.stride())
 
 
-def test_touching_spans_become_one_run() -> None:
-    """Padding up to the alignment is read with them; a gap begins a new run, aligned."""
-    spans = [(0, 60), (64, 64), (128, 10), (1024, 7)]
-    assert runs(spans, 64) == [Run(0, 0, 138), Run(1024, 192, 7)]
+def test_pieces_that_touch_on_both_sides_become_one_run() -> None:
+    """Padding below the alignment is read with them, if it is the same on both sides."""
+    pieces = [Run(0, 512, 60), Run(64, 576, 64), Run(128, 640, 10), Run(192, 0, 64)]
+    assert runs(pieces, 64) == [Run(0, 512, 138), Run(192, 0, 64)]
+    assert runs([Run(0, 0, 64), Run(128, 64, 7)], 64) == [Run(0, 0, 64), Run(128, 64, 7)]
+    assert runs([Run(0, 0, 64), Run(128, 128, 7)], 64) == [Run(0, 0, 64), Run(128, 128, 7)]
 
 
 TABLE = [

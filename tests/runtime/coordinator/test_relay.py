@@ -8,7 +8,15 @@ import pytest
 from sea_api.v1alpha1.policy import Transport
 from sea_runtime.coordinator.app import Components
 from sea_runtime.coordinator.relay import TRAINER, Relay, choose_source, trainer_slots
-from sea_runtime.wire.weights import Adopted, EngineCopy, WeightVersion
+from sea_runtime.wire.weights import (
+    PEER,
+    Adopted,
+    EngineCopy,
+    FailedSource,
+    FetchCause,
+    NotFetched,
+    WeightVersion,
+)
 from sea_testing.coordinator import inprocess as kit
 
 
@@ -160,6 +168,11 @@ def alive(core: Components, pod: str, adopted: int | None, incarnation: str = "i
     core.heartbeats.heard(kit.beat(pod, "rollout", incarnation, adopted=adopted))
 
 
+EARLY_FAILED = FailedSource(
+    transport=PEER, name="early", cause=FetchCause.TIMED_OUT, reason="did not deliver"
+)
+
+
 def test_a_late_engine_reads_from_a_peer_when_the_trainer_has_gone(core: Components) -> None:
     """Version 1 of attempt 1 is in no store; attempt 2 has published nothing yet."""
     version = published(core, 1)
@@ -194,8 +207,15 @@ def test_a_late_engine_reads_from_a_peer_when_the_trainer_has_gone(core: Compone
                     transfer_s=0,
                     apply_s=0,
                     pause_s=0,
-                    failed_peers=["early"],
+                    failed_sources=[EARLY_FAILED],
                 ),
+            ),
+        ),
+        (
+            "a reader could not read from it, and got the version from nowhere",
+            lambda core: core.weights.unfetched(
+                "policy",
+                NotFetched(pod="other", version=1, attempt=1, failed_sources=[EARLY_FAILED]),
             ),
         ),
     ],

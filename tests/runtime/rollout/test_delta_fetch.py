@@ -8,9 +8,10 @@ import torch
 
 from sea_data.object_store import AccessDeniedError, ObjectNotFoundError, StoreUnavailableError
 from sea_runtime.parallel.regions import Region, cut
-from sea_runtime.rollout.vllm_plugin.delta_fetch import MAX_GAP, DeltaFetcher, spans
+from sea_runtime.rollout.vllm_plugin.delta_fetch import DeltaFetcher, spans
 from sea_runtime.rollout.vllm_plugin.fetch import FetchError
 from sea_runtime.rollout.vllm_plugin.host_copies import HostCopy
+from sea_runtime.rollout.vllm_plugin.store_reader import MAX_GAP
 from sea_runtime.trainer.delta_upload import Packed, encode
 from sea_runtime.transport import manifest, stored_versions
 from sea_runtime.transport.read_plan import ShardRead, reads_of

@@ -11,8 +11,8 @@ from sea_runtime.rollout.vllm_plugin.fetch import Fetched, Fetcher, FetchError, 
 from sea_runtime.rollout.vllm_plugin.host_copies import HostCopies
 from sea_runtime.transport import manifest
 from sea_runtime.transport.read_plan import reads_of
-from sea_runtime.transport.sources import NIXL, PEER, Source
-from sea_runtime.wire.weights import EngineCopy, WeightVersion
+from sea_runtime.transport.sources import NIXL, Source
+from sea_runtime.wire.weights import PEER, EngineCopy, FetchCause, WeightVersion
 from sea_testing.weights_source import WeightsSource, needed, tensor
 
 pytestmark = pytest.mark.component
@@ -44,16 +44,14 @@ class Engine:
 
 @pytest.fixture(scope="module")
 def trainer() -> Iterator[WeightsSource]:
-    process = WeightsSource("trainer")
-    yield process
-    process.kill()
+    with WeightsSource("trainer") as process:
+        yield process
 
 
 @pytest.fixture
 def peer() -> Iterator[WeightsSource]:
-    process = WeightsSource("early")
-    yield process
-    process.kill()
+    with WeightsSource("early") as process:
+        yield process
 
 
 @pytest.fixture
@@ -67,6 +65,10 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
 def bytes_of(fetched: Fetched, version: WeightVersion) -> torch.Tensor:
     rows = [manifest.view(block, fetched.buffers[0]) for block in version.shards[0].blocks]
     return torch.cat(rows)
+
+
+def causes(fetched: Fetched) -> dict[str, FetchCause]:
+    return {one.name: one.cause for one in fetched.failed}
 
 
 def without_trainer(version: WeightVersion) -> WeightVersion:
@@ -83,7 +85,7 @@ def test_a_peer_alone_is_enough(
     first, second, third = (trainer.publish(number, NBYTES) for number in (1, 2, 3))
     copy = peer.fetch(first)
     fetched = engine.fetch(without_trainer(first), copy)
-    assert (fetched.transport, fetched.failed_peers) == (PEER, ())
+    assert (fetched.transport, fetched.failed) == (PEER, ())
     assert torch.equal(bytes_of(fetched, first), tensor(1, NBYTES))
     peer.fetch(second)
     assert engine.fetch(without_trainer(first), copy).transport == PEER
@@ -91,17 +93,19 @@ def test_a_peer_alone_is_enough(
     with pytest.raises(FetchError, match=r"Peer early: \d+ blocks have wrong checksums"):
         engine.fetch(without_trainer(first), copy)
     fetched = engine.fetch(first, copy)
-    assert (fetched.transport, fetched.failed_peers) == (NIXL, ("early",))
+    assert (fetched.transport, causes(fetched)) == (NIXL, {"early": FetchCause.DAMAGED})
 
 
-@pytest.mark.parametrize("fault", ["kill", "stop"])
+@pytest.mark.parametrize(
+    ("fault", "cause"), [("kill", FetchCause.UNREACHABLE), ("stop", FetchCause.TIMED_OUT)]
+)
 def test_a_peer_that_goes_away_in_mid_read_is_left_for_the_trainer(
-    trainer: WeightsSource, peer: WeightsSource, engine: Engine, fault: str
+    trainer: WeightsSource, peer: WeightsSource, engine: Engine, fault: str, cause: FetchCause
 ) -> None:
     """Killed: an error. Stopped: a time-out, and the read's memory is put aside."""
     version = trainer.publish(4, NBYTES)
     copy = peer.fetch(version)
     engine.during = peer.kill if fault == "kill" else peer.stop
     fetched = engine.fetch(version, copy)
-    assert (fetched.transport, fetched.failed_peers) == (NIXL, ("early",))
+    assert (fetched.transport, causes(fetched)) == (NIXL, {"early": cause})
     assert torch.equal(bytes_of(fetched, version), tensor(4, NBYTES))

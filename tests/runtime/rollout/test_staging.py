@@ -8,7 +8,8 @@ import torch
 from sea_runtime.parallel.regions import Region, Run, cut
 from sea_runtime.rollout.vllm_plugin.fetch import Fetcher, FetchError, NixlReader
 from sea_runtime.rollout.vllm_plugin.recorder import Copy, Recording
-from sea_runtime.rollout.vllm_plugin.staging import StagedTensors, Staging
+from sea_runtime.rollout.vllm_plugin.staged_tensors import StagedTensors
+from sea_runtime.rollout.vllm_plugin.staging import Staging
 from sea_runtime.transport import layouts, manifest
 from sea_runtime.transport.read_plan import IncompleteVersionError, ShardRead, reads_of
 from sea_runtime.transport.sources import NIXL, OBJECT_STORE, Source
@@ -192,6 +193,6 @@ def test_a_worker_asks_for_a_layout_once(monkeypatch: pytest.MonkeyPatch) -> Non
         assert worker.prefetch(sent, lambda _: recording).missing_layouts == []
         wait_for("the fetch", lambda: worker.status().state is not PrefetchState.RUNNING)
         assert worker.status().state is PrefetchState.READY, worker.status().error
-        for _, parts, staged in worker.layers(number, 1):
-            for part in parts:
-                assert torch.equal(staged.get(part.tensor, part.region), TENSORS[part.tensor])
+        for _, _, joined in worker.layers(number, 1):
+            for one in joined:
+                assert torch.equal(one.source, TENSORS[one.parameter])

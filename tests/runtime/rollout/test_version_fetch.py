@@ -17,7 +17,7 @@ from sea_runtime.rollout.vllm_plugin.version_fetch import (
 from sea_runtime.transport import manifest
 from sea_runtime.transport.read_plan import reads_of
 from sea_runtime.transport.sources import NIXL, OBJECT_STORE, Source
-from sea_runtime.wire.weights import Shard, WeightVersion
+from sea_runtime.wire.weights import FetchCause, Shard, WeightVersion
 
 TENSORS = {"a": torch.arange(40, dtype=torch.float32).view(4, 10)}
 NEEDED = {"a": [Region.whole((4, 10))]}
@@ -32,6 +32,7 @@ class Trainer:
         self.buffer = manifest.allocate(manifest.total_bytes(blocks))
         self.blocks = manifest.pack(blocks, TENSORS.items(), self.buffer)
         self.cut = False
+        self.overwritten = False
         self.tried = 0
 
     def version(self, *, nixl: bool, stored: bool, agent: str = "trainer-1") -> WeightVersion:
@@ -55,6 +56,8 @@ class Trainer:
             if self.cut:
                 raise ConnectionError("packets are dropped")
             out[: self.buffer.numel()] = self.buffer
+            if self.overwritten:
+                out[5] += 1
 
         return finish
 
@@ -112,8 +115,32 @@ def test_a_version_that_only_an_unreachable_trainer_has_is_an_error_with_the_rea
 ) -> None:
     trainer.cut = True
     version = trainer.version(nixl=True, stored=False)
-    with pytest.raises(FetchError, match="packets are dropped"):
+    with pytest.raises(FetchError, match="packets are dropped") as caught:
         fetcher.fetch(version, reads_of(version, NEEDED))
+    (failed,) = caught.value.failed
+    assert (failed.transport, failed.name) == (NIXL, "trainer-1")
+    assert failed.cause is FetchCause.UNREACHABLE
+
+
+@pytest.mark.parametrize("stored", [True, False])
+def test_a_source_that_has_gone_on_to_newer_versions_is_not_out_of_reach(
+    trainer: Trainer, fetcher: VersionFetcher, stored: bool
+) -> None:
+    """This version comes from the store, if it is there; the next is read from the trainer."""
+    trainer.overwritten = True
+    version = trainer.version(nixl=True, stored=stored)
+    if stored:
+        fetched = fetcher.fetch(version, reads_of(version, NEEDED))
+        assert (fetched.transport, fetched.unreachable) == (OBJECT_STORE, "")
+        failed = fetched.failed
+    else:
+        with pytest.raises(FetchError, match="wrong checksums") as caught:
+            fetcher.fetch(version, reads_of(version, NEEDED))
+        failed = caught.value.failed
+    assert [one.cause for one in failed] == [FetchCause.DAMAGED]
+    assert fetcher.unreachable == ""
+    trainer.overwritten = False
+    assert fetcher.fetch(version, reads_of(version, NEEDED)).transport == NIXL
 
 
 def test_an_unreachable_network_is_not_tried_for_each_version(

@@ -21,17 +21,15 @@ async def test_a_worker_can_be_stopped_while_weights_are_replaced() -> None:
     """The engine is half-loaded, so it is terminated; the cancellation reaches the worker."""
     started, asked = asyncio.Event(), []
 
-    async def start(_: web.Request) -> web.Response:
-        started.set()
-        await asyncio.Event().wait()
-        raise AssertionError
-
-    async def other(request: web.Request) -> web.Response:
+    async def answer(request: web.Request) -> web.Response:
         asked.append((await request.json())["method"] if request.path == RPC else request.path)
+        if asked[-1] == "sea_load":
+            started.set()
+            await asyncio.Event().wait()
         return web.json_response({"results": [READY]})
 
     app = web.Application()
-    app.add_routes([web.post("/start_weight_update", start), web.post("/{_}", other)])
+    app.add_routes([web.post("/{_}", answer)])
     runner = web.AppRunner(app, shutdown_timeout=0.1, handler_cancellation=True)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -42,7 +40,12 @@ async def test_a_worker_can_be_stopped_while_weights_are_replaced() -> None:
         adopt.cancel()
         with pytest.raises(asyncio.CancelledError):
             await asyncio.wait_for(adopt, HANG_S)
-        assert asked == ["sea_prefetch", "/pause", "sea_terminate"]  # and no /resume
+        assert asked == [
+            "sea_prefetch",
+            "/pause",
+            "sea_load",
+            "sea_terminate",  # and no /resume
+        ]
     await runner.cleanup()
 
 
@@ -53,10 +56,13 @@ async def test_only_an_engine_whose_weights_are_right_is_resumed(
     """Asked in the pause, after the update; one that is wrong is terminated instead."""
     asked = []
     ready = PrefetchStatus(state=PrefetchState.READY, version=1, attempt=1, check=check)
-    answers = {"sea_prefetch": ready.model_dump_json(), "sea_wrong_tensors": json.dumps(wrong)}
+    answers = {"sea_prefetch": ready.model_dump_json(), "sea_load": json.dumps(wrong)}
 
     async def answer(request: web.Request) -> web.Response:
-        method = (await request.json())["method"] if request.path == RPC else request.path
+        body = await request.json() if request.can_read_body else {}
+        method = body["method"] if request.path == RPC else request.path
+        if method == "sea_load":
+            assert body["args"] == ["1", "1", "check" if check else ""]
         asked.append(method)
         return web.json_response({"results": [answers.get(method)]})
 
@@ -69,7 +75,5 @@ async def test_only_an_engine_whose_weights_are_right_is_resumed(
                 await adopt
         else:
             await adopt
-    update = ["/start_weight_update", "/update_weights", "/finish_weight_update"]
-    checked = ["sea_wrong_tensors"] if check else []
-    last = "sea_terminate" if wrong else "/resume"
-    assert asked == ["sea_prefetch", "/pause", *update, *checked, last]
+    last = ["sea_terminate"] if wrong else ["/update_weight_version", "/resume"]
+    assert asked == ["sea_prefetch", "/pause", "sea_load", *last]

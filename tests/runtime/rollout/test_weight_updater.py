@@ -1,9 +1,28 @@
-"""Which weight version the updater tries next, as a table."""
+"""Which weight version the updater tries next, as a table; what it reports of one that failed."""
+
+import asyncio
+from typing import Any
 
 import pytest
+from aiohttp import test_utils, web
 
-from sea_runtime.rollout.weight_updater import choose
-from sea_runtime.wire.weights import Shard, WeightQueryReply, WeightVersion
+from sea_runtime.client.async_client import AsyncCoordinatorClient
+from sea_runtime.rollout import weight_updater
+from sea_runtime.rollout.engine_client import EngineClient, session
+from sea_runtime.rollout.engine_state import EngineState
+from sea_runtime.rollout.weight_updater import WeightUpdater, choose
+from sea_runtime.wire.weights import (
+    PEER,
+    FailedSource,
+    FetchCause,
+    NotFetched,
+    PrefetchState,
+    PrefetchStatus,
+    Shard,
+    WeightQueryReply,
+    WeightVersion,
+)
+from sea_testing.waiting import HANG_S
 
 
 def version(number: int, attempt: int = 1, url: str | None = None) -> WeightVersion:
@@ -41,3 +60,68 @@ def test_choice(
 ) -> None:
     reply = WeightQueryReply(newest=newest, required=0, anchor=anchor)
     assert choose(reply, served, failed) == wanted
+
+
+FAILED = FailedSource(transport=PEER, name="early", cause=FetchCause.TIMED_OUT, reason="hangs")
+
+PREFETCHES = [
+    ("a peer hangs", {"failed_sources": [FAILED], "unreachable": "Peer early: hangs"}),
+    ("the bytes were overwritten", {"failed_sources": [FAILED]}),
+    ("the model can't be updated by slices", {}),
+]
+
+
+@pytest.mark.parametrize(("error", "more"), PREFETCHES, ids=[row[0] for row in PREFETCHES])
+async def test_a_failed_prefetch_says_which_source_failed(
+    monkeypatch: pytest.MonkeyPatch, error: str, more: dict[str, Any]
+) -> None:
+    """Only a network that can't be read makes the engine unreachable, and the trainer store all."""
+    monkeypatch.setattr(weight_updater, "RETRY_SECONDS", 0.0)
+    failed = PrefetchStatus(
+        state=PrefetchState.FAILED, version=5, attempt=1, error=f"{error}.", **more
+    )
+    reported: asyncio.Queue[NotFetched] = asyncio.Queue()
+
+    async def prefetch(_: web.Request) -> web.Response:
+        return web.json_response({"results": [failed.model_dump_json()]})
+
+    async def newer(_: web.Request) -> web.Response:
+        asked.set()
+        reply = WeightQueryReply(newest=NEWEST, required=0)
+        return web.json_response(text=reply.model_dump_json())
+
+    async def unfetched(request: web.Request) -> web.Response:
+        reported.put_nowait(NotFetched.model_validate_json(await request.read()))
+        return web.json_response({})
+
+    asked, app = asyncio.Event(), web.Application()
+    app.add_routes(
+        [
+            web.post("/collective_rpc", prefetch),
+            web.get("/v1/weights/policy", newer),
+            web.post("/v1/weights/policy/unfetched", unfetched),
+        ]
+    )
+    async with (
+        test_utils.TestServer(app) as server,
+        session() as http,
+        AsyncCoordinatorClient(str(server.make_url("")), "token") as client,
+    ):
+        state = EngineState()
+        state.serves(4)
+        engine = EngineClient(http, str(server.make_url("")))
+        running = asyncio.ensure_future(
+            WeightUpdater(client, engine, state, "policy", "job-rollout-0").run()
+        )
+        if failed.failed_sources:
+            message = await asyncio.wait_for(reported.get(), HANG_S)
+            assert (message.pod, message.version, message.attempt) == ("job-rollout-0", 5, 1)
+            assert message.failed_sources == [FAILED]
+        else:
+            for _ in range(2):  # the second question comes after the first attempt
+                await asyncio.wait_for(asked.wait(), HANG_S)
+                asked.clear()
+            assert reported.empty()
+        assert state.unreachable == failed.unreachable
+        running.cancel()
+        await asyncio.wait([running])

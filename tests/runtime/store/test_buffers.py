@@ -14,7 +14,7 @@ import torch
 
 from sea_devcluster.s3 import S3Server
 from sea_runtime.parallel.regions import Run
-from sea_runtime.rollout.vllm_plugin.fetch import ObjectStoreReader
+from sea_runtime.rollout.vllm_plugin.store_reader import ObjectStoreReader
 from sea_runtime.store import buffers
 from sea_runtime.store.s3 import ObjectStore
 from sea_runtime.transport.sources import OBJECT_STORE, Source

@@ -23,9 +23,8 @@ NBYTES = 16 << 20
 
 @pytest.fixture
 def hung() -> Iterator[WeightsSource]:
-    process = WeightsSource("hung")
-    yield process
-    process.kill()
+    with WeightsSource("hung") as process:
+        yield process
 
 
 @pytest.fixture

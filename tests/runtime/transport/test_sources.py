@@ -5,8 +5,9 @@ import pytest
 from sea_runtime.parallel.regions import Region, Run
 from sea_runtime.transport import sources
 from sea_runtime.transport.read_plan import read_of
-from sea_runtime.transport.sources import NIXL, OBJECT_STORE, PEER, Source
+from sea_runtime.transport.sources import NIXL, OBJECT_STORE, Source
 from sea_runtime.wire.weights import (
+    PEER,
     Block,
     EngineCopy,
     HeldPart,

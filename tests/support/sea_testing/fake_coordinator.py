@@ -6,9 +6,8 @@ and gets RL batches from a function of the test.
 
 import asyncio
 import hashlib
-import threading
 from collections.abc import Awaitable, Callable
-from typing import Any, Self
+from typing import Any
 
 import boto3
 import msgspec
@@ -29,16 +28,16 @@ from sea_runtime.wire.trainer import (
     TrainerTask,
 )
 from sea_runtime.wire.weights import ShardLayout, WeightVersion
-from sea_testing.waiting import HANG_S
+from sea_testing.server_thread import ServerThread
 
 IDLE = TrainerTask(kind=TaskKind.IDLE)
 
 
-class FakeCoordinator:
+class FakeCoordinator(ServerThread):
     """Runs in a thread; its attributes may be read and set by the test at any time."""
 
     def __init__(self, address: str = "127.0.0.1") -> None:
-        self.address = address
+        super().__init__(address)
         self.task = IDLE
         self.attempt = 1
         self.progress: list[StageProgress] = []
@@ -59,22 +58,8 @@ class FakeCoordinator:
         """How often the task was asked for."""
         self.hold_from: int | None = None
         """Reports of this step and of later ones are held until it is None again."""
-        self.url = ""
 
-    def __enter__(self) -> Self:
-        self._loop = asyncio.new_event_loop()
-        ready = threading.Event()
-        self._thread = threading.Thread(target=self._serve, args=(ready,), daemon=True)
-        self._thread.start()
-        assert ready.wait(HANG_S)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(HANG_S)
-
-    def _serve(self, ready: threading.Event) -> None:
-        asyncio.set_event_loop(self._loop)
+    async def application(self) -> web.Application:
         app = web.Application(client_max_size=1 << 30)
         app.add_routes(
             [
@@ -93,16 +78,7 @@ class FakeCoordinator:
                 web.put("/v1/layouts/{digest}", self._layout),
             ]
         )
-        # A call that a test holds, or that a killed rank left, is not waited for (default: 60 s).
-        runner = web.AppRunner(app, shutdown_timeout=0.1)
-        self._loop.run_until_complete(runner.setup())
-        site = web.TCPSite(runner, self.address, 0)
-        self._loop.run_until_complete(site.start())
-        port = site._server.sockets[0].getsockname()[1]  # type: ignore[union-attr]
-        self.url = f"http://{self.address}:{port}"
-        ready.set()
-        self._loop.run_forever()
-        self._loop.run_until_complete(runner.cleanup())
+        return app
 
     def _current(self, request: web.Request) -> None:
         if int(request.query["attempt"]) != self.attempt:

@@ -1,14 +1,13 @@
 """A proxy in front of a real S3 server that breaks the requests which a test chooses."""
 
 import asyncio
-import threading
 from collections.abc import Callable
 from enum import Enum
-from typing import Self
 
 import aiohttp
 from aiohttp import web
 
+from sea_testing.server_thread import ServerThread
 from sea_testing.waiting import HANG_S
 
 
@@ -33,48 +32,23 @@ Choice = Callable[[str, str], Fault | None]
 _OWN_HEADERS = {"transfer-encoding", "connection", "content-encoding"}
 
 
-class StoreProxy:
+class StoreProxy(ServerThread):
     """Runs in a thread; `choose` may be set at any time."""
 
     def __init__(self, endpoint: str) -> None:
+        super().__init__()
         self.choose: Choice = lambda method, path: None
         self.requests: list[str] = []
         """`METHOD path` of all requests."""
-        self.url = ""
         self._endpoint = endpoint
 
-    def __enter__(self) -> Self:
-        self._loop = asyncio.new_event_loop()
-        ready = threading.Event()
-        self._thread = threading.Thread(target=self._serve, args=(ready,), daemon=True)
-        self._thread.start()
-        assert ready.wait(HANG_S)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(HANG_S)
-
-    def _serve(self, ready: threading.Event) -> None:
-        asyncio.set_event_loop(self._loop)
-        self._loop.run_until_complete(self._open())
-        ready.set()
-        self._loop.run_forever()
-        self._loop.run_until_complete(self._close())
-
-    async def _open(self) -> None:
+    async def application(self) -> web.Application:
         self._session = aiohttp.ClientSession(auto_decompress=False)
         app = web.Application(client_max_size=1 << 30)
         app.router.add_route("*", "/{path:.*}", self._handle)
-        self._runner = web.AppRunner(app, shutdown_timeout=0.1)
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", 0)
-        await site.start()
-        port = site._server.sockets[0].getsockname()[1]  # type: ignore[union-attr]
-        self.url = f"http://127.0.0.1:{port}"
+        return app
 
-    async def _close(self) -> None:
-        await self._runner.cleanup()
+    async def close(self) -> None:
         await self._session.close()
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:

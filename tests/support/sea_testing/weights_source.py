@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 
@@ -22,8 +22,8 @@ from sea_runtime.rollout.vllm_plugin.host_copies import HostCopies, HostCopy, Pe
 from sea_runtime.transport import manifest
 from sea_runtime.transport.nixl_link import NixlSource
 from sea_runtime.transport.read_plan import reads_of
-from sea_runtime.transport.sources import NIXL, PEER, offers, split
-from sea_runtime.wire.weights import EngineCopy, Shard, WeightVersion, WorkerCopy
+from sea_runtime.transport.sources import NIXL, offers, split
+from sea_runtime.wire.weights import PEER, EngineCopy, Shard, WeightVersion, WorkerCopy
 from sea_testing.waiting import HANG_S
 
 BLOCKS = 8
@@ -40,7 +40,7 @@ def needed(version: WeightVersion) -> dict[str, list[Region]]:
 
 
 class WeightsSource:
-    """The process, seen from a test."""
+    """The process, seen from a test; killed at the end of its `with` block."""
 
     def __init__(self, pod: str) -> None:
         self.pod = pod
@@ -51,6 +51,12 @@ class WeightsSource:
             stdout=subprocess.PIPE,
             text=True,
         )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
 
     def publish(self, number: int, nbytes: int) -> WeightVersion:
         shard = Shard.model_validate_json(self._ask({"publish": number, "nbytes": nbytes}))

@@ -20,6 +20,7 @@ from sea_runtime.wire.weights import (
     Adopted,
     EngineCopy,
     ModelReply,
+    NotFetched,
     ShardLayout,
     WeightQueryReply,
     WrongWeights,
@@ -99,6 +100,9 @@ class AsyncCoordinatorClient:
 
     async def adopted(self, stream: str, message: Adopted) -> None:
         await self._send(calls.adopted(stream, message))
+
+    async def unfetched(self, stream: str, message: NotFetched) -> None:
+        await self._send(calls.unfetched(stream, message))
 
     async def wrong_weights(self, stream: str, message: WrongWeights) -> None:
         await self._send(calls.wrong_weights(stream, message))

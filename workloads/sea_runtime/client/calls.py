@@ -30,6 +30,7 @@ from sea_runtime.wire.weights import (
     Adopted,
     EngineCopy,
     ModelReply,
+    NotFetched,
     ShardLayout,
     WeightQueryReply,
     WeightVersion,
@@ -251,6 +252,10 @@ def newer_weights(stream: str, after: int, wait: float, pod: str = "") -> Call[W
 
 def adopted(stream: str, message: Adopted) -> Call[None]:
     return _tell(f"/v1/weights/{stream}/adopted", message)
+
+
+def unfetched(stream: str, message: NotFetched) -> Call[None]:
+    return _tell(f"/v1/weights/{stream}/unfetched", message)
 
 
 def wrong_weights(stream: str, message: WrongWeights) -> Call[None]:

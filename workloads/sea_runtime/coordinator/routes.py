@@ -38,6 +38,7 @@ from sea_runtime.wire.rollouts import EpisodeResult, LeaseRequest, Leases
 from sea_runtime.wire.weights import (
     Adopted,
     EngineCopy,
+    NotFetched,
     WeightVersion,
     WrongWeights,
 )
@@ -173,6 +174,12 @@ async def adopted(request: web.Request) -> web.Response:
     return done()
 
 
+async def unfetched(request: web.Request) -> web.Response:
+    message = await body(request, NotFetched)
+    request.app[WEIGHTS].unfetched(request.match_info["stream"], message)
+    return done()
+
+
 async def wrong_weights(request: web.Request) -> web.Response:
     message = await body(request, WrongWeights)
     request.app[WEIGHTS].wrong(request.match_info["stream"], message)
@@ -224,6 +231,7 @@ def routes() -> list[web.RouteDef]:
         web.post("/v1/weights/{stream}", publish),
         web.get("/v1/weights/{stream}", newer),
         web.post("/v1/weights/{stream}/adopted", adopted),
+        web.post("/v1/weights/{stream}/unfetched", unfetched),
         web.post("/v1/weights/{stream}/wrong", wrong_weights),
         web.post("/v1/weights/{stream}/copies", announce),
         web.put("/v1/layouts/{digest}", put_layout),

@@ -21,8 +21,10 @@ from sea_runtime.store.s3 import ObjectStore
 from sea_runtime.transport import stored_versions
 from sea_runtime.wire.membership import Heartbeat
 from sea_runtime.wire.weights import (
+    PEER,
     Adopted,
     EngineCopy,
+    NotFetched,
     WeightQueryReply,
     WeightVersion,
     WrongWeights,
@@ -174,12 +176,27 @@ class WeightRegistry:
         """An engine serves a version now."""
         require_stream(stream)
         registry.add_adoption(self._ledger.db, stream, message, self._wall())
-        relay = self._relays[stream]
-        for pod in message.failed_peers:
-            relay.forget(pod)
-        relay.ended(message.pod, message.version)
+        self._forget_failed(stream, message)
+        self._relays[stream].ended(message.pod, message.version)
         # Engines wait for a source that is free.
         self._notifiers.weights.notify()
+
+    def unfetched(self, stream: str, message: NotFetched) -> None:
+        """No source brought an engine the version that it was offered; it asks again."""
+        require_stream(stream)
+        self._forget_failed(stream, message)
+        self._notifiers.weights.notify()
+
+    def _forget_failed(self, stream: str, message: Adopted | NotFetched) -> None:
+        """Peers that didn't deliver are named to nobody until they announce a version again."""
+        for failed in message.failed_sources:
+            log.warning(
+                "weights: %s could not read v%d from %s %s (%s): %s",
+                *(message.pod, message.version, failed.transport, failed.name),
+                *(failed.cause, failed.reason),
+            )
+            if failed.transport == PEER:
+                self._relays[stream].forget(failed.name)
 
     def wrong(self, stream: str, message: WrongWeights) -> None:
         """An engine held other weights than a version's, and restarts."""

@@ -119,18 +119,23 @@ class Run:
     nbytes: int
 
 
-def runs(spans: Iterable[tuple[int, int]], alignment: int) -> list[Run]:
-    """Joins (offset, nbytes) spans of a shard, sorted by offset, that touch but for padding.
+def runs(pieces: Iterable[Run], alignment: int) -> list[Run]:
+    """Joins pieces that follow each other on both sides, but for the same padding.
 
-    The reader's buffer holds the runs one after another, each at a multiple of `alignment`, so a
-    span keeps its alignment.
+    Less padding than `alignment`: it is read along, which costs less than a run of its own.
     """
     found: list[Run] = []
-    for offset, nbytes in spans:
+    for piece in pieces:
         last = found[-1] if found else None
-        if last is not None and offset - (last.remote + last.nbytes) < alignment:
-            found[-1] = Run(last.remote, last.local, offset + nbytes - last.remote)
+        if last is not None and 0 <= (gap := _gap(last, piece)) < alignment:
+            found[-1] = Run(last.remote, last.local, last.nbytes + gap + piece.nbytes)
         else:
-            local = 0 if last is None else last.local + -(-last.nbytes // alignment) * alignment
-            found.append(Run(offset, local, nbytes))
+            found.append(piece)
     return found
+
+
+def _gap(last: Run, piece: Run) -> int:
+    """Bytes between two pieces, the same on both sides; -1 if they aren't."""
+    remote = piece.remote - last.remote - last.nbytes
+    local = piece.local - last.local - last.nbytes
+    return remote if remote == local else -1

@@ -1,7 +1,7 @@
 """Seconds and bytes of weight versions and checkpoints. Pure.
 
 Each worker of an engine fetches what its GPU holds next to generation, checks it in several threads
-(`rollout/vllm_plugin/fetch.py`), and replays the copies in a pause (`staging.py`).
+(`rollout/vllm_plugin/fetch.py`), and replays the copies in a pause (`replay.py`).
 """
 
 from dataclasses import dataclass

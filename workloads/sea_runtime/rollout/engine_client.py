@@ -143,7 +143,7 @@ def parse_generation(body: bytes, computed: int | None = None) -> Generation:
 VERSION_TIMEOUT_SECONDS = 5.0
 """Short: the watcher notices by it that the engine is down."""
 CONTROL_TIMEOUT_SECONDS = 30.0
-# Each step of an update; a large model is copied within it.
+# A large model is copied within it, and compared.
 APPLY_TIMEOUT_SECONDS = 300.0
 # Long: a request stays open while the engine is paused, and behind all the others of its queue.
 GENERATE_TIMEOUT_SECONDS = 1800.0
@@ -261,24 +261,26 @@ class EngineClient:
         """True if an update was started and not finished: the weights are half-loaded."""
         return "True" in await self._rpc("sea_is_applying")
 
-    async def start_update(self) -> None:
-        await self._call("POST", "/start_weight_update", None, APPLY_TIMEOUT_SECONDS)
+    async def load(self, version: int, attempt: int, *, check: bool) -> list[str]:
+        """Loads the prefetched version into the paused model.
 
-    async def load_staged(self, version: int, attempt: int) -> None:
-        """Loads the prefetched version into the paused model."""
-        info = {"update_info": {"version": version, "attempt": attempt}}
-        await self._call("POST", "/update_weights", info, APPLY_TIMEOUT_SECONDS)
+        Tokens generated from now on carry `version`, unless something is wrong.
 
-    async def finish_update(self, version: int) -> None:
-        """Finishes the update; tokens generated from now on carry `version`."""
-        body = {"weight_version": str(version)}
-        await self._call("POST", "/finish_weight_update", body, APPLY_TIMEOUT_SECONDS)
+        Args:
+            check: compare what the workers then hold with the version.
 
-    async def wrong_tensors(self) -> list[str]:
-        """Tensors that a worker doesn't hold as the loaded version has them; empty if all do."""
+        Returns:
+            Names of the tensors that a worker doesn't hold as the version has them.
+        """
+        # One call for all that the workers do: requests wait for each of them.
+        arguments = (str(version), str(attempt), "check" if check else "")
         timeout = APPLY_TIMEOUT_SECONDS
-        found = [json.loads(one) for one in await self._rpc("sea_wrong_tensors", timeout_s=timeout)]
-        return sorted({name for names in found for name in names})
+        found = await self._rpc("sea_load", *arguments, timeout_s=timeout)
+        wrong = sorted({name for names in found for name in json.loads(names)})
+        if not wrong:
+            # Last: with it the engine says that it serves the version.
+            await self._call("POST", "/update_weight_version", {"new_version": str(version)})
+        return wrong
 
     async def terminate(self) -> None:
         """Terminates the engine's processes; its container restarts it with the base model."""

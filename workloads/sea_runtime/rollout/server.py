@@ -6,6 +6,8 @@ that the variables are set before torch and vLLM are imported.
 
 import os
 
+from sea_runtime.rollout.dead_engine_core import exit_with_engine_core
+
 FORK_VARIABLE = "SEA_FORK_ENGINE_CORE"
 
 
@@ -16,6 +18,7 @@ def main() -> None:
         from sea_runtime.rollout.forked_engine_core import fork_engine_core
 
         fork_engine_core()
+    exit_with_engine_core()
     # Imported here: the variables of `engine_args.environment` are read when vLLM is imported.
     from vllm.entrypoints.launchers.api_server.entry import main as serve
 

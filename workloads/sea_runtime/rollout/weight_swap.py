@@ -1,11 +1,11 @@
 """One weight update of one engine: prefetch, pause, load, resume; and what can go wrong.
 
-    generating ..prefetch.. generating | paused: start, load, finish | generating
-                                       ^ keep: requests stay          ^ weight version = V
+    generating ..prefetch.. generating | paused: load       | generating
+                                       ^ keep: requests stay ^ weight version = V
 
-Before the pause nothing has happened to the engine, so a failed prefetch costs nothing. After
-`start` the weights are half-loaded until `finish`: an engine that fails in between is terminated
-rather than resumed, since it would generate garbage. So is one that then holds other weights than
+Before the pause nothing has happened to the engine, so a failed prefetch costs nothing. Until
+`load` has ended the weights are half-loaded: an engine that fails in between is terminated rather
+than resumed, since it would generate garbage. So is one that then holds other weights than
 the version's, by the sums of `transport/weight_sums.py`.
 """
 
@@ -17,7 +17,13 @@ from dataclasses import dataclass
 
 from sea_runtime.errors import RuntimeFailure
 from sea_runtime.rollout.engine_client import EngineClient, EngineError
-from sea_runtime.wire.weights import PrefetchState, PrefetchStatus, ShardLayout, WeightVersion
+from sea_runtime.wire.weights import (
+    FailedSource,
+    PrefetchState,
+    PrefetchStatus,
+    ShardLayout,
+    WeightVersion,
+)
 
 _log = logging.getLogger(__name__)
 # Short against a transfer of seconds; one call through the engine's loop per poll.
@@ -29,6 +35,14 @@ class PrefetchError(RuntimeFailure):
     """The version could not be fetched; the engine keeps serving the version it had."""
 
     permanent = False
+
+    def __init__(self, message: str, status: PrefetchStatus | None = None) -> None:
+        """`status`: of the prefetch, if it was one that failed."""
+        super().__init__(message)
+        self.failed = tuple(status.failed_sources) if status else ()
+        """The sources that were tried; empty if the error is none of theirs."""
+        self.unreachable = status.unreachable if status else ""
+        """Why other processes' memory can't be read; empty if it can."""
 
 
 class HalfLoadedError(RuntimeFailure):
@@ -60,8 +74,8 @@ class Timings:
     """Replacing the weights; part of the pause."""
     pause_s: float
     """From the request to pause until generation went on."""
-    failed_peers: tuple[str, ...] = ()
-    """Pods of engines that should have delivered the version and didn't."""
+    failed: tuple[FailedSource, ...] = ()
+    """Sources that were tried before and did not deliver."""
     unreachable: str = ""
     """Why it came from the object store although other processes have it."""
 
@@ -70,10 +84,12 @@ def slowest(statuses: list[PrefetchStatus]) -> PrefetchStatus:
     """The status of an engine as a whole: of a worker that failed, else of the slowest."""
     order = [PrefetchState.FAILED, PrefetchState.IDLE, PrefetchState.RUNNING, PrefetchState.READY]
     found = min(statuses, key=lambda status: (order.index(status.state), -status.seconds))
-    failed = sorted({pod for status in statuses for pod in status.failed_peers})
+    failed = {
+        (one.transport, one.name): one for status in statuses for one in status.failed_sources
+    }
     missing = sorted({name for status in statuses for name in status.missing_layouts})
     together = {
-        "failed_peers": failed,
+        "failed_sources": list(failed.values()),
         "missing_layouts": missing,
         "unreachable": max(status.unreachable for status in statuses),
         "check": any(status.check for status in statuses),
@@ -113,7 +129,7 @@ async def prefetch(
         elif status.state is PrefetchState.READY:
             return status
         elif status.state is PrefetchState.FAILED:
-            raise PrefetchError(status.error)
+            raise PrefetchError(status.error, status)
         await asyncio.sleep(_POLL_SECONDS)
         if (status.version, status.attempt) == wanted:
             status = slowest(await engine.prefetch_status())
@@ -130,11 +146,7 @@ async def load(engine: EngineClient, version: WeightVersion, *, check: bool) -> 
     """
     started = time.monotonic()
     try:
-        # In this order; from the first call to the last the weights are half-loaded.
-        await engine.start_update()
-        await engine.load_staged(version.version, version.attempt)
-        await engine.finish_update(version.version)
-        wrong = await engine.wrong_tensors() if check else []
+        wrong = await engine.load(version.version, version.attempt, check=check)
     except asyncio.CancelledError:
         # Our own end must not leave an engine that the next worker finds half-loaded.
         await asyncio.shield(engine.terminate())
@@ -183,7 +195,7 @@ async def adopt(
         status.seconds,
         apply_s,
         time.monotonic() - paused,
-        tuple(status.failed_peers),
+        tuple(status.failed_sources),
         status.unreachable,
     )
 

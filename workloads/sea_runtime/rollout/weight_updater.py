@@ -23,9 +23,9 @@ from sea_runtime.rollout.weight_swap import (
     WrongWeightsError,
 )
 from sea_runtime.wire.weights import (
-    MAX_REASON,
     Adopted,
     EngineCopy,
+    NotFetched,
     ShardLayout,
     WeightQueryReply,
     WeightVersion,
@@ -137,8 +137,11 @@ class WeightUpdater:
         except PrefetchError as error:
             _log.warning("%s The engine keeps version %s.", error, self._state.version)
             self._failed = version
-            # The coordinator then has the trainer store its versions.
-            self._state.unreachable = str(error)[:MAX_REASON]
+            if error.failed:
+                # With a reason the coordinator has the trainer store its versions, so only where
+                # other processes are out of reach: an error of another kind would come back.
+                self._state.unreachable = error.unreachable
+                self._report_unfetched(version, error)
             await asyncio.sleep(RETRY_SECONDS)
         except (HalfLoadedError, WrongWeightsError, EngineError) as error:
             _log.warning("%s", error)
@@ -172,10 +175,19 @@ class WeightUpdater:
             transfer_s=timings.transfer_s,
             apply_s=timings.apply_s,
             pause_s=timings.pause_s,
-            failed_peers=list(timings.failed_peers),
+            failed_sources=list(timings.failed),
         )
         # Not awaited: a slow coordinator must not delay the next version.
         self._background(_sent(self._client.adopted(self._stream, message)))
+
+    def _report_unfetched(self, version: WeightVersion, error: PrefetchError) -> None:
+        message = NotFetched(
+            pod=self._pod,
+            version=version.version,
+            attempt=version.attempt,
+            failed_sources=list(error.failed),
+        )
+        self._background(_sent(self._client.unfetched(self._stream, message)))
 
     def _report_wrong(self, error: WrongWeightsError) -> None:
         tensors = error.tensors[:REPORTED_TENSORS]

@@ -34,7 +34,7 @@ class NixlReadError(RuntimeFailure):
     permanent = False
 
 
-class NixlReadTimeoutError(NixlReadError):
+class NixlReadTimeoutError(NixlReadError, TimeoutError):
     """The source did not answer within the given time."""
 
 

@@ -1,7 +1,9 @@
-"""Which bytes of a shard a worker reads: the blocks that overlap what it needs. Pure.
+"""Which bytes of a shard a worker reads, and to where: the blocks that overlap its needs. Pure.
 
 Whole blocks, since each has a checksum; a trainer cuts them as the engines do
-(`parallel/engine_blocks.py`), so that nothing else comes with them.
+(`parallel/engine_blocks.py`), so that nothing else comes with them. The reader's buffer holds them
+in the order in which its parameters do: the experts' matrices that vLLM keeps in one parameter are
+then one copy in the pause instead of hundreds (`rollout/vllm_plugin/staged_tensors.py`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,7 +15,7 @@ from sea_runtime.transport.manifest import ALIGNMENT, region_of
 from sea_runtime.wire.weights import Block, Shard, WeightVersion
 
 Needed = Mapping[str, Sequence[Region]]
-"""Regions by tensor name."""
+"""Regions by tensor name, in the order in which the reader wants them next to each other."""
 
 
 class IncompleteVersionError(RuntimeFailure):
@@ -28,7 +30,9 @@ class ShardRead:
 
     rank: int
     runs: tuple[Run, ...]
+    """By `remote`."""
     blocks: tuple[Block, ...]
+    """By offset in the shard."""
     offsets: tuple[int, ...]
     """Where each block begins in the reader's buffer."""
 
@@ -39,20 +43,28 @@ class ShardRead:
 
 
 def read_of(shard: Shard, needed: Needed) -> ShardRead:
-    """The blocks of a shard that overlap `needed`, joined to runs."""
+    """The blocks of a shard that overlap `needed`, joined to runs where both sides are adjacent."""
     blocks = tuple(
         block
         for block in sorted(shard.blocks, key=lambda block: block.offset)
         if any(_overlap(block, region) for region in needed.get(block.name, ()))
     )
-    found = runs(((block.offset, block.nbytes) for block in blocks), ALIGNMENT)
-    offsets: list[int] = []
-    position = 0
-    for block in blocks:
-        while block.offset >= found[position].remote + found[position].nbytes:
-            position += 1
-        offsets.append(found[position].local + block.offset - found[position].remote)
-    return ShardRead(shard.rank, tuple(found), blocks, tuple(offsets))
+    offsets = _places(blocks, needed)
+    pieces = (
+        Run(block.offset, at, block.nbytes) for block, at in zip(blocks, offsets, strict=True)
+    )
+    return ShardRead(shard.rank, tuple(runs(pieces, ALIGNMENT)), blocks, offsets)
+
+
+def _places(blocks: Sequence[Block], needed: Needed) -> tuple[int, ...]:
+    """Where each block begins in the reader's buffer, at a multiple of the alignment."""
+    rank = {name: position for position, name in enumerate(needed)}
+    offsets, end = [0] * len(blocks), 0
+    # A stable sort: blocks of one tensor stay in the shard's order, which is the tensor's.
+    for index in sorted(range(len(blocks)), key=lambda index: rank[blocks[index].name]):
+        offsets[index] = end
+        end += -(-blocks[index].nbytes // ALIGNMENT) * ALIGNMENT
+    return tuple(offsets)
 
 
 def _overlap(block: Block, region: Region) -> bool:

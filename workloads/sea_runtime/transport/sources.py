@@ -9,15 +9,14 @@ import base64
 import sys
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from sea_runtime.parallel.regions import Run
+from sea_runtime.parallel.regions import Run, runs
 from sea_runtime.transport.manifest import ALIGNMENT
 from sea_runtime.transport.read_plan import ShardRead
-from sea_runtime.wire.weights import Block, EngineCopy, Shard, WeightVersion
+from sea_runtime.wire.weights import PEER, Block, EngineCopy, Shard, WeightVersion
 
-PEER = "Peer"
 NIXL = "NIXL"
 DELTA = "Delta"
 """From the object store too, by what changed since the version that is held."""
@@ -98,37 +97,18 @@ def split(read: ShardRead, offer: Offer) -> list[tuple[Source, tuple[Run, ...]]]
                 break
         else:
             return None
-    return [(source, tuple(_joined(found))) for source, found in pieces.items()]
+    return [(source, tuple(runs(found, ALIGNMENT))) for source, found in pieces.items()]
 
 
 def _held(source: Source, read: ShardRead) -> int:
     return sum(source.position(block) is not None for block in read.blocks)
 
 
-def _joined(pieces: Iterable[Run]) -> Iterator[Run]:
-    """Pieces that follow each other on both sides, but for the same padding, as one."""
-    last: Run | None = None
-    for piece in pieces:
-        if last is not None and 0 <= (gap := _gap(last, piece)) < ALIGNMENT:
-            last = Run(last.remote, last.local, last.nbytes + gap + piece.nbytes)
-            continue
-        if last is not None:
-            yield last
-        last = piece
-    if last is not None:
-        yield last
-
-
-def _gap(last: Run, piece: Run) -> int:
-    """Bytes between two pieces, the same on both sides; -1 if they aren't."""
-    remote = piece.remote - last.remote - last.nbytes
-    local = piece.local - last.local - last.nbytes
-    return remote if remote == local else -1
-
-
-def pack_runs(runs: Iterable[Run]) -> str:
+def pack_runs(parts: Iterable[Run]) -> str:
     """Base64 of three little-endian 64-bit numbers per run: a worker of 235B has 37,000."""
-    numbers = array("q", (part for run in runs for part in (run.remote, run.local, run.nbytes)))
+    numbers = array(
+        "q", (number for run in parts for number in (run.remote, run.local, run.nbytes))
+    )
     return base64.b64encode(_little_endian(numbers).tobytes()).decode()
 
 

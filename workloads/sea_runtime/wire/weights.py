@@ -157,6 +157,34 @@ class WeightQueryReply(Message):
     its own restart: announce it again."""
 
 
+PEER = "Peer"
+"""The transport of a source that is another engine; `transport/sources.py` names the others."""
+
+
+class FetchCause(StrEnum):
+    """Why a source didn't deliver a version's bytes."""
+
+    UNREACHABLE = "Unreachable"
+    """It is gone or refuses, or the network between is broken."""
+    TIMED_OUT = "TimedOut"
+    """It did not answer in time: it hangs, or packets are dropped."""
+    DAMAGED = "Damaged"
+    """Other bytes than the version's: overwritten by a newer version, truncated, damaged."""
+    OTHER_PARTS = "OtherParts"
+    """It holds other parts of the model."""
+
+
+class FailedSource(Part):
+    """A process or object that should have delivered a version's bytes and didn't."""
+
+    transport: str
+    name: str
+    """Of the peer's pod, the trainer's NIXL agent, or the object."""
+    cause: FetchCause
+    reason: str
+    """For people."""
+
+
 class Adopted(Message):
     """`POST /v1/weights/{stream}/adopted`: an engine serves a version now."""
 
@@ -167,8 +195,18 @@ class Adopted(Message):
     transfer_s: float
     apply_s: float
     pause_s: float
-    failed_peers: list[str] = []
-    """Pods of engines that should have delivered the version and didn't."""
+    failed_sources: list[FailedSource] = []
+    """Tried before the one that delivered."""
+
+
+class NotFetched(Message):
+    """`POST /v1/weights/{stream}/unfetched`: an engine could not get a version from any source; it
+    keeps the one that it serves, and asks again."""
+
+    pod: str = Field(max_length=253)
+    version: int
+    attempt: int
+    failed_sources: list[FailedSource]
 
 
 class WrongWeights(Message):
@@ -227,9 +265,10 @@ class PrefetchStatus(Message):
     """What this worker fetched, once READY."""
     check: bool = False
     """This worker wants its parameters compared after the update."""
-    failed_peers: list[str] = []
-    """As in `Adopted`, once READY."""
+    failed_sources: list[FailedSource] = []
+    """As in `Adopted` or `NotFetched`, once READY or FAILED."""
     unreachable: str = ""
-    """Why it came from the object store although other processes have it, once READY."""
+    """Why the worker can't read other processes' memory, once READY or FAILED; empty if it can, or
+    has not tried."""
     error: str = ""
     """A sentence, with FAILED."""

@@ -9,6 +9,7 @@ import pytest
 import pytest_asyncio
 
 from sea_runtime.rollout import weight_swap
+from sea_runtime.rollout.dead_engine_core import EXIT_CODE
 from sea_runtime.rollout.engine_client import EngineClient, EngineError, session
 from sea_runtime.rollout.weight_swap import WrongWeightsError
 from sea_testing import damaging_engine
@@ -69,6 +70,8 @@ async def test_wrong_weights_are_noticed_before_they_serve(
         await weight_swap.adopt(damaging, published)
     assert caught.value.tensors == [NORM]
     assert process.process is not None
-    await asyncio.to_thread(process.process.wait, HANG_S)
+    # The worker ended within the call that asked for it, so its server waits for an answer.
+    assert await asyncio.to_thread(process.process.wait, HANG_S) == EXIT_CODE
+    assert "EngineCore ended with exit code 70" in process.log.read_text()
     with pytest.raises(EngineError):
         await damaging.generate(PROMPT, max_tokens=1, temperature=1.0, stop_token_ids=[], seed=0)

@@ -2,15 +2,17 @@
 
 A program, not a module: `python workaround_probe.py MODEL OUT`. For each case the weights are saved
 as OUT/CASE.safetensors; the last line is a JSON object {case: log-probabilities of PROMPT}, and
-under `prompt`, `start_methods`, `cpu_seeded_prefill`, `cpu_routed_experts` and `warnings` what
-their names say.
+under `prompt`, `start_methods`, `cpu_seeded_prefill`, `cpu_routed_experts` and `dead_engine_core`
+what their names say.
 """
 
+import asyncio
 import json
-import logging
 import sys
+import threading
+import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,14 +21,16 @@ import torch
 from safetensors.torch import load_file, save_file
 from vllm import LLM, SamplingParams
 from vllm.engine.arg_utils import EngineArgs
+from vllm.v1.engine import core_client
 from vllm.v1.engine import utils as engine_utils
+from vllm.v1.serial_utils import MsgpackEncoder
 
 from sea_runtime.parallel.regions import Region
 from sea_runtime.rollout.forked_engine_core import fork_engine_core
 from sea_runtime.rollout.vllm_plugin import (
     cpu_seeded_prefill,
     recorder,
-    reload_warnings,
+    staged_tensors,
     staging,
     transfer_engine,
 )
@@ -61,17 +65,6 @@ LEFT_OUT: dict[str, tuple[Any, str, Any]] = {
     "nothing": (transfer_engine, "forget_moe_kernels", forget_moe_kernels),
 }
 """Case -> what replaces the workaround."""
-
-
-class Seen(logging.Handler):
-    """Keeps warnings."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self.messages: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.messages.append(record.getMessage())
 
 
 @dataclass(frozen=True)
@@ -112,7 +105,10 @@ class Engine:
                 lambda worker: recorder.record(worker.get_model(), types)
             )
         held = Held(tensors)
-        staged = [(layer, copies, held) for layer, copies in self._recording.layers]
+        staged = [
+            (layer, copies, staged_tensors.writes(copies, held.get))
+            for layer, copies in self._recording.layers
+        ]
         with replaced(staging.Staging, "layers", lambda *_: iter(staged)):
             self._llm.collective_rpc("start_weight_update")
             self._llm.collective_rpc("update_weights", args=({"version": 1, "attempt": 1},))
@@ -125,14 +121,6 @@ class Engine:
         (output,) = self._llm.generate([prompt], parameters, use_tqdm=False)
         rows = output.prompt_logprobs[1:]
         return [row[token].logprob for row, token in zip(rows, PROMPT[1:], strict=True)]
-
-    def warnings(self, tensors: dict[str, torch.Tensor]) -> list[str]:
-        """What vLLM warns of during an update."""
-        logger, seen = logging.getLogger(reload_warnings.LOGGER), Seen()
-        logger.addHandler(seen)
-        self.update(tensors)
-        logger.removeHandler(seen)
-        return sorted(set(seen.messages))
 
     def seeded(self) -> list[Any]:
         """Tokens of a seeded request in parts, in one piece (its prefix is cached now), again in
@@ -178,6 +166,45 @@ def start_methods() -> list[str]:
     return [own, engine_utils.get_mp_context().get_start_method()]
 
 
+class DeadCore:
+    """Of an engine core's manager: its process has ended."""
+
+    def monitor_engine_liveness(self) -> None:
+        pass
+
+    def shutdown(self, timeout: float | None = None) -> None:
+        pass
+
+
+async def is_answered_after_death() -> bool:
+    """Whether vLLM's client fails a call that is open when its engine core ends."""
+    client: Any = object.__new__(core_client.AsyncMPClient)
+    client.resources = core_client.BackgroundResources(ctx=None, engine_manager=DeadCore())
+    client._finalizer = weakref.finalize(client, client.resources)
+    client.utility_results, client.client_index = {}, 0
+    client.core_engine, client.encoder = b"", MsgpackEncoder()
+
+    async def sent(*_: Any) -> None:
+        pass
+
+    with (
+        replaced(core_client.AsyncMPClient, "_send_input_message", sent),
+        replaced(core_client.AsyncMPClient, "_ensure_output_queue_task", nothing),
+    ):
+        call = asyncio.ensure_future(client.call_utility_async("get_weight_version"))
+        await asyncio.sleep(0)  # up to its wait
+        assert len(client.utility_results) == 1
+        client.start_engine_core_monitor()
+        for thread in threading.enumerate():
+            if thread.name == "MPClientEngineMonitor":
+                await asyncio.to_thread(thread.join)
+        assert client.resources.engine_dead
+        await asyncio.sleep(0)  # what the monitor left to the loop
+        answered = call.done()
+        call.cancel()
+    return answered
+
+
 def main() -> None:
     folder, out = Path(sys.argv[1]), Path(sys.argv[2])
     engine = Engine(folder)
@@ -190,11 +217,9 @@ def main() -> None:
         with replaced(*LEFT_OUT[case]):
             engine.update(tensors)
         found[case] = engine.logprobs()
-    with_all = engine.warnings(base)
-    with replaced(reload_warnings, "dropped", lambda _: nullcontext()):
-        found["warnings"] = [engine.warnings(base), with_all]
     found["start_methods"] = start_methods()
     found["cpu_routed_experts"] = routed_experts(folder)
+    found["dead_engine_core"] = asyncio.run(is_answered_after_death())
     found["cpu_seeded_prefill"] = engine.seeded()
     print(json.dumps(found))  # noqa: T201
 

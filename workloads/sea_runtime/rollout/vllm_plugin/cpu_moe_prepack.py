@@ -11,7 +11,7 @@ import torch
 
 
 def forget_moe_kernels(model: torch.nn.Module) -> int:
-    """Call before a layerwise reload; returns how many layers will build their kernel again.
+    """Call before an update; returns how many layers will build their kernel again.
 
     Only for weights on the CPU: on a GPU the kernel reads the updated storage, and CUDA graphs
     hold its addresses.

@@ -19,25 +19,25 @@ import torch
 
 from sea_data.object_store import StoreError
 from sea_runtime.parallel.regions import Run
-from sea_runtime.rollout.vllm_plugin.fetch import (
-    Buffer,
-    Fetched,
-    FetchError,
-    ObjectStoreReader,
-    Store,
-    parts_of,
-)
+from sea_runtime.rollout.vllm_plugin.fetch import Buffer, Fetched, FetchError, parts_of
 from sea_runtime.rollout.vllm_plugin.host_copies import HostCopy
+from sea_runtime.rollout.vllm_plugin.store_reader import MAX_GAP, ObjectStoreReader, Store
 from sea_runtime.transport import delta_codec, manifest, stored_versions
 from sea_runtime.transport.delta_codec import DamagedDeltaError, DeltaError
 from sea_runtime.transport.read_plan import ShardRead
 from sea_runtime.transport.sources import DELTA, OBJECT_STORE, Source
 from sea_runtime.transport.stored_versions import Path, StoredVersionError
-from sea_runtime.wire.weights import Block, Shard, ShardDelta, WeightVersion
+from sea_runtime.wire.weights import (
+    MAX_REASON,
+    Block,
+    FailedSource,
+    FetchCause,
+    Shard,
+    ShardDelta,
+    WeightVersion,
+)
 
 _log = logging.getLogger(__name__)
-MAX_GAP = 256 << 10
-"""Bytes between two deltas that are read along rather than asked for separately."""
 MAX_THREADS = 8
 """Shards and blocks at a time: each core applies 4 GB/s."""
 
@@ -76,7 +76,7 @@ class DeltaFetcher:
         Raises:
             FetchError: neither deltas nor an anchor brought the version; with both reasons.
         """
-        reasons = []
+        reasons, down = [], False
         for base in [held, None] if held is not None else [None]:
             path = None
             try:
@@ -87,12 +87,20 @@ class DeltaFetcher:
             # Whatever a store, a file or a decoder says: the anchor is one more chance.
             except (StoreError, StoredVersionError, DeltaError, FetchError) as error:
                 reasons.append(str(error))
+                down = down or isinstance(error, StoreError)
                 _log.warning("Version %d from the object store: %s", version.version, error)
                 if base is not None and path is not None and path.start is not None:
                     break
             else:
                 return Fetched(buffers, DELTA if path.start is None else OBJECT_STORE)
-        raise FetchError(f"{OBJECT_STORE}: {'; '.join(dict.fromkeys(reasons))}")
+        reason = "; ".join(dict.fromkeys(reasons))
+        failed = FailedSource(
+            transport=OBJECT_STORE,
+            name=stored_versions.version_folder(version.run_url, version.stream, version.version),
+            cause=FetchCause.UNREACHABLE if down else FetchCause.DAMAGED,
+            reason=reason[:MAX_REASON],
+        )
+        raise FetchError(f"{OBJECT_STORE}: {reason}", [failed])
 
     def _path(self, version: WeightVersion, held: HostCopy | None) -> Path:
         def load(number: int) -> WeightVersion:

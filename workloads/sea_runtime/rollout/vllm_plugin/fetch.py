@@ -8,7 +8,6 @@ overwritten its buffer in the meantime (the checksums tell) is left for the next
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Any, Protocol
 
 import torch
@@ -18,21 +17,30 @@ from sea_runtime.errors import RuntimeFailure
 from sea_runtime.parallel.regions import Run
 from sea_runtime.transport import manifest, sources
 from sea_runtime.transport.read_plan import ShardRead
-from sea_runtime.transport.sources import PEER, Offer, Source
-from sea_runtime.wire.weights import Shard, WeightVersion
+from sea_runtime.transport.sources import NIXL, Offer, Source
+from sea_runtime.wire.weights import (
+    MAX_REASON,
+    PEER,
+    FailedSource,
+    FetchCause,
+    Shard,
+    WeightVersion,
+)
 
 MIN_NIXL_BYTES_PER_SECOND = 50e6
 """A transfer slower than this counts as hung."""
 MIN_NIXL_TIMEOUT_SECONDS = 5.0
-# Shorter than a client's default of 90 s: after a failure the updater asks for a newer version,
-# which is better than this one.
-STORE_RETRY_TIMEOUT_SECONDS = 60.0
 
 
 class FetchError(RuntimeFailure):
     """No source brought all of the version's bytes: ask for the newest version and try that."""
 
     permanent = False
+
+    def __init__(self, message: str, failed: Sequence[FailedSource] = ()) -> None:
+        super().__init__(message)
+        self.failed = tuple(failed)
+        """The sources that were tried."""
 
 
 class Reader(Protocol):
@@ -85,42 +93,6 @@ class NixlReader:
             self._sink = None
 
 
-class Store(Protocol):
-    """Of `sea_runtime.store.s3.ObjectStore`."""
-
-    def get(self, url: str) -> bytes: ...
-
-    def read_into(self, url: str, out: memoryview, start: int = 0) -> int: ...
-
-
-@cache
-def object_store() -> Store:
-    """This process's client; waits out short outages. Not made where nothing is read from it."""
-    from sea_runtime.store.s3 import ObjectStore
-
-    return ObjectStore(retry_timeout=STORE_RETRY_TIMEOUT_SECONDS)
-
-
-class ObjectStoreReader:
-    """Reads the shard's copy in S3."""
-
-    def __init__(self, store: Callable[[], Store] = object_store) -> None:
-        self._store = store
-
-    def begin(self, source: Source, runs: Sequence[Run], out: torch.Tensor) -> Callable[[], None]:
-        return lambda: self._read(source.name, runs, out)
-
-    def _read(self, url: str, runs: Sequence[Run], out: torch.Tensor) -> None:
-        for run in runs:
-            part = out[run.local : run.local + run.nbytes].numpy().data
-            done = self._store().read_into(url, part, start=run.remote)
-            if done != run.nbytes:
-                raise OSError(
-                    f"{url} has {run.remote + done} bytes, expected at least "
-                    f"{run.remote + run.nbytes}."
-                )
-
-
 Buffer = Callable[[ShardRead], torch.Tensor]
 """Memory for a read: uint8 [nbytes or more], which nothing else writes to."""
 
@@ -133,13 +105,19 @@ class _Fetch:
     read: ShardRead
     offers: list[Offer]
     """Not tried yet."""
-    reasons: list[str] = field(default_factory=list)
+    failed: list[FailedSource] = field(default_factory=list)
     transport: str = ""
     out: torch.Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.uint8))
     waits: list[Callable[[], None]] = field(default_factory=list)
     """Reads that have begun, one per source of the offer."""
     current: str = ""
     """Name of the source that is tried."""
+
+    def failure(self, cause: FetchCause, reason: str) -> FailedSource:
+        """Of the source that is tried."""
+        return FailedSource(
+            transport=self.transport, name=self.current, cause=cause, reason=reason[:MAX_REASON]
+        )
 
 
 @dataclass(frozen=True)
@@ -150,8 +128,8 @@ class Fetched:
     """By the shard's rank."""
     transport: str
     """The last resort that was needed."""
-    failed_peers: tuple[str, ...] = ()
-    """Pods of engines that did not deliver."""
+    failed: tuple[FailedSource, ...] = ()
+    """Sources that were tried before and did not deliver."""
     unreachable: str = ""
     """Why it came from the object store although other processes have it."""
 
@@ -161,7 +139,6 @@ class Fetcher:
 
     def __init__(self, readers: Mapping[str, Reader], buffer: Buffer) -> None:
         self._readers, self._buffer = readers, buffer
-        self._failed_peers: set[str] = set()
 
     def fetch(self, version: WeightVersion, reads: Sequence[ShardRead]) -> Fetched:
         """Fills and verifies one buffer per shard that holds something needed.
@@ -180,19 +157,19 @@ class Fetcher:
                 self._begin(one)
             for one in fetches:
                 # Each round takes an offer from the list, so that it ends.
-                while reason := self._end(one):
-                    self._failed(one, reason)
+                while failure := self._end(one):
+                    one.failed.append(failure)
                     self._begin(one)
-        except FetchError:
+        except FetchError as error:
             # The reads of the other shards must end, or be known as abandoned: the next version
             # is brought into the same buffers, and a late write would damage it after its check.
             for one in fetches:
                 self._wait(one)
-            raise
+            raise FetchError(str(error), _failures(fetches)) from error
         return Fetched(
             {one.read.rank: one.out for one in fetches},
             sources.slowest([one.transport for one in fetches]),
-            tuple(sorted(self._failed_peers)),
+            _failures(fetches),
         )
 
     def _begin(self, one: _Fetch) -> None:
@@ -202,7 +179,9 @@ class Fetcher:
             one.transport, one.current = offer[0].transport, offer[0].name
             parts = sources.split(one.read, offer)
             if parts is None:
-                one.reasons.append(f"{one.transport} {one.current}: holds other parts of the model")
+                one.failed.append(
+                    one.failure(FetchCause.OTHER_PARTS, "holds other parts of the model")
+                )
                 continue
             # Asked for each time: an abandoned read may still write to the buffer before.
             one.out, one.waits = self._buffer(one.read), []
@@ -214,40 +193,64 @@ class Fetcher:
             except Exception as error:
                 # What has begun must end before the buffer is used again.
                 self._wait(one)
-                self._failed(one, str(error))
+                one.failed.append(one.failure(cause_of(error), _words(error)))
             else:
                 return
+        reasons = [f"{failed.transport} {failed.name}: {failed.reason}" for failed in one.failed]
         raise FetchError(
             f"Shard {one.shard.rank} could not be fetched: "
-            f"{'; '.join(one.reasons) or 'no transport offered'}."
+            f"{'; '.join(reasons) or 'no transport offered'}."
         )
 
-    def _end(self, one: _Fetch) -> str:
-        """Waits for the reads and verifies; empty, or why the bytes are of no use."""
-        if reason := self._wait(one):
-            return reason
+    def _end(self, one: _Fetch) -> FailedSource | None:
+        """Waits for the reads and verifies; None, or why the bytes are of no use."""
+        if error := self._wait(one):
+            return one.failure(cause_of(error), _words(error))
         # After the read, never trusted from it: a one-sided read of a buffer that its owner
         # reuses meanwhile succeeds with bytes of two versions.
         damaged = manifest.corrupt(one.read.blocks, parts_of(one.read, one.out))
         if not damaged:
-            return ""
-        return f"{len(damaged)} blocks have wrong checksums, the first of {damaged[0]}"
+            return None
+        return one.failure(
+            FetchCause.DAMAGED,
+            f"{len(damaged)} blocks have wrong checksums, the first of {damaged[0]}",
+        )
 
     @staticmethod
-    def _wait(one: _Fetch) -> str:
+    def _wait(one: _Fetch) -> Exception | None:
         """Waits for all reads, also after one has failed; returns the first error."""
-        first = ""
+        first: Exception | None = None
         while one.waits:
             try:
                 one.waits.pop()()
             except Exception as error:
-                first = first or str(error) or repr(error)
+                first = first or error
         return first
 
-    def _failed(self, one: _Fetch, reason: str) -> None:
-        one.reasons.append(f"{one.transport} {one.current}: {reason}")
-        if one.transport == PEER:
-            self._failed_peers.add(one.current)
+
+def cause_of(error: Exception) -> FetchCause:
+    """By the exception's type; NIXL and UCX raise types of their own for a source that is gone."""
+    hung = isinstance(error, TimeoutError)
+    return FetchCause.TIMED_OUT if hung else FetchCause.UNREACHABLE
+
+
+def _words(error: Exception) -> str:
+    return str(error) or repr(error)
+
+
+def _failures(fetches: Sequence[_Fetch]) -> tuple[FailedSource, ...]:
+    """Of all shards, each source once: a peer that is gone fails for every one of them."""
+    found = {(one.transport, one.name): one for each in fetches for one in each.failed}
+    return tuple(found[key] for key in sorted(found))
+
+
+def out_of_reach(failed: Sequence[FailedSource]) -> bool:
+    """True if another process's memory could not be read, rather than had other bytes."""
+    return any(
+        one.transport in (PEER, NIXL)
+        and one.cause in (FetchCause.UNREACHABLE, FetchCause.TIMED_OUT)
+        for one in failed
+    )
 
 
 def parts_of(read: ShardRead, buffer: torch.Tensor) -> Iterator[torch.Tensor]:

@@ -8,24 +8,24 @@ fetches (`fetch`) the blocks that this worker needs (`recorder`) and nothing els
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import nn
 
 from sea_runtime.errors import RuntimeFailure
-from sea_runtime.parallel.regions import Region
 from sea_runtime.rollout.vllm_plugin.applied_state import AppliedState
-from sea_runtime.rollout.vllm_plugin.fetch import Fetched, NixlReader
+from sea_runtime.rollout.vllm_plugin.fetch import Fetched, FetchError, NixlReader
 from sea_runtime.rollout.vllm_plugin.host_copies import HostCopies, HostCopy, PeerServer
 from sea_runtime.rollout.vllm_plugin.recorder import Copy, Recording, TensorTypes
+from sea_runtime.rollout.vllm_plugin.staged_tensors import StagedTensors, Write, writes
 from sea_runtime.rollout.vllm_plugin.version_fetch import VersionFetcher, agents_of
 from sea_runtime.transport import layouts, manifest
-from sea_runtime.transport.read_plan import Needed, ShardRead, reads_of
-from sea_runtime.transport.sources import NIXL, PEER
-from sea_runtime.transport.weight_sums import total, weighted_sum
+from sea_runtime.transport.read_plan import ShardRead, reads_of
+from sea_runtime.transport.sources import NIXL
 from sea_runtime.wire.weights import (
     MAX_REASON,
+    PEER,
     PrefetchState,
     PrefetchStatus,
     ShardLayout,
@@ -38,56 +38,6 @@ _log = logging.getLogger(__name__)
 
 class NotStagedError(RuntimeFailure):
     """The version to load was not prefetched, or not completely."""
-
-
-class StagedTensors:
-    """Regions of a fetched version's tensors."""
-
-    def __init__(self, reads: Sequence[ShardRead], buffers: Mapping[int, torch.Tensor]) -> None:
-        self._held: dict[str, list[tuple[Region, torch.Tensor]]] = {}
-        self._sums: dict[tuple[str, Region], int] = {}
-        self._found: dict[tuple[str, Region], torch.Tensor] = {}
-        for read in reads:
-            for block, offset in zip(read.blocks, read.offsets, strict=True):
-                held, region = self._held.setdefault(block.name, []), manifest.region_of(block)
-                held.append((region, manifest.view(block, buffers[read.rank], offset)))
-                self._sums[block.name, region] = block.weighted_sum
-
-    def get(self, name: str, region: Region) -> torch.Tensor:
-        """In the region's shape: a view where one block holds it, else a copy of its parts."""
-        found = self._found.get((name, region))
-        return self._find(name, region) if found is None else found
-
-    def prepare(self, needed: Needed) -> None:
-        """Finds these regions now, rather than in the pause."""
-        for name, regions in needed.items():
-            for region in regions:
-                self._found[name, region] = self._find(name, region)
-
-    def _find(self, name: str, region: Region) -> torch.Tensor:
-        held = self._held[name]
-        for have, tensor in held:
-            if have.contains(region):
-                return tensor[region.within(have)]
-        out = torch.empty(region.shape, dtype=held[0][1].dtype)
-        for have, tensor in held:
-            if part := have.intersection(region):
-                out[part.within(region)] = tensor[part.within(have)]
-        return out
-
-    def weighted_sum(self, name: str, region: Region, tensor: Sequence[int]) -> int:
-        """Of a region, as it was published; for a part of a block, as its verified bytes have it.
-
-        Args:
-            tensor: shape of the whole tensor.
-        """
-        found = []
-        for have, values in self._held[name]:
-            if region.contains(have):
-                found.append(self._sums[name, have])
-            elif part := have.intersection(region):
-                found.append(weighted_sum(values[part.within(have)], part, tensor))
-        return total(found)
 
 
 def tensor_types(version: WeightVersion) -> TensorTypes:
@@ -120,6 +70,8 @@ class Staging:
         self._recording: Recording | None = None
         self._recorded: TensorTypes = {}
         self._staged: StagedTensors | None = None
+        self._writes: list[list[Write]] = []
+        """Of the staged version, by layer of the recording."""
         self._status = PrefetchStatus()
         self._thread: threading.Thread | None = None
         self.applying = False
@@ -151,7 +103,7 @@ class Staging:
         self._forget_layouts(version)
         version = layouts.expand(version, self._layouts)
         # Set before the thread starts: `prefetch` must never report the version before as running.
-        self._staged = None
+        self._staged, self._writes = None, []
         self._status = PrefetchStatus(
             state=PrefetchState.RUNNING,
             version=version.version,
@@ -188,8 +140,8 @@ class Staging:
 
     def layers(
         self, version: int, attempt: int
-    ) -> Iterator[tuple[nn.Module, Sequence[Copy], StagedTensors]]:
-        """What to replay, layer by layer; call only when READY.
+    ) -> Iterator[tuple[nn.Module, Sequence[Copy], Sequence[Write]]]:
+        """What to replay, layer by layer: as recorded, and joined. Call only when READY.
 
         Raises NotStagedError if another version, or none, is staged.
         """
@@ -202,8 +154,8 @@ class Staging:
                 f"Version {version} of attempt {attempt} should be loaded, but staged is "
                 f"version {status.version} of attempt {status.attempt} ({status.state})."
             )
-        for layer, copies in self._recording.layers:
-            yield layer, copies, self._staged
+        for (layer, copies), joined in zip(self._recording.layers, self._writes, strict=True):
+            yield layer, copies, joined
 
     def begin_applying(self) -> AppliedState:
         """What takes the sums of the update that begins now."""
@@ -277,9 +229,10 @@ class Staging:
                 _log.warning("Other engines can't read from this one: %r", error)
 
     def _ready(self, reads: Sequence[ShardRead], fetched: Fetched, seconds: float) -> None:
+        assert self._recording is not None
         staged = StagedTensors(reads, fetched.buffers)
-        if self._recording is not None:
-            staged.prepare(self._recording.needed())
+        # Now rather than in the pause.
+        self._writes = [writes(copies, staged.get) for _, copies in self._recording.layers]
         self._staged = staged
         # Replaced in one assignment, and last: the engine's own thread reads it at any time.
         self._status = self._status.model_copy(
@@ -288,7 +241,7 @@ class Staging:
                 "transport": fetched.transport,
                 "seconds": seconds,
                 "nbytes": sum(read.nbytes for read in reads),
-                "failed_peers": list(fetched.failed_peers),
+                "failed_sources": list(fetched.failed),
                 "unreachable": fetched.unreachable[:MAX_REASON],
             }
         )
@@ -296,7 +249,13 @@ class Staging:
     def _failed(self, error: Exception, seconds: float) -> PrefetchStatus:
         _log.warning("Prefetch of version %d failed: %s", self._status.version, error)
         self._status = self._status.model_copy(
-            update={"state": PrefetchState.FAILED, "error": str(error), "seconds": seconds}
+            update={
+                "state": PrefetchState.FAILED,
+                "error": str(error),
+                "seconds": seconds,
+                "failed_sources": list(error.failed) if isinstance(error, FetchError) else [],
+                "unreachable": self._fetcher.unreachable[:MAX_REASON],
+            }
         )
         return self._status
 

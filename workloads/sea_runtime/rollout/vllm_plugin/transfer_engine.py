@@ -2,14 +2,13 @@
 
 `SeaWorker` is mixed into vLLM's worker class (`--worker-extension-cls`) and called through
 `/collective_rpc`, in the engine's own loop between two forward passes, so its methods return at
-once. While generation is paused vLLM calls, on behalf of `weight_swap`: start_weight_update ->
+once. Only `sea_load`, while generation is paused, takes its time: vLLM's start_weight_update ->
 update_weights (version, attempt) -> finish_weight_update. The bytes are in `staging` already; here
 they become parameters.
 """
 
 import json
 import os
-import threading
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,18 +18,12 @@ from vllm.distributed.weight_transfer.base import (
     WeightTransferInitInfo,
     WeightTransferUpdateInfo,
 )
-from vllm.model_executor.model_loader.reload import (
-    finalize_layerwise_reload,
-    initialize_layerwise_reload,
-)
 
-from sea_runtime.rollout.vllm_plugin import recorder, reload_warnings
+from sea_runtime.rollout.vllm_plugin import recorder, replay
 from sea_runtime.rollout.vllm_plugin.cpu_moe_prepack import forget_moe_kernels
 from sea_runtime.rollout.vllm_plugin.cpu_tied_head import repack_heads
 from sea_runtime.rollout.vllm_plugin.staging import STAGING
 from sea_runtime.wire.weights import ShardLayout, WeightVersion
-
-TERMINATION_DELAY_SECONDS = 0.2
 
 
 @dataclass
@@ -51,7 +44,8 @@ class SeaWeightTransferEngine(WeightTransferEngine):
 
     init_info_cls = SeaInitInfo
     update_info_cls = SeaUpdateInfo
-    _without_weights: frozenset[str] = frozenset()
+    _filled: frozenset[torch.nn.Module] | set[torch.nn.Module] = frozenset()
+    """Layers that the update has written."""
 
     def init_transfer_engine(self, init_info: SeaInitInfo) -> None:
         pass
@@ -59,26 +53,24 @@ class SeaWeightTransferEngine(WeightTransferEngine):
     def start_weight_update(self) -> None:
         # Set first and cleared last: an engine found paused in between must not be resumed.
         STAGING.applying = True
-        # Before the reload, which takes the layers apart.
-        self._without_weights = reload_warnings.classes_without_weights(self.model)
-        # Forget before the reload, which builds the kernels from what it loads.
+        # Forget before the layers are filled, which builds the kernels from what they hold then.
         if self.device.type == "cpu":
             forget_moe_kernels(self.model)
-        initialize_layerwise_reload(self.model)
 
     def receive_weights(self, update_info: SeaUpdateInfo) -> None:
         applied = STAGING.begin_applying()
-        # Layer by layer over views of the host copy: never a second copy of the model.
-        with torch.no_grad(), torch.device(self.device):
-            for layer, copies, staged in STAGING.layers(update_info.version, update_info.attempt):
-                recorder.replay(layer, copies, staged.get, applied.loaded)
+        # Layer by layer from views of the host copy: never a second copy of the model.
+        self._filled = set()
+        with torch.no_grad():
+            for layer, copies, joined in STAGING.layers(update_info.version, update_info.attempt):
+                replay.replay(layer, copies, joined, applied.loaded)
+                self._filled.add(layer)
 
     def finish_weight_update(self) -> None:
-        # Finalize before repacking: the heads are packed from the weights that it puts in place.
-        with reload_warnings.dropped(self._without_weights):
-            finalize_layerwise_reload(self.model, self.model_config)
+        with torch.no_grad():
+            replay.finish(self.model, self.model_config.dtype)
         if self.device.type == "cpu":
-            repack_heads(self.model)
+            repack_heads(self.model, self._filled)
         STAGING.end_applying()
 
     def shutdown(self) -> None:
@@ -106,13 +98,22 @@ class SeaWorker:
         """JSON of PrefetchStatus."""
         return STAGING.status().model_dump_json()
 
-    def sea_wrong_tensors(self) -> str:
-        """JSON list of the tensors that this worker doesn't hold as the applied version has them.
+    def sea_load(self, version: str, attempt: str, check: str) -> str:
+        """Replaces the weights by a prefetched version; call while the engine is paused.
 
-        Call while the engine is paused, after an update whose prefetch said `check`.
+        Args:
+            check: not empty: compare what this worker then holds with the version; required where
+                the prefetch said so.
+
+        Returns:
+            JSON list of the tensors that it doesn't hold as the version has them.
         """
+        worker: Any = self
+        worker.start_weight_update()
+        worker.update_weights({"version": int(version), "attempt": int(attempt)})
+        worker.finish_weight_update()
         with torch.no_grad():
-            return json.dumps(STAGING.wrong())
+            return json.dumps(STAGING.wrong() if check else [])
 
     def sea_served_copy(self) -> str:
         """JSON of WorkerCopy, for other engines to read; empty if this worker serves nothing."""
@@ -130,8 +131,6 @@ class SeaWorker:
 
     def sea_terminate(self) -> None:
         """Exits the worker, and with it the engine: its weights are half-loaded or wrong."""
-        # After the answer: vLLM 0.32's API server waits for that of a dead core for ever, and its
-        # process would only end by the liveness probe. `applying` keeps everyone from resuming.
-        # Not sys.exit: nothing in this process, the prefetch thread included, may go on. 70 is
-        # EX_SOFTWARE.
-        threading.Timer(TERMINATION_DELAY_SECONDS, os._exit, (70,)).start()
+        # Not sys.exit: nothing in this process, the prefetch thread included, may go on. The call
+        # is never answered; `rollout/dead_engine_core.py` ends the server that waits for it.
+        os._exit(os.EX_SOFTWARE)

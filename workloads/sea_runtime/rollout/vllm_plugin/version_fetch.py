@@ -5,6 +5,7 @@ out of reach, or its sources are gone, the object store: deltas from what is hel
 Used by `staging`'s thread.
 """
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
@@ -14,13 +15,15 @@ from sea_runtime.rollout.vllm_plugin.fetch import (
     Fetcher,
     FetchError,
     Reader,
-    Store,
-    object_store,
+    out_of_reach,
 )
 from sea_runtime.rollout.vllm_plugin.host_copies import HostCopies
+from sea_runtime.rollout.vllm_plugin.store_reader import Store, object_store
 from sea_runtime.transport import stored_versions
 from sea_runtime.transport.read_plan import ShardRead
-from sea_runtime.wire.weights import WeightVersion
+from sea_runtime.wire.weights import FailedSource, WeightVersion
+
+_log = logging.getLogger(__name__)
 
 TRY_AGAIN_AFTER = 10
 """Versions that come straight from the store after the network failed: each attempt on a network
@@ -79,15 +82,20 @@ class VersionFetcher:
         """
         stored = stored_versions.is_stored(version)
         agents = frozenset(agents_of(version))
+        failed: tuple[FailedSource, ...] = ()
+        why = ""
         if not stored or (agents and self._network.is_worth(agents)):
             try:
                 network = Fetcher(self._readers, self._copies.target)
                 fetched = network.fetch(_without_store(version), reads)
             except FetchError as error:
-                if agents:
-                    self._network.failed(agents, str(error))
+                failed, why = error.failed, str(error)
+                # Only then: sources that have gone on to newer versions will deliver the next one.
+                if out_of_reach(failed):
+                    self._network.failed(agents, why)
                 if not stored:
                     raise
+                _log.info("Version %d comes from the object store: %s", version.version, why)
             else:
                 self._network.worked()
                 return fetched
@@ -95,8 +103,14 @@ class VersionFetcher:
         try:
             fetched = self._deltas.bring(version, reads, self._copies.newest)
         except FetchError as error:
-            raise FetchError(" ".join(filter(None, [reason, str(error)]))) from error
-        return replace(fetched, unreachable=reason)
+            reasons = dict.fromkeys(filter(None, [why, reason, str(error)]))
+            raise FetchError(" ".join(reasons), (*failed, *error.failed)) from error
+        return replace(fetched, failed=failed, unreachable=reason)
+
+    @property
+    def unreachable(self) -> str:
+        """Why the network could not be read last; empty if it could, or wasn't tried."""
+        return self._network.reason
 
 
 def agents_of(version: WeightVersion) -> list[str]:

@@ -1,0 +1,169 @@
+"""`make bench-late-engine`: examples/tensor-parallel.yaml with a late engine and a stopped trainer.
+
+One job on a devcluster: an engine of TP 2 next to one of TP 1, a trainer of TP 2 x EP 2. In its RL
+stage all training processes are stopped (SIGSTOP) and a second engine is added, which must reach
+the newest version from the first one; then the trainer goes on, and the job must complete. Another
+job has `weights.transport: ObjectStore`, so that its engines share nothing with the trainer but S3.
+JOBS=late or JOBS=store runs one of them. Prints what happens; the last line is one JSON object.
+"""
+
+import contextlib
+import json
+import os
+import re
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+import yaml
+
+from sea_devcluster.cluster import DevCluster, Options
+from sea_devcluster.demo import job as demo_job
+from sea_devcluster.demo import object_store
+from sea_devcluster.demo import run as demo_run
+from sea_devcluster.demo.kubectl import Kubectl, job_reader
+from sea_devcluster.demo.options import ROOT
+from sea_devcluster.demo.target import devcluster_target
+from sea_devcluster.errors import DemoError
+
+NAMESPACE = "sea-demo"
+DATA = ["shop", "--seed", "0", "--dialogues", "200", "--train-tasks", "64", "--test-tasks", "16"]
+WAIT_SECONDS = 1200.0
+POLL_SECONDS = 1.0
+SERVED = re.compile(r"The engine serves version (\d+): .*transport='(\w+)'")
+
+
+class Job:
+    """One run of the example."""
+
+    def __init__(self, cluster: DevCluster, folder: Path, name: str, **spec: Any) -> None:
+        self.name, self.target = name, devcluster_target(cluster)
+        self.kubectl = Kubectl(self.target.kubectl, self.target.kubeconfig)
+        example = demo_job.load(ROOT / "examples" / "tensor-parallel.yaml", self.target.server)
+        text = yaml.safe_dump(example).replace("s3://sea/tensor-parallel", f"s3://sea/{name}")
+        job = yaml.safe_load(text)
+        job["metadata"]["name"] = name
+        job["spec"] |= spec
+        object_store.upload(folder, job, self.target.server)
+        demo_run.submit(self.kubectl, job, self.target)
+        self._read = job_reader(self.target.kubeconfig, NAMESPACE, name)
+
+    def status(self) -> dict[str, Any]:
+        found: dict[str, Any] = self._read().get("status", {})
+        return found
+
+    def until(self, what: str, holds: Callable[[dict[str, Any]], Any]) -> float:
+        """Seconds until it holds; raises TimeoutError with the job's conditions."""
+        started = time.monotonic()
+        while (seconds := time.monotonic() - started) < WAIT_SECONDS:
+            if holds(status := self.status()):
+                print(f"  {self.name}: {what} after {seconds:.0f} s", flush=True)
+                return round(seconds, 1)
+            time.sleep(POLL_SECONDS)
+        raise TimeoutError(f"{self.name}: {what} within {WAIT_SECONDS:.0f} s; {status}")
+
+    def adopted(self, pod: str) -> list[tuple[int, str]]:
+        """(version, transport) of everything that an engine has adopted; empty before its start."""
+        try:
+            log = self.kubectl.run("-n", NAMESPACE, "logs", f"{self.name}-{pod}", "-c", "worker")
+        except DemoError:  # the pod or its container is not there yet
+            return []
+        return [(int(one[1]), one[2]) for one in SERVED.finditer(log)]
+
+    def add_engine(self) -> None:
+        self.kubectl.run("-n", NAMESPACE, "scale", "seatrainingjob", self.name, "--replicas=2")
+
+    @contextmanager
+    def trainer_stopped(self) -> Iterator[None]:
+        stopped = [process for process in psutil.process_iter() if self._trains(process)]
+        if not stopped:
+            raise RuntimeError(f"{self.name} has no training processes")
+        _signal(stopped, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            _signal(stopped, signal.SIGCONT)
+
+    def _trains(self, process: psutil.Process) -> bool:
+        try:
+            command, variables = process.cmdline(), process.environ()
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            return False
+        return (
+            any(part.startswith("sea_runtime.trainer") for part in command)
+            and "bwrap" not in command[0]
+            and variables.get("SEA_JOB") == self.name
+            and variables.get("AWS_ENDPOINT_URL") == self.target.server.endpoint
+        )
+
+
+def _signal(processes: list[psutil.Process], number: int) -> None:
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.send_signal(number)
+
+
+def is_training(status: dict[str, Any]) -> bool:
+    return status.get("stage") == "rl" and (status.get("weights") or {}).get("adoptedMax", 0) >= 3
+
+
+def is_complete(status: dict[str, Any]) -> bool:
+    conditions = status.get("conditions", [])
+    return any(one["type"] == "Complete" and one["status"] == "True" for one in conditions)
+
+
+def late(cluster: DevCluster, folder: Path) -> dict[str, Any]:
+    job = Job(cluster, folder, "late-engine")
+    job.until("three versions of RL", is_training)
+    with job.trainer_stopped():
+        newest = job.status()["weights"]["published"]
+        job.add_engine()
+        seconds = job.until("the late engine serves a version", lambda _: job.adopted("rollout-1"))
+        version, transport = job.adopted("rollout-1")[0]
+    job.until("Complete", is_complete)
+    print(f"  the late engine: {job.adopted('rollout-1')}")
+    return {
+        "late_engine_s": seconds,
+        "late_transport": transport,
+        "late_version_is_newest": version >= newest,
+    }
+
+
+def store(cluster: DevCluster, folder: Path) -> dict[str, Any]:
+    job = Job(cluster, folder, "store-only", weights={"transport": "ObjectStore", "anchorEvery": 4})
+    job.until("three versions of RL", is_training)
+    job.until("Complete", is_complete)
+    adopted = job.adopted("rollout-0")
+    print(f"  the engine: {adopted}")
+    return {"store_transports": sorted({transport for _, transport in adopted})}
+
+
+JOBS = {"late": late, "store": store}
+
+
+def main() -> int:
+    chosen = [name for name in (os.environ.get("JOBS") or ",".join(JOBS)).split(",") if name]
+    cluster = DevCluster(f"late-engine-{os.getpid()}", options=Options(), persistent=False)
+    cluster.up()
+    found: dict[str, Any] = {}
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            target = devcluster_target(cluster)
+            demo_run.install(Kubectl(target.kubectl, target.kubeconfig), target)
+            demo_job.generate(DATA, Path(folder))
+            for name in chosen:
+                found |= JOBS[name](cluster, Path(folder))
+    finally:
+        cluster.down()
+    print(json.dumps(found))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
