@@ -46,6 +46,10 @@ def _named_reason(tree: ast.Module) -> Iterator[str]:
                     yield from _texts(inner.value)
         if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "reason":
             yield from _texts(node.value)
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "_REASONS":
+            assert isinstance(node.value, ast.Dict)
+            for value in node.value.values:
+                yield from _texts(value)
 
 
 def _in_code() -> set[str]:

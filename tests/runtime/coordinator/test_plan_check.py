@@ -67,12 +67,12 @@ def test_a_job_that_can_not_fit_is_refused_with_numbers(manifest: Any) -> None:
 
 
 def test_a_job_within_the_error_of_the_plan_is_tight_and_runs(manifest: Any) -> None:
-    manifest["trainer"]["template"]["limits"]["memory"] = "700Gi"
-    manifest["trainer"]["template"]["requests"]["memory"] = "700Gi"
+    manifest["trainer"]["template"]["limits"]["memory"] = "760Gi"
+    manifest["trainer"]["template"]["requests"]["memory"] = "760Gi"
     verdict = plan_check.judge(desired(manifest), LARGE)
     assert verdict is not None
     assert verdict.fit is Fit.TIGHT
-    assert verdict.message.startswith("Each pod of the trainer needs about 714.9 GB of 751.6 GB")
+    assert verdict.message.startswith("Each pod of the trainer needs about 794.4 GB of 816.0 GB")
     plan_check.require_fit(verdict)
 
 
