@@ -140,7 +140,12 @@ def _edit(old: Status, new: Status) -> list[Event]:
 def _rollback_asked(old: Status, new: Status) -> list[Event]:
     """A request was refused, or another attempt begins for it."""
     asked, before = new.rollback, old.rollback
-    if asked is None or asked == before:
+    if asked is None:
+        return []
+    # Not for other words: those of a step that isn't there list all steps, of which each new one
+    # would be another warning.
+    known = before and (before.generation, before.state, before.attempt)
+    if known == (asked.generation, asked.state, asked.attempt):
         return []
     target = f"step {asked.step} of stage {asked.stage}"
     if asked.state == rollback.REFUSED:

@@ -74,6 +74,11 @@ def test_a_refused_checkpoint_ends_nothing_and_says_why(make: Any) -> None:
     assert (event.reason, event.warning) == ("RollbackRefused", True)
     assert "step 40 of stage rl" in event.message
     assert "There is none." in event.message
+    more = BAD.model_copy(update={"problem": "There is none. It has steps 10, 20."})
+    _, later = plan_of(make, stored=REFUSED, check=more)
+    assert later.rollback.message == more.problem
+    told = (one.reason for one in between(make.status(rollback=REFUSED), later))
+    assert "RollbackRefused" not in told
     # Its objects may be put back.
     plan, _ = plan_of(make, stored=REFUSED, check=SOUND)
     assert plan.lifecycle.attempt == 2
