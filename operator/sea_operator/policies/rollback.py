@@ -13,6 +13,10 @@ from sea_api.wire.state import RollbackCheck
 from sea_operator.observed import Observed
 
 CHECKING, REFUSED, GOING_BACK, DONE = "Checking", "Refused", "GoingBack", "Done"
+ENDED = (
+    "Stage {} has ended and stays as it is: remove checkpoint.rollbackTo. Another job can go on "
+    "from its checkpoints (startFrom)."
+)
 MAX_MESSAGE = 1024
 """Bound of the message in the CRD."""
 
@@ -27,13 +31,24 @@ def request(observed: Observed, spec: Spec, next_attempt: int | None) -> Rollbac
     if wanted is None:
         return None
     if before is None or (before.stage, before.step) != (wanted.stage, wanted.step):
-        return RollbackRequest(
+        found = RollbackRequest(
             stage=wanted.stage,
             step=wanted.step,
             generation=observed.job.generation,
             state=CHECKING,
         )
-    return _followed(before, _check(observed, before), next_attempt)
+    else:
+        found = _followed(before, _check(observed, before), next_attempt)
+    # The coordinator says so too, but not of a complete job, which has none any more.
+    if found.state == DONE or not _has_ended(observed, spec, found.stage):
+        return found
+    message = ENDED.format(found.stage)
+    return found.model_copy(update={"state": REFUSED, "message": message, "attempt": None})
+
+
+def _has_ended(observed: Observed, spec: Spec, stage: str) -> bool:
+    ended = spec.stages[: observed.job.status.stages_ended or 0]
+    return any(one.name == stage for one in ended)
 
 
 def _check(observed: Observed, before: RollbackRequest) -> RollbackCheck | None:

@@ -133,3 +133,19 @@ def test_an_answer_about_an_older_request_counts_for_nothing(make: Any) -> None:
 def test_a_suspended_job_goes_back_once_it_runs_again(make: Any) -> None:
     plan, status = plan_of(make, stored=ASKED, check=SOUND, suspend=True)
     assert (plan.lifecycle.attempt, status.rollback) == (1, ASKED)
+
+
+@pytest.mark.parametrize("stored", [None, ASKED, GOING, DONE])
+def test_a_complete_job_says_that_its_stages_have_ended(make: Any, stored: Any) -> None:
+    """It has no coordinator any more: the checkpoint was `Checking` for ever."""
+    done = make.condition("Complete", "True")
+    status = make.status(done, stage="rl", rollback=stored, stages_ended=2)
+    spec = make.spec(checkpoint={"rollbackTo": TARGET})
+    seen = make.observed(make.job(spec=spec, status=status, generation=3), state=None)
+    found = decide(seen, make.context()).lifecycle
+    if stored == DONE:
+        assert found.rollback == DONE
+        return
+    assert found.rollback is not None
+    assert (found.rollback.state, found.rollback.attempt) == ("Refused", None)
+    assert "Stage rl has ended" in (found.note or "")
