@@ -238,6 +238,9 @@ def _why_no_failure(old: Status, new: Status) -> str:
     """Why an attempt begins that follows from no failure, as far as two statuses tell."""
     if _new_fences(old, new):
         return "Pods of the one before are on dead nodes."
+    asked = new.rollback
+    if asked is not None and asked.attempt == new.trainer_attempt:
+        return f"It goes back to step {asked.step} of stage {asked.stage}."
     before = condition(old, "Suspended")
     if before is not None and before.status != "False":
         return "The job is resumed."

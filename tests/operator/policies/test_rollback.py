@@ -60,6 +60,9 @@ def test_a_sound_checkpoint_begins_one_attempt(make: Any) -> None:
     plan, status = plan_of(make, stored=ASKED, check=SOUND)
     assert plan.lifecycle.attempt == plan.coordinator_spec.rollback.attempt == 2
     assert status.rollback == GOING
+    before = make.status(stage="rl", rollback=ASKED)
+    (event,) = (one for one in between(before, status) if one.reason == "NewAttempt")
+    assert event.message == "Attempt 2 begins. It goes back to step 40 of stage rl."
     plan, status = plan_of(make, stored=GOING, check=SOUND, attempt=2)
     assert plan.lifecycle.attempt == 2
     assert status.rollback == GOING
