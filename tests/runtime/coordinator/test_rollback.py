@@ -64,3 +64,20 @@ def test_a_refused_request_never_goes_back_under_the_attempt_that_trains(tmp_pat
     follow(core)
     assert not core.ledger.available
     assert json.loads(store.get(HEAD))["rollback"]["step"] == 1
+
+
+def test_an_engine_that_was_silent_when_training_went_back_is_judged_when_it_calls(
+    tmp_path: Path,
+) -> None:
+    """Whatever others were known then; one that starts later serves nothing when it first calls."""
+    db = kit.coordinator(tmp_path, kit.desired(kit.spec()), kit.Clock(), MemoryStore()).ledger.db
+    known = kit.beat("a", "rollout", "i", adopted=4)
+    rollbacks.abandon(db, [known, kit.beat("b", "rollout", "i", adopted=9)], 5)
+    silent, new = kit.beat("c", "rollout", "i", adopted=9), kit.beat("d", "rollout", "i")
+    assert not rollbacks.heard(db, known)
+    assert rollbacks.heard(db, silent)
+    assert rollbacks.is_abandoned(db, "c")
+    assert not rollbacks.heard(db, new)
+    # The line that goes on has come to these versions by now.
+    for later in (known, new):
+        assert not rollbacks.heard(db, later.model_copy(update={"adopted": 6}))
