@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 from sea_api.wire.coordinator_spec import RollbackOrder
 from sea_runtime.coordinator.app import Components
@@ -17,15 +18,15 @@ HEAD = f"s3://bucket/{FOLDER}/head.json"
 
 
 def put_checkpoints(store: MemoryStore, *steps: int) -> None:
-    entries = []
+    entries: list[dict[str, Any]] = []
     for step in steps:
         key, body = f"{FOLDER}/step-{step:06d}-a1", f"ledger of step {step}".encode()
-        ledger = {"key": f"{key}/ledger.sqlite", "name": "", "size": len(body)}
+        ledger: dict[str, Any] = {"key": f"{key}/ledger.sqlite", "name": "", "size": len(body)}
         ledger["sha256"] = hashlib.sha256(body).hexdigest()
         manifest = {"format": 2, "step": step, "objects": [], "ledger": ledger}
         store.put(f"s3://bucket/{ledger['key']}", body)
         store.put(f"s3://bucket/{key}/manifest.json", json.dumps(manifest).encode())
-        entry = {"step": step, "version": step, "bytes": 1, "time": 1.0}
+        entry: dict[str, Any] = {"step": step, "version": step, "bytes": 1, "time": 1.0}
         entries.append({**entry, "manifest_key": f"{key}/manifest.json"})
     store.put(HEAD, json.dumps({"attempt": 1, "checkpoints": entries}).encode())
 

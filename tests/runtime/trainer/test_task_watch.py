@@ -71,7 +71,7 @@ def test_a_refused_report_of_failures_costs_no_attempt(
     """Of a coordinator of an older release, which doesn't have the call."""
     monkeypatch.setattr(task_watch, "POLL_SECONDS", 0.0)
     client = CoordinatorClient(coordinator.url, "token", retry_timeout=HANG_S)
-    refused = []
+    refused: list[BackgroundFailures] = []
 
     def refuse(stage: str, message: BackgroundFailures) -> None:
         refused.append(message)
