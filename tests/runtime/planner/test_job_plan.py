@@ -197,6 +197,9 @@ def test_experts_to_replay_need_memory_of_the_trainers_pods(manifest: Any, known
     after = budgets(spec, known)["trainer's pod"]
     tokens = plan(spec, known).stages[0].workload.tokens
     assert after.needed - before.needed == pytest.approx(8 * 3 * 752 * tokens)
+    (note,) = (note for note in plan(spec, known).notes if "routerReplay" in note)
+    assert f"{752 * tokens / 1e9:,.1f} GB of experts" in note
+    assert "coordinator.volumeSize" in note
 
 
 def test_the_page_is_aligned_and_names_its_sources(reference: Spec, known: Known) -> None:
