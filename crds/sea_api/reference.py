@@ -133,18 +133,17 @@ def _bounds_of_items(field: Schema) -> Iterator[str]:
 def _sentences(field: Schema) -> Iterator[str]:
     """The rules of a text or map; those of an object are listed below its table."""
     if "properties" not in field:
-        for rule in field.get(CEL_KEY, []):
-            message = _one_line(rule["message"])
+        for given in dict.fromkeys(rule["message"] for rule in field.get(CEL_KEY, [])):
+            message = _one_line(given)
             yield f"{message[0].upper()}{message[1:]}."
 
 
 def _rules(subject: str, schema: Schema) -> str:
-    rules = schema.get(CEL_KEY, [])
+    # A rule that ratchets is two in the schema.
+    rules = dict.fromkeys(rule["message"] for rule in schema.get(CEL_KEY, []))
     if not rules:
         return ""
-    return "\n".join(
-        ["", f"Rules about {subject}:", "", *(f"- {r['message']}." for r in rules), ""]
-    )
+    return "\n".join(["", f"Rules about {subject}:", "", *(f"- {one}." for one in rules), ""])
 
 
 def _columns() -> str:

@@ -116,7 +116,9 @@ def set_by_spec(
     """
     if memory is None or memory.began_with != replicas:
         return at(None, replicas, sizes[-1], replicas, now)
-    if memory.size in sizes:
+    # A range that became wider: a role that had all of it has no timer that would try the rest.
+    was_full = memory.state == FULL and memory.size < sizes[-1]
+    if memory.size in sizes and memory.asked <= sizes[-1] and not was_full:
         return None
     size = largest(sizes, memory.size) or sizes[0]
     return at(memory, size, sizes[-1], replicas, now, "The elastic range was edited.")

@@ -1,5 +1,6 @@
 """Where a job is in its lifecycle: failure, stage and suspension policies combined. Pure."""
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -108,7 +109,8 @@ def lifecycle_of(
     # Status before scale-down: the outcome of the stored status counts, not the one decided now.
     # Pods that go earlier would take their last report with them if the status write failed.
     over = phase.outcome(job) is not Outcome.RUNNING
-    sized = sizing.size(
+    sizes = functools.partial(
+        sizing.size,
         observed,
         spec,
         steps.index,
@@ -117,6 +119,7 @@ def lifecycle_of(
         suspension=suspended,
         attempt_over=_made_room(observed) or (verdict is not None and verdict.new_attempt),
     )
+    sized = sizes()
     running = not over and suspended is Suspension.NONE
     another_size = running and _is_another_size(observed, sized)
     attempt = _attempt(observed, spec, verdict, fenced, another_size=another_size)
@@ -136,6 +139,9 @@ def lifecycle_of(
     asked = rollback.request(observed, spec, restarts if running else None)
     if rollback.begins(observed, asked):
         attempt = restarts
+    if attempt > known_attempt(observed) and _grows(sized):
+        # It has the size that the one before would have ended for, and never ends for it itself.
+        sized = sizes(attempt_begins=True)
     recent = _recent_failures(observed, verdict, context.now)
     blocker, warning = _problems(observed, spec, sized)
     return Lifecycle(
@@ -254,6 +260,11 @@ def _is_another_size(observed: Observed, sized: sizing.Sizing) -> bool:
     """Of a job that runs: a new size during a drain would end the attempt whose checkpoint the
     drain waits for."""
     return resized(observed.job.status, sized.working) or _stays(observed, sized)
+
+
+def _grows(sized: sizing.Sizing) -> bool:
+    trainer = sized.elastic.roles.get(Role.TRAINER)
+    return trainer is not None and trainer.state == GROWING
 
 
 def _stays(observed: Observed, sized: sizing.Sizing) -> bool:

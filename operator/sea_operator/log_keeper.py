@@ -85,12 +85,18 @@ class LogKeeper:
     async def keep_going(self, observed: Observed, plan: Plan) -> None:
         """Of the pods that this plan removes; tried again now, since no later pass can."""
         logs = last_logs.of_going(observed, plan)
+        # As in `keep`, which leaves tries of an earlier pass as they are then.
+        if observed.state is None or observed.token is None:
+            return
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(MAX_SECONDS):
                 await self.keep(observed, logs)
                 while any(one in logs for one in self._tried(observed)):
                     await asyncio.sleep(RETRY_SECONDS)
                     await self.keep(observed, logs)
+        if kept := self._jobs.get(_key(observed)):
+            for one in set(logs) - kept.done:
+                _count(kept, one, f"no answer within {MAX_SECONDS:.0f} s", final=True)
 
     async def keep(self, observed: Observed, logs: Sequence[LastLog]) -> None:
         """Stores those that aren't stored yet, as far as there is time."""

@@ -140,7 +140,12 @@ def _edit(old: Status, new: Status) -> list[Event]:
 def _rollback_asked(old: Status, new: Status) -> list[Event]:
     """A request was refused, or another attempt begins for it."""
     asked, before = new.rollback, old.rollback
-    if asked is None or asked == before:
+    if asked is None:
+        return []
+    # Not for other words: those of a step that isn't there list all steps, of which each new one
+    # would be another warning.
+    known = before and (before.generation, before.state, before.attempt)
+    if known == (asked.generation, asked.state, asked.attempt):
         return []
     target = f"step {asked.step} of stage {asked.stage}"
     if asked.state == rollback.REFUSED:
@@ -233,6 +238,9 @@ def _why_no_failure(old: Status, new: Status) -> str:
     """Why an attempt begins that follows from no failure, as far as two statuses tell."""
     if _new_fences(old, new):
         return "Pods of the one before are on dead nodes."
+    asked = new.rollback
+    if asked is not None and asked.attempt == new.trainer_attempt:
+        return f"It goes back to step {asked.step} of stage {asked.stage}."
     before = condition(old, "Suspended")
     if before is not None and before.status != "False":
         return "The job is resumed."

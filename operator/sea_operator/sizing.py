@@ -50,16 +50,19 @@ def size(
     over: bool,
     suspension: Suspension,
     attempt_over: bool,
+    attempt_begins: bool = False,
 ) -> Sizing:
     """The sizes of a job's roles.
 
     Args:
         over: the stored status says that nothing more will run.
         attempt_over: the trainer's attempt has failed, or ended for another size.
+        attempt_begins: another one begins with this pass, for any reason.
     """
     needed = role_sizes.sizes(spec, stage_index)
     starts = suspension is Suspension.NONE and not over
-    sized = elastic.decide(observed, spec, needed, now, runs=starts, attempt_over=attempt_over)
+    ends = attempt_over or attempt_begins
+    sized = elastic.decide(observed, spec, needed, now, runs=starts, attempt_over=ends)
     least = elastic.least(spec, needed)
     no_nodes = waiting_pods.no_node(observed, spec, least) if starts else None
     protects = starts and _protects_layout(observed, spec, attempt_over=attempt_over)

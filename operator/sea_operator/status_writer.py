@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from sea_api.lenient import Path
 from sea_api.redaction import redacted
 from sea_api.v1alpha1.elastic_status import ElasticRole, ElasticStatus
-from sea_api.v1alpha1.status import Condition, Failure, Restarts, Status
+from sea_api.v1alpha1.status import Condition, Failure, Restarts, RollbackRequest, Status
 from sea_operator.action_backoff import STATUS, ActionBackoff
 from sea_operator.cache import Cache, Key
 from sea_operator.errors import (
@@ -31,7 +31,7 @@ from sea_operator.report import Event, between, post
 # is done with them.
 _without_credentials = functools.lru_cache(maxsize=1024)(redacted)
 
-M = TypeVar("M", Condition, Failure, ElasticRole)
+M = TypeVar("M", Condition, Failure, ElasticRole, RollbackRequest)
 
 MAX_ATTEMPTS = 10
 """Of one write, while others change the job's metadata."""
@@ -152,6 +152,7 @@ def without_credentials(status: Status) -> Status:
     """
     told = [_redacted(one) for one in status.conditions]
     failure = status.last_failure and _redacted(status.last_failure)
+    asked = status.rollback and _redacted(status.rollback)
     # A kubelet's words about a pod that is missing, and an engine's about what it can't reach.
     elastic, weights = status.elastic, status.weights
     if elastic is not None:
@@ -165,6 +166,7 @@ def without_credentials(status: Status) -> Status:
         update={
             "conditions": told,
             "last_failure": failure,
+            "rollback": asked,
             "elastic": elastic,
             "weights": weights,
         }

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 import pytest
 from pydantic import BaseModel, Field, WithJsonSchema
 
+from sea_api import reference
 from sea_api.schema import SchemaError, structural_schema
 from sea_api.v1alpha1.base import ApiModel
 from sea_api.v1alpha1.rules import Rule
@@ -142,3 +143,10 @@ def test_refused(annotation: Any, sentence: str) -> None:
     with pytest.raises(SchemaError, match=r"^Model\.x") as caught:
         _field(annotation)
     assert sentence in str(caught.value)
+
+
+def test_the_reference_names_each_rule_once() -> None:
+    """In the CRD a rule that ratchets is two."""
+    for section in reference.render().split("\n## "):
+        rules = [line for line in section.splitlines() if line.startswith("- ")]
+        assert len(rules) == len(set(rules)), section.splitlines()[0]

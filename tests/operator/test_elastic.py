@@ -9,6 +9,7 @@ from sea_api.contract import role_name
 from sea_api.v1alpha1.elastic_status import ElasticRole, ElasticStatus
 from sea_api.v1alpha1.policy import Role
 from sea_api.v1alpha1.status import Roles, RoleStatus, Status
+from sea_api.wire.state import RollbackCheck
 from sea_operator import decide as decisions
 from sea_operator.policies import elastic
 from sea_operator.report import between
@@ -169,6 +170,22 @@ def test_an_edit_that_takes_growing_back_begins_an_attempt(make: Any, trainer: A
     job.spec = make.spec(trainer=trainer)
     assert job.after(1, 0, 1).coordinator_spec.attempt == 3
     assert job.after(1, 0, 1).coordinator_spec.attempt == 3
+
+
+def test_an_attempt_that_begins_while_the_trainer_grows_has_the_new_size(make: Any) -> None:
+    """It was `Growing` for ever: that attempt has the new size already, and never ends for it."""
+    target = {"stage": "rl", "step": 40}
+    job = Job(make, checkpoint={"rollbackTo": target})
+    for seconds, *running in ((0, 0, 1), (1, 0), (10, 0), (1, 0, 1), (5, 0, 1)):
+        job.after(seconds, *running)
+    assert (job.trainer, job.attempt) == ((1, "Growing"), 2)
+    assert job.status.rollback is not None
+    sound = RollbackCheck(generation=job.status.rollback.generation)
+    plan = job.after(1, 0, 1, rollback_check=sound)
+    assert (job.trainer, job.attempt) == ((2, "Full"), 3)
+    assert (plan.coordinator_spec.attempt, plan.coordinator_spec.trainer_size) == (3, 2)
+    job.after(1, 0, 1, rollback_check=sound)
+    assert (job.trainer, job.attempt) == ((2, "Full"), 3)
 
 
 def test_a_coordinator_that_knows_no_sizes_gets_none(make: Any) -> None:

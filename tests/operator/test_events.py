@@ -13,6 +13,7 @@ from sea_api.v1alpha1.status import (
     Roles,
     RoleStatus,
     Rollback,
+    RollbackRequest,
     SpecEdit,
     Status,
     WeightsStatus,
@@ -201,6 +202,9 @@ async def test_no_credential_of_a_message_gets_into_status_or_event(make: Any) -
         trainer_attempt=2,
         last_failure=failure,
         elastic=ElasticStatus(rollout=given_up),
+        rollback=RollbackRequest(
+            stage="rl", step=4, generation=2, state="Refused", message=message
+        ),
         weights=WeightsStatus(
             published=1, adopted_min=1, adopted_max=1, engines=1, transport=message
         ),
@@ -211,7 +215,12 @@ async def test_no_credential_of_a_message_gets_into_status_or_event(make: Any) -
     backoff = ActionBackoff(lambda: 0.0)
     assert await StatusWriter(sources, "me").report(job, status, backoff, make.now)
     written, *events = server.bodies
-    assert {event["reason"] for event in events} == {"StoreFails", "NewAttempt", "PodsGivenUp"}
+    assert {event["reason"] for event in events} == {
+        "StoreFails",
+        "NewAttempt",
+        "PodsGivenUp",
+        "RollbackRefused",
+    }
     for body in (written, *events):
         assert "[redacted]" in str(body)
         assert "AKIAX" not in str(body)

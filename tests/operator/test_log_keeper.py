@@ -1,6 +1,7 @@
 """Logs go from the API server to the coordinator, once each, and hold nothing up."""
 
 import asyncio
+import dataclasses
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from sea_operator.log_keeper import MAX_TRIES, LogKeeper
 from sea_operator.observed import Observed
 from sea_operator.plan import Lifecycle, Plan, Removal
 from sea_operator.pods import Termination
+from sea_operator.policies import last_logs
 from sea_operator.policies.last_logs import LastLog, of_failed
 
 KEY = ("n", "j")
@@ -161,6 +163,34 @@ async def test_the_last_log_of_a_pod_that_goes_is_tried_again_before_it_goes(
     assert server.reads == min(failures + 1, MAX_TRIES)
     assert bool(link.stored) == kept
     assert not keeps.waits(KEY)
+
+
+async def test_the_last_log_of_a_kubelet_that_hangs_is_given_up_with_its_pod(
+    make: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(log_keeper, "MAX_SECONDS", 0.05)
+    monkeypatch.setattr(log_keeper, "RETRY_SECONDS", 0.0)
+    server, observed = Server(UnavailableError("slow"), None), make.observed()
+    gone = Plan(Lifecycle(attempt=7), removals=(Removal(POD, "j-trainer-0", "uid-j-trainer-0"),))
+    keeps = keeper(server)
+    await keeps.keep_going(observed, gone)
+    assert not keeps.waits(KEY), "no later pass sees the pod"
+    assert "of pod j-trainer-0 is lost" in caplog.text
+    await keeps.keep_going(observed, gone)
+    assert server.reads == 2
+
+
+async def test_without_a_coordinator_no_last_log_is_waited_for(
+    make: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log_keeper, "RETRY_SECONDS", 0.0)
+    observed = make.observed()
+    gone = Plan(Lifecycle(attempt=7), removals=(Removal(POD, "j-trainer-0", "uid-j-trainer-0"),))
+    keeps = keeper(Server(UnavailableError("slow")))
+    await keeps.keep(observed, last_logs.of_going(observed, gone))
+    assert keeps.waits(KEY)
+    silent = dataclasses.replace(observed, state=None)
+    await asyncio.wait_for(keeps.keep_going(silent, gone), 5)
 
 
 async def test_an_attempts_failure_is_named_with_its_log(make: Any) -> None:

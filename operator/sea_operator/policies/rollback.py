@@ -13,6 +13,14 @@ from sea_api.wire.state import RollbackCheck
 from sea_operator.observed import Observed
 
 CHECKING, REFUSED, GOING_BACK, DONE = "Checking", "Refused", "GoingBack", "Done"
+ENDED = (
+    "Stage {} has ended and stays as it is: remove checkpoint.rollbackTo. Another job can go on "
+    "from its checkpoints (startFrom)."
+)
+OLDER_COORDINATOR = (
+    "The coordinator is of a release that can't go back: set spec.suspend to true and back, which "
+    "replaces its pod."
+)
 MAX_MESSAGE = 1024
 """Bound of the message in the CRD."""
 
@@ -27,13 +35,31 @@ def request(observed: Observed, spec: Spec, next_attempt: int | None) -> Rollbac
     if wanted is None:
         return None
     if before is None or (before.stage, before.step) != (wanted.stage, wanted.step):
-        return RollbackRequest(
+        found = RollbackRequest(
             stage=wanted.stage,
             step=wanted.step,
             generation=observed.job.generation,
             state=CHECKING,
         )
-    return _followed(before, _check(observed, before), next_attempt)
+    else:
+        found = _followed(before, _check(observed, before), next_attempt)
+    # The coordinator says so too, but not of a complete job, which has none any more.
+    if found.state != DONE and _has_ended(observed, spec, found.stage):
+        return _refused(found, ENDED.format(found.stage))
+    # Such a coordinator ignores the order. Another one looks at it as at any that is refused.
+    if found.state == CHECKING and observed.state and observed.state.rank_pods is None:
+        return _refused(found, OLDER_COORDINATOR)
+    return found
+
+
+def _refused(request: RollbackRequest, why: str) -> RollbackRequest:
+    update = {"state": REFUSED, "message": why[:MAX_MESSAGE], "attempt": None}
+    return request.model_copy(update=update)
+
+
+def _has_ended(observed: Observed, spec: Spec, stage: str) -> bool:
+    ended = spec.stages[: observed.job.status.stages_ended or 0]
+    return any(one.name == stage for one in ended)
 
 
 def _check(observed: Observed, before: RollbackRequest) -> RollbackCheck | None:
@@ -49,8 +75,7 @@ def _followed(
     if check.done:
         return before.model_copy(update={"state": DONE, "message": ""})
     if check.problem:
-        message = check.problem[:MAX_MESSAGE]
-        return before.model_copy(update={"state": REFUSED, "message": message, "attempt": None})
+        return _refused(before, check.problem)
     if before.attempt is not None or next_attempt is None:
         return before
     return before.model_copy(update={"state": GOING_BACK, "message": "", "attempt": next_attempt})

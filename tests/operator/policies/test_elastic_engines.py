@@ -114,3 +114,12 @@ def test_a_pass_that_changes_nothing_writes_nothing() -> None:
     engines.after(0, 0, 1, 2, 3)
     before = engines.after(1, 0, 1, 2, 3)
     assert engines.after(50, 0, 1, 2, 3) is before
+
+
+def test_a_narrower_range_asks_for_no_more_than_it_has() -> None:
+    engines = Engines(replicas=2)
+    engines.after(0, 0, 1)
+    assert engines.after(600, 0, 1).asked == 4
+    narrow = RANGE.model_copy(update={"max_replicas": 3})
+    found = step(engines.memory, narrow, 2, Seen(frozenset({0, 1})), engines.now)
+    assert sizes(found) == ("Reduced", 2, 2)

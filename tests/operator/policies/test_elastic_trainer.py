@@ -206,3 +206,23 @@ def test_pods_on_their_way_are_waited_for_and_hold_no_rank_yet() -> None:
     shorter = shrunk()
     found = shorter.after(500, 0, 2, coming=frozenset({1, 3}))
     assert (found.state, found.size, found.asked) == ("Reduced", 2, 4)
+
+
+def test_a_narrower_range_gives_up_the_pods_that_nobody_needs_any_more() -> None:
+    """They were asked for, and held their GPUs, for as long as the job ran."""
+    trainer = Trainer(replicas=2)
+    assert trainer.after(0, 0, 1).asked == 4
+    trainer.elastic, trainer.sizes = RANGE.model_copy(update={"max_replicas": 2}), (1, 2)
+    found = trainer.after(1, 0, 1, 2)
+    assert (found.state, found.size, found.asked) == ("Full", 2, 2)
+    assert trainer.after(1, 0, 1) is found
+
+
+def test_a_wider_range_is_tried_at_once() -> None:
+    """A full trainer has no timer: the rest of its new range was asked for by chance."""
+    trainer = Trainer(replicas=2, sizes=(1, 2))
+    assert trainer.after(0, 0, 1).state == "Full"
+    trainer.sizes = (1, 2, 4)
+    found = trainer.after(1, 0, 1)
+    assert (found.state, found.size, found.asked) == ("Reduced", 2, 4)
+    assert trainer.after(1, 0, 1) is found

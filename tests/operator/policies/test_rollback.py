@@ -60,6 +60,9 @@ def test_a_sound_checkpoint_begins_one_attempt(make: Any) -> None:
     plan, status = plan_of(make, stored=ASKED, check=SOUND)
     assert plan.lifecycle.attempt == plan.coordinator_spec.rollback.attempt == 2
     assert status.rollback == GOING
+    before = make.status(stage="rl", rollback=ASKED)
+    (event,) = (one for one in between(before, status) if one.reason == "NewAttempt")
+    assert event.message == "Attempt 2 begins. It goes back to step 40 of stage rl."
     plan, status = plan_of(make, stored=GOING, check=SOUND, attempt=2)
     assert plan.lifecycle.attempt == 2
     assert status.rollback == GOING
@@ -74,6 +77,11 @@ def test_a_refused_checkpoint_ends_nothing_and_says_why(make: Any) -> None:
     assert (event.reason, event.warning) == ("RollbackRefused", True)
     assert "step 40 of stage rl" in event.message
     assert "There is none." in event.message
+    more = BAD.model_copy(update={"problem": "There is none. It has steps 10, 20."})
+    _, later = plan_of(make, stored=REFUSED, check=more)
+    assert later.rollback.message == more.problem
+    told = (one.reason for one in between(make.status(rollback=REFUSED), later))
+    assert "RollbackRefused" not in told
     # Its objects may be put back.
     plan, _ = plan_of(make, stored=REFUSED, check=SOUND)
     assert plan.lifecycle.attempt == 2
@@ -128,3 +136,32 @@ def test_an_answer_about_an_older_request_counts_for_nothing(make: Any) -> None:
 def test_a_suspended_job_goes_back_once_it_runs_again(make: Any) -> None:
     plan, status = plan_of(make, stored=ASKED, check=SOUND, suspend=True)
     assert (plan.lifecycle.attempt, status.rollback) == (1, ASKED)
+
+
+@pytest.mark.parametrize("stored", [None, ASKED, GOING, DONE])
+def test_a_complete_job_says_that_its_stages_have_ended(make: Any, stored: Any) -> None:
+    """It has no coordinator any more: the checkpoint was `Checking` for ever."""
+    done = make.condition("Complete", "True")
+    status = make.status(done, stage="rl", rollback=stored, stages_ended=2)
+    spec = make.spec(checkpoint={"rollbackTo": TARGET})
+    seen = make.observed(make.job(spec=spec, status=status, generation=3), state=None)
+    found = decide(seen, make.context()).lifecycle
+    if stored == DONE:
+        assert found.rollback == DONE
+        return
+    assert found.rollback is not None
+    assert (found.rollback.state, found.rollback.attempt) == ("Refused", None)
+    assert "Stage rl has ended" in (found.note or "")
+
+
+def test_a_coordinator_of_a_release_that_can_not_go_back_keeps_nobody_waiting(make: Any) -> None:
+    """It ignores the order and never answers; the one that follows it looks."""
+    spec = make.spec(checkpoint={"rollbackTo": TARGET})
+    job = make.job(spec=spec, status=make.status(stage="rl", rollback=ASKED), generation=3)
+    older = make.state("sft", stages=("rl",), rank_pods=None)
+    found = decide(make.observed(job, state=older), make.context()).lifecycle
+    assert found.rollback is not None
+    assert (found.rollback.state, found.attempt) == ("Refused", 1)
+    assert "set spec.suspend to true and back" in (found.note or "")
+    plan, _ = plan_of(make, stored=found.rollback, check=SOUND)
+    assert plan.coordinator_spec.rollback.attempt == 2

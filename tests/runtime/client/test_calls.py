@@ -51,6 +51,8 @@ def test_time_outs_outlast_long_polls() -> None:
     assert read_timeout(15.0, 0.0) == 15.0
     assert read_timeout(15.0, calls.BATCH_WAIT_SECONDS) >= calls.BATCH_WAIT_SECONDS + 5
     assert read_timeout(1.0, 10.0) == 15.0
+    # A result with the experts to replay of 32,768 tokens, while others are sent too.
+    assert read_timeout(15.0, 0.0, 25 * 10**6) > 25.0
 
 
 def test_a_client_says_what_it_holds() -> None:

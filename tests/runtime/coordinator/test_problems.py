@@ -15,6 +15,7 @@ from sea_runtime.coordinator.data_check import CheckedData
 from sea_runtime.coordinator.errors import (
     LedgerError,
     LedgerUnavailableError,
+    ModelUnavailableError,
     NotReadyError,
     PreconditionError,
 )
@@ -32,6 +33,7 @@ FAILURES: list[tuple[Exception, int, str | None, Severity]] = [
     (LedgerUnavailableError("The volume is full."), 1, "LedgerUnusable", WARNING),
     (PreconditionError("ModelNotFound", "s3://b/m is empty."), 1, "ModelNotFound", ERROR),
     (NotReadyError("There is no ledger."), 1, "CoordinatorFails", WARNING),
+    (ModelUnavailableError("The hub is away."), 1, "ModelUnavailable", WARNING),
     (IllegalMoveError("Group 1 can't."), 1, None, WARNING),
     (KeyError("x"), OFTEN - 1, None, WARNING),
     (KeyError("x"), OFTEN, "CoordinatorBroken", WARNING),

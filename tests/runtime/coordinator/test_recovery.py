@@ -146,6 +146,20 @@ async def test_a_drained_job_resumes_on_an_empty_volume(tmp_path: Path, store: M
     assert state.checkpoint == before.checkpoint
 
 
+@pytest.mark.parametrize(
+    ("manifest", "expected"), [("k/step-a1/m", True), ("k/step-a2/m", False), (None, True)]
+)
+def test_a_drained_ledger_is_of_a_checkpoint_not_of_its_step(
+    manifest: str | None, expected: bool
+) -> None:
+    """A run that goes back comes to the step again; an older release named no manifest."""
+    newest = snapshot.Checkpoint("rl", {"step": 60, "manifest_key": "k/step-a1/m"})
+    note = {"checkpoint": ["rl", 60], "stageIndex": 0, "manifest": manifest}
+    assert snapshot.applies(note, newest) == expected
+    assert not snapshot.applies(note, None)
+    assert snapshot.applies({"checkpoint": None, "stageIndex": 0}, None)
+
+
 async def test_a_restored_ledger_is_checked_off_the_event_loop(
     tmp_path: Path, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:

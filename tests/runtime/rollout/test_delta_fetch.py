@@ -16,7 +16,7 @@ from sea_runtime.trainer.delta_upload import Packed, encode
 from sea_runtime.transport import manifest, stored_versions
 from sea_runtime.transport.read_plan import ShardRead, reads_of
 from sea_runtime.transport.sources import DELTA, OBJECT_STORE
-from sea_runtime.wire.weights import Shard, ShardDelta, WeightVersion
+from sea_runtime.wire.weights import FetchCause, Shard, ShardDelta, WeightVersion
 
 RUN = "s3://runs/job-1"
 WHERE = (RUN, "policy")
@@ -298,6 +298,32 @@ def test_a_store_that_is_away_or_refuses_is_a_reason(
     with pytest.raises(FetchError, match="S3 "):
         worker.bring(trainer.versions[2])
     assert worker.holds(trainer, 1)
+
+
+@pytest.mark.parametrize(
+    ("fault", "cause"),
+    [
+        (StoreUnavailableError("S3 is away."), FetchCause.UNREACHABLE),
+        (None, FetchCause.DAMAGED),
+    ],
+)
+def test_a_store_that_doesnt_give_a_manifest_is_out_of_reach_not_damaged(
+    fault: Exception | None, cause: FetchCause, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = Trainer()
+    trainer.publish(5, full=True)
+    trainer.publish(6, base=5)
+    version = trainer.publish(7, base=6)
+
+    def get(_: str) -> bytes:
+        if fault:
+            raise fault
+        return b"[]"
+
+    monkeypatch.setattr(trainer, "get", get)
+    with pytest.raises(FetchError) as caught:
+        Worker(trainer).bring(version)
+    assert [failed.cause for failed in caught.value.failed] == [cause]
 
 
 @pytest.mark.parametrize("edit", [lambda b: b[:-70], lambda b: b[:-9] + b"!" + b[-8:]])

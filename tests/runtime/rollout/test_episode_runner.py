@@ -19,6 +19,7 @@ from sea_env.users.openai_chat import ExternalUser
 from sea_env.verify.sandbox import pool
 from sea_env.verify.sandbox.pool import Sandboxes
 from sea_env.verify.sandbox.process import SandboxError
+from sea_runtime.rollout import episode_runner
 from sea_runtime.rollout.databases import DomainData
 from sea_runtime.rollout.engine_client import Generation
 from sea_runtime.rollout.episode_runner import EpisodeRunner
@@ -155,6 +156,17 @@ async def test_a_trajectory_that_is_trained_on_names_the_experts_of_its_tokens(
     named = np.frombuffer(trajectory.experts, "<u2")
     assert named[:-1].tolist() == tokens[:-1].tolist()
     assert named[-1] == tokens[-2]
+
+
+async def test_more_experts_than_a_result_may_have_are_left_out(
+    run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The coordinator would refuse the whole result."""
+    monkeypatch.setattr(episode_runner, "MAX_EXPERT_BYTES", 100)
+    result = await run("Hello.", NEVER_STOPS, router_replay=True, kind=EpisodeKind.TRAIN)
+    trajectory = Trajectory.decode(result.trajectory)
+    assert trajectory.experts == b""
+    assert len(trajectory.token_ids()) > 50
 
 
 async def test_a_user_that_hangs_up_first_gives_no_verdict(run: Any) -> None:

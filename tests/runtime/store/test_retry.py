@@ -28,7 +28,9 @@ from sea_data.object_store import (
     StoreUnavailableError,
 )
 from sea_runtime.store.botocore_errors import translate
+from sea_runtime.store.multipart import UploadDeniedError
 from sea_runtime.store.retry import RetryPolicy
+from sea_runtime.store.s3 import ObjectStore
 
 
 class Time:
@@ -266,3 +268,22 @@ def failure_of(error: Exception) -> StoreError:
     with pytest.raises(StoreError) as caught:
         Time().policy(1).call("GET s3://b/k", attempt)
     return caught.value
+
+
+def test_an_upload_denied_for_keys_that_were_replaced_is_tried_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """obstore keeps the credentials that it has read; boto3, asked about it, is not denied."""
+    store = ObjectStore("http://store.invalid", retry_timeout=Time().policy(60.0))
+    tries: list[str] = []
+
+    def put(bucket: str, key: str, data: memoryview, size: int) -> None:
+        tries.append(key)
+        if len(tries) == 1:
+            raise UploadDeniedError("403")
+
+    monkeypatch.setattr(store._large, "put", put)
+    monkeypatch.setattr(store, "_try_upload", lambda bucket, key: None)
+    monkeypatch.setattr(store, "size", lambda url: 1)
+    store.put_large("s3://bucket/x.bin", memoryview(b"x"), 1)
+    assert tries == ["x.bin", "x.bin"]

@@ -103,3 +103,22 @@ def test_an_outage_holds_no_rank_up_where_another_has_no_copy(
     saver.start(NOTHING, NOTHING, Position(3, 3))
     saver.poll()
     assert not saver.busy
+
+
+def test_a_last_checkpoint_that_training_waits_for_is_reported(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Without memory for a copy no step is made meanwhile, and the store may be away for long."""
+    store = Refusing(StoreUnavailableError("away"))
+    saver = saver_of(store, monkeypatch, Group(all_copy=False))
+    seen: list[str] = []
+
+    def alive() -> None:
+        if saver.trouble:
+            seen.append(saver.trouble)
+            store._error = AccessDeniedError("no")
+
+    context: Any = saver.context
+    context.status.alive = alive
+    saver.start(NOTHING, NOTHING, Position(3, 3), needed=True)
+    assert "(rank 0: StoreUnavailableError: away)" in seen[0]

@@ -80,6 +80,8 @@ def test_an_outage_costs_no_export(
         ([20, 31, 33], {10}, 10, [20, 31]),
         # Left out with a warning, since the one before was still under way.
         ([20, 30, 31], {30}, 10, []),
+        # Of steps that a run which went back behind them has yet to come to again.
+        ([20, 30, 31], {10, 20, 40, 50}, 10, [30]),
         ([3, 9], set(), 10, []),
         ([10, 20], set(), None, []),
         ([], set(), 10, []),

@@ -95,8 +95,10 @@ def test_a_stage_does_not_end_before_its_last_version_is_in_the_store(
     end = background.start("end", publisher.finish)
     wait_for("a second attempt", lambda: "Uploading version 1 again" in caplog.text)
     assert not end.done()
+    assert "Weight version 1 is not in the object store (rank 0: " in publisher.trouble
     publisher.context = with_store(publisher.context, store)
     end.result(HANG_S)
+    assert publisher.trouble == ""
     url = coordinator.versions[-1].shards[0].object_url
     assert url is not None
     assert url.endswith("v000001/shard-0-a1.bin")

@@ -142,7 +142,7 @@ class AsyncCoordinatorClient:
         self._session = self._session or aiohttp.ClientSession(
             headers=self._headers, connector=aiohttp.TCPConnector(limit=0)
         )
-        seconds = read_timeout(self._timeout, call.wait)
+        seconds = read_timeout(self._timeout, call.wait, len(call.body))
         try:
             async with self._session.request(
                 call.method,

@@ -48,6 +48,8 @@ LEASE_WAIT_SECONDS = 5.0
 FIRST_DELAY_SECONDS = 0.1
 MAX_DELAY_SECONDS = 2.0
 POLL_MARGIN_SECONDS = 5.0
+MIN_BYTES_PER_SECOND = 2e6
+"""With which a body must arrive: the results of all engines may come at the same moment."""
 UNKNOWN_LAYOUT = 428
 """Status of a version whose layouts are to be sent first ("precondition required")."""
 
@@ -114,9 +116,13 @@ class Call(Generic[Result]):
         return self.decode(body)
 
 
-def read_timeout(timeout: float, wait: float) -> float:
-    """Seconds to wait for an answer that the server may hold back for `wait` seconds."""
-    return max(timeout, wait + POLL_MARGIN_SECONDS)
+def read_timeout(timeout: float, wait: float, nbytes: int = 0) -> float:
+    """Seconds to wait for an answer that the server may hold back for `wait` seconds.
+
+    Args:
+        nbytes: of the body that is sent first; a trajectory with experts to replay has tens of MB.
+    """
+    return max(timeout, wait + POLL_MARGIN_SECONDS) + nbytes / MIN_BYTES_PER_SECOND
 
 
 def until(timeout: float, call: Call[Any], url: str) -> dict[str, Any]:

@@ -62,7 +62,12 @@ class Drain:
         checkpoint = None if newest is None else [newest["stage"], newest["step"]]
         # Names the checkpoint that was the newest: after a later commit the
         # ledger is outdated (`snapshot.applies`).
-        note = {"checkpoint": checkpoint, "stageIndex": desired.stage_index}
+        manifest = None if newest is None else newest["manifest_key"]
+        note = {
+            "checkpoint": checkpoint,
+            "manifest": manifest,
+            "stageIndex": desired.stage_index,
+        }
         url = urls.join(root, snapshot.FILE)
         taken = await asyncio.to_thread(snapshot.upload, db.path, self._files, self._store, url)
         # The note last: it says that the ledger next to it is whole.

@@ -13,7 +13,7 @@ from enum import Enum
 from sea_api.errors import SeaError
 from sea_api.wire.state import Problem, Severity
 from sea_data.object_store import StoreError
-from sea_runtime.coordinator.errors import LedgerError, PreconditionError
+from sea_runtime.coordinator.errors import LedgerError, ModelUnavailableError, PreconditionError
 
 log = logging.getLogger(__name__)
 
@@ -94,6 +94,8 @@ def _reason(error: SeaError) -> str:
             return "StoreFails"
         case LedgerError():
             return "LedgerUnusable"
+        case ModelUnavailableError():
+            return "ModelUnavailable"
         case _:
             return "CoordinatorFails"
 

@@ -20,6 +20,8 @@ from sea_runtime.coordinator.bootstrap import Bootstrap
 from sea_runtime.coordinator.job import Job
 from sea_runtime.coordinator.ledger import rollbacks
 from sea_runtime.coordinator.ledger.database import Ledger
+from sea_runtime.coordinator.rendezvous import WORLD
+from sea_runtime.coordinator.trainer_world import WorldRecord
 from sea_runtime.store.s3 import ObjectStore
 from sea_runtime.wire.checkpoints import Entry, Head, RollbackRecord, entry_of, gone_back
 
@@ -72,6 +74,10 @@ class Rollbacks:
             return
         if self._job.desired.rollback != order:
             return
+        # Refused a moment ago, so that its attempt trains already, from the newest checkpoint: what
+        # it commits would follow the older one. The refusal stands until the operator has heard.
+        if self._has_begun(order):
+            return
         check = RollbackCheck(generation=order.generation, problem=problem)
         rollbacks.keep_check(before, check)
         if problem or not rollbacks.awaited(before, self._job.desired):
@@ -81,6 +87,13 @@ class Rollbacks:
         if self._ledger.available and self._ledger.db is before:
             log.warning("stage '%s' goes back to step %d", order.stage, order.step)
             self._bootstrap.restore_again()
+
+    def _has_begun(self, order: RollbackOrder) -> bool:
+        """Whether processes of the attempt that was to go back, or of a later one, may run."""
+        if order.attempt is None or self._job.attempt < order.attempt:
+            return False
+        world = self._ledger.db.document(WORLD, WorldRecord)
+        return world is not None and world.world.attempt == self._job.attempt
 
     def _not_running(self, order: RollbackOrder) -> str:
         stage = self._job.running_stage

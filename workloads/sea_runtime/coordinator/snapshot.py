@@ -106,13 +106,18 @@ class Snapshots:
         return upload(path, self._files, self._store, url, Covered(stage, step))
 
 
-def applies(note: Mapping[str, Any] | None, checkpoint: list[Any] | None) -> bool:
+def applies(note: Mapping[str, Any] | None, newest: "Checkpoint | None") -> bool:
     """Whether nothing was committed since the note was written: then its ledger is the newest.
 
     Args:
-        checkpoint: stage and step of the job's newest one, None if there is none.
+        newest: checkpoint of the job, None if there is none.
     """
-    return note is not None and note["checkpoint"] == checkpoint
+    if note is None or note["checkpoint"] != ([newest.stage, newest.step] if newest else None):
+        return False
+    # A run that went back behind the note comes to its step again, on other batches. A note of an
+    # older release names no manifest.
+    manifest = note.get("manifest")
+    return newest is None or manifest is None or manifest == newest.entry["manifest_key"]
 
 
 def is_initialised(db: Database) -> bool:
@@ -143,9 +148,8 @@ def fetch(
     """
     newest = newest_checkpoint(store, desired)
     root = urls.join(desired.run_url, FOLDER)
-    place = [newest.stage, newest.step] if newest else None
     # The drained ledger first: it is at least as new as the snapshot in its checkpoint.
-    if applies(_json(store, urls.join(root, NOTE)), place):
+    if applies(_json(store, urls.join(root, NOTE)), newest):
         url = urls.join(root, FILE)
     elif newest is not None:
         url = snapshot_url(desired.run_url, newest)

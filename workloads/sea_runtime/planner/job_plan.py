@@ -185,6 +185,19 @@ class _Planner:
         if any(stage.rl for stage in self.spec.stages):
             strips = self.spec.model.thinking_history is ThinkingHistory.STRIP
             yield from workloads.unmeasured(self.known.workload, strips=strips)
+        if self.spec.rollout.router_replay and POLICY in self.known.shapes:
+            yield self._replay_note(self._replayed(self.known.shapes[POLICY]))
+
+    def _replay_note(self, step: float) -> str:
+        """`step`: bytes of the experts that a step's trajectories name."""
+        # Until a checkpoint covers them: of its steps, and of those that generation is ahead.
+        steps = self.spec.checkpoint.every_steps + self._rl().max_staleness + 1
+        return (
+            f"With rollout.routerReplay a step's trajectories have {step / 1e9:,.1f} GB of experts."
+            " The coordinator has a batch in memory twice while it sends it, and on its volume the"
+            f" trajectories of up to {steps} steps, {steps * step / 1e9:,.0f} GB: set"
+            " coordinator.volumeSize and coordinator.template.limits for it."
+        )
 
     def _rl(self) -> RLStage:
         blocks = [stage.rl for stage in self.spec.stages if stage.rl is not None]

@@ -22,7 +22,7 @@ def draws(workload: Workload) -> Draw:
     middle = math.log(workload.mean_tokens) - workload.spread**2 / 2
 
     def draw(random: Random) -> tuple[Turn, ...]:
-        length = min(float(workload.context), random.lognormvariate(middle, workload.spread))
+        length = min(float(workload.longest), random.lognormvariate(middle, workload.spread))
         generated = max(1, round(length * workload.generated_share))
         # A long trajectory has more turns, not longer ones.
         turns = max(1, round(workload.mean_turns * length / workload.mean_tokens))

@@ -27,7 +27,7 @@ ASSUMED_TURN_SECONDS = 2.0
 
 @dataclass(frozen=True)
 class Workload:
-    """One RL step's trajectories; lengths are log-normal, cut at the context."""
+    """One RL step's trajectories; lengths are log-normal, cut at the longest that fits."""
 
     groups: int
     """Per step."""
@@ -67,6 +67,11 @@ class Workload:
         return self.mean_tokens / self.samples
 
     @property
+    def longest(self) -> float:
+        """Tokens of a trajectory whose sequences are all as long as the context."""
+        return self.context * self.samples
+
+    @property
     def squared(self) -> float:
         """Squared tokens per step that causal attention costs the trainer.
 
@@ -91,10 +96,10 @@ class Workload:
         return sum(length * length for length in self.quantiles(200)) / 200 / self.samples
 
     def quantile(self, share: float) -> float:
-        """Length below which a share of the trajectories is, at most the context."""
+        """Length below which a share of the trajectories is, at most `longest`."""
         # The median that gives the mean, as if nothing were cut: cutting lowers the mean a little.
         middle = math.log(self.mean_tokens) - self.spread**2 / 2
-        return min(float(self.context), math.exp(middle + self.spread * _NORMAL.inv_cdf(share)))
+        return min(float(self.longest), math.exp(middle + self.spread * _NORMAL.inv_cdf(share)))
 
     def quantiles(self, count: int) -> list[float]:
         """`count` lengths that represent the distribution, ascending."""

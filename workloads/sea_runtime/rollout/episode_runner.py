@@ -35,7 +35,13 @@ from sea_runtime.rollout.engine_client import (
 from sea_runtime.rollout.engine_state import EngineState
 from sea_runtime.rollout.scoring import Scoring, details_of
 from sea_runtime.rollout.settings import Identity
-from sea_runtime.wire.rollouts import EpisodeKind, EpisodeResult, Lease, Trajectory
+from sea_runtime.wire.rollouts import (
+    MAX_EXPERT_BYTES,
+    EpisodeKind,
+    EpisodeResult,
+    Lease,
+    Trajectory,
+)
 
 _log = logging.getLogger(__name__)
 # Enough for an engine that restarts, loads its model and fetches the newest weights.
@@ -186,7 +192,7 @@ class EpisodeRunner:
             episode.logprobs,
             episode.versions,
             episode.starts,
-            episode.experts_of_all(),
+            _bounded(episode.experts_of_all()),
         )
         return EpisodeResult(
             lease_id=lease.lease_id,
@@ -260,3 +266,16 @@ class EpisodeRunner:
             seconds=time.monotonic() - started,
             details={},
         )
+
+
+def _bounded(experts: Sequence[bytes]) -> Sequence[bytes]:
+    """None of them if they are more than a result may have: the trainer's routers choose then.
+
+    A context of them never is (`coordinator/model_fit.py`), but with stripped thoughts each
+    exchange repeats those before it.
+    """
+    size = sum(map(len, experts))
+    if size <= MAX_EXPERT_BYTES:
+        return experts
+    _log.warning("A trajectory's chosen experts have %d MB and are left out.", size // 10**6)
+    return ()

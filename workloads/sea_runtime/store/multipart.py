@@ -43,6 +43,8 @@ class UploadFailedError(StoreUnavailableError):
 class UploadDeniedError(AccessDeniedError):
     """obstore was refused; where boto3 isn't, with keys that have been replaced meanwhile."""
 
+    permanent = False
+
 
 class UploadRefusedError(RequestRefusedError):
     """obstore can't send the request at all."""

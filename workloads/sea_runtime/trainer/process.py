@@ -115,6 +115,8 @@ def _run_stage(
     seconds = time.monotonic() - started
     log.info("Stage %s begins at step %d, opened in %.1f s.", task.stage, stage.step, seconds)
     (rl.run if task.kind is TaskKind.RL else sft.run)(stage, watch)
+    if watch is not None:
+        watch.stage_ended(task.stage)
 
 
 def failure_of(error: Exception, status: StatusPipe, timeout_s: float) -> ReportedFailure:

@@ -207,15 +207,17 @@ class Publisher:
         """
         while (stored := self._upload_of) is not None:
             self.context.status.alive()
+            error: BaseException | None = None
             if stored.upload is not None:
                 background.finished(stored.upload, WAIT_SECONDS)
                 error = background.error_of(stored.upload)
-                if isinstance(error, StoreUnavailableError):
-                    log.warning("Uploading version %d again: %s", stored.version.version, error)
-                    stored.begin()
-                elif error is not None:
+                if error is not None and not isinstance(error, StoreUnavailableError):
                     raise error
+            # Before it begins again: all ranks learn here what failed.
             self.settle(needed=True)
+            if error is not None:
+                log.warning("Uploading version %d again: %s", stored.version.version, error)
+                stored.begin()
 
     @property
     def _stores_every(self) -> bool:
@@ -244,7 +246,10 @@ class Publisher:
         found = self.context.control.all_gather((stored.state(), stored.error()))
         states = [state for state, _ in found]
         # Kept for the next call. A needed one that failed is uploaded again by `finish`.
-        if _RUNNING in states or (needed and _FAILED in states):
+        if needed and _FAILED in states:
+            self._note_failure(stored.version.version, [error for _, error in found])
+            return
+        if _RUNNING in states:
             return
         if _FAILED in states:
             self._note_failure(stored.version.version, [error for _, error in found])

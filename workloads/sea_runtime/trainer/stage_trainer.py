@@ -141,7 +141,7 @@ class StageTrainer:
         """
         self.context.status.alive()
         if watch is not None:
-            watch.failing(self.task.stage, self.failures)
+            watch.failing(self.task.stage, lambda: self.failures)
         task = still_wanted(self.context, self.task, watch)
         if task is None:
             return False

@@ -7,9 +7,9 @@ reports no steps.
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from sea_runtime.client.calls import StaleAttemptError
+from sea_runtime.client.calls import RequestRefusedError, StaleAttemptError
 from sea_runtime.client.sync_client import CoordinatorClient
 from sea_runtime.trainer.context import RankContext
 from sea_runtime.trainer.errors import FencedError
@@ -39,7 +39,7 @@ class TaskWatch:
         self._answers = 0
         self._reported = False
         """The last report named failures."""
-        self._failing: tuple[str, Sequence[BackgroundFailure]] = ("", ())
+        self._failing: tuple[str, Callable[[], Sequence[BackgroundFailure]]] = ("", lambda: ())
         threading.Thread(target=self._poll, name="task watch", daemon=True).start()
 
     def _poll(self) -> None:
@@ -57,19 +57,31 @@ class TaskWatch:
                 return
             time.sleep(max(0.0, POLL_SECONDS - (time.monotonic() - started)))
 
-    def failing(self, stage: str, failures: Sequence[BackgroundFailure]) -> None:
-        """Takes what fails next to training now; it is reported in the thread."""
+    def failing(self, stage: str, failures: Callable[[], Sequence[BackgroundFailure]]) -> None:
+        """Takes what says what fails next to training now; asked and reported in the thread.
+
+        Not the failures themselves: a stage that waits for its last checkpoint makes no more steps.
+        """
         with self._condition:
             self._failing = (stage, failures)
 
+    def stage_ended(self, stage: str) -> None:
+        """Nothing of the stage fails any more: the next task may be long in coming."""
+        self.failing(stage, lambda: ())
+
     def _report_failures(self) -> None:
         with self._condition:
-            stage, failures = self._failing
+            stage, ask = self._failing
+        failures = ask()
         # Again each second: a coordinator that restarted knows nothing of it. Once more when there
         # are none, so that the problem goes with its cause.
         if failures or self._reported:
             message = BackgroundFailures(attempt=self._attempt, failures=list(failures))
-            self._client.background_failures(stage, message)
+            try:
+                self._client.background_failures(stage, message)
+            # As by a coordinator of an older release: no report is worth the attempt.
+            except RequestRefusedError as error:
+                log.warning("What fails next to training isn't reported: %s", error)
             self._reported = bool(failures)
 
     def _set(self, task: TrainerTask | None, error: Exception | None) -> None:

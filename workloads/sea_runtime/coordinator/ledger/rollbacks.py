@@ -58,15 +58,15 @@ class _Abandoned(BaseModel):
     """The newest version of the line that goes on."""
     pods: dict[str, str]
     """Incarnations of the workers whose engines serve a later one."""
-    judged: list[str] | None = None
-    """Pods that have called since; None: all that lived were known. A coordinator that has just
-    started knows none, and judges each by what it serves when it first calls."""
+    judged: list[str] = []
+    """Pods that were known then, or have called since. Any other, as one that was silent for a
+    moment, is judged by what it serves when it first calls: a new one serves nothing yet."""
 
 
 def abandon(db: Database, beats: Sequence[Heartbeat], version: int) -> None:
     """Training has gone back to `version`: engines that serve a later one are left behind."""
     pods = {beat.pod: beat.incarnation for beat in beats if (beat.adopted or 0) > version}
-    judged: list[str] | None = None if beats else []
+    judged = [beat.pod for beat in beats]
     db.put_document(_ABANDONED, _Abandoned(version=version, pods=pods, judged=judged))
 
 
@@ -89,7 +89,7 @@ def heard(db: Database, beat: Heartbeat) -> bool:
 def _after(found: _Abandoned, beat: Heartbeat) -> _Abandoned:
     later = beat.adopted is not None and beat.adopted > found.version
     pods = dict(found.pods)
-    if found.judged is not None and beat.pod not in found.judged:
+    if beat.pod not in found.judged:
         if later:
             pods[beat.pod] = beat.incarnation
         return found.model_copy(update={"pods": pods, "judged": [*found.judged, beat.pod]})

@@ -87,7 +87,8 @@ class DeltaFetcher:
             # Whatever a store, a file or a decoder says: the anchor is one more chance.
             except (StoreError, StoredVersionError, DeltaError, FetchError) as error:
                 reasons.append(str(error))
-                down = down or isinstance(error, StoreError)
+                # Also of a manifest: to `path_to` one that can't be read is a broken chain.
+                down = down or any(isinstance(e, StoreError) for e in (error, error.__cause__))
                 _log.warning("Version %d from the object store: %s", version.version, error)
                 if base is not None and path is not None and path.start is not None:
                     break

@@ -46,8 +46,10 @@ def overdue(entries: Sequence[Entry], exported: Collection[int], every: int | No
     for entry in entries:
         firsts.setdefault(entry.step // every, entry)
     # Not those behind the newest complete one: each was left out with a warning, or its checkpoint
-    # was another when it was exported.
-    newest = max((step // every for step in exported), default=0)
+    # was another when it was exported. An export beyond the newest checkpoint is of what a run that
+    # went back has left.
+    last = max((entry.step for entry in entries), default=0)
+    newest = max((step // every for step in exported if step <= last), default=0)
     return [entry for multiple, entry in firsts.items() if multiple > newest]
 
 

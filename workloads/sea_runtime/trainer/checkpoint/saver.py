@@ -9,6 +9,7 @@ due, which then replaces it.
 """
 
 import logging
+from collections.abc import Iterable
 from concurrent.futures import Future
 from hashlib import sha256
 from pathlib import Path
@@ -128,7 +129,10 @@ class Saver:
         while not done:
             self.context.status.alive()
             mine = background.finished(save.uploading, WAIT_SECONDS)
-            done = self.context.control.min(float(mine)) == 1.0
+            found = self.context.control.all_gather((mine, save.trouble))
+            done = all(ended for ended, _ in found)
+            # A needed save waits for a store that is away however long: not in silence.
+            self._note_trouble(save, _of_ranks(text for _, text in found))
 
     def _upload(self, save: PendingSave, staged: StagedSave) -> list[StoredObject]:
         """Stores this rank's objects, and on rank 0 first the ledger's. In a thread."""
@@ -209,7 +213,7 @@ class Saver:
         found = self.context.control.all_gather((own, save.trouble))
         states = [state for state, _ in found]
         # Of every rank: the others' are in their logs only.
-        self._note_trouble(save, [f"rank {i}: {text}" for i, (_, text) in enumerate(found) if text])
+        self._note_trouble(save, _of_ranks(text for _, text in found))
         # Dropped only when no rank uploads any more: its copy is overwritten by the next save.
         if min(states) < 0 and 0 not in states:
             self._save, self.failed = None, True
@@ -322,3 +326,7 @@ class Saver:
         else:
             self._trouble = (0, "")
         return None
+
+
+def _of_ranks(troubles: Iterable[str]) -> list[str]:
+    return [f"rank {rank}: {text}" for rank, text in enumerate(troubles) if text]
