@@ -101,8 +101,9 @@ class Rollbacks:
             return ""
         return (
             f"Stage {order.stage} doesn't run now, and only the stage that runs can go back: "
-            "remove checkpoint.rollbackTo, or set it again once the stage has begun. A stage that "
-            "has ended stays as it is; another job can go on from its checkpoints (startFrom)."
+            "remove checkpoint.rollbackTo, or it is carried out as soon as that stage runs and has "
+            "the checkpoint. A stage that has ended stays as it is; another job can go on from its "
+            "checkpoints (startFrom)."
         )
 
     def _write_head(self, desired: CoordinatorSpec, order: RollbackOrder, attempt: int) -> None:
