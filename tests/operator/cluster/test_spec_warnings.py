@@ -77,6 +77,7 @@ async def test_no_admission_policy_sees_a_field_that_the_server_dropped(
     try:
         await until(is_asked)
         await world.create_job(paused=True)
+        assert "paused" not in (await world.job())["spec"], "admitted, and dropped"
     finally:
         await drop(world, BINDING)
         await drop(world, POLICY)
