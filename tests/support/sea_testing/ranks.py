@@ -2,8 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +9,7 @@ from typing import Any
 from sea_api.contract import Env
 from sea_testing.loopback import own_address, port_on
 from sea_testing.waiting import HANG_S, wait_for
+from sea_testing.warm_process import WarmProcess
 
 COLLECTIVE_S = 2 * HANG_S
 """Twice as long as a test waits: a failure that takes a collective's time-out fails the test."""
@@ -21,7 +20,7 @@ class Ranks:
 
     def __init__(self, folder: Path, url: str, world: int = 2) -> None:
         self.folder, self.url, self.world = folder, url, world
-        self.processes: list[subprocess.Popen[bytes]] = []
+        self.processes: list[WarmProcess] = []
 
     def start(self, attempt: int) -> None:
         host = own_address()
@@ -29,7 +28,7 @@ class Ranks:
         self.logs = [self.folder / f"a{attempt}-r{rank}.log" for rank in range(self.world)]
         self.processes = [self._one(rank, attempt, master) for rank in range(self.world)]
 
-    def _one(self, rank: int, attempt: int, master: dict[str, str]) -> subprocess.Popen[bytes]:
+    def _one(self, rank: int, attempt: int, master: dict[str, str]) -> WarmProcess:
         environment = {
             **os.environ,
             "RANK": str(rank),
@@ -44,19 +43,13 @@ class Ranks:
             Env.DATA_DIR: str(self.folder / f"pod-{rank}"),
             "OMP_NUM_THREADS": "1",
         }
-        with self.logs[rank].open("wb") as log:
-            return subprocess.Popen(
-                [sys.executable, "-W", "ignore", "-m", "sea_runtime.trainer.process"],
-                env=environment,
-                stdout=log,
-                stderr=log,
-            )
+        return WarmProcess(environment, self.logs[rank])
 
     def log(self) -> str:
         return "\n".join(path.read_text()[-6000:] for path in self.logs)
 
     def alive(self) -> bool:
-        ended = [p.returncode for p in self.processes if p.poll() is not None]
+        ended = [code for one in self.processes if (code := one.poll()) is not None]
         assert not ended, f"ended with {ended}\n{self.log()}"
         return True
 
