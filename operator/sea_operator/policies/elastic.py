@@ -14,7 +14,7 @@ from sea_api.v1alpha1.elastic_status import ElasticRole, ElasticStatus
 from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.policy import Action, Role
 from sea_api.v1alpha1.roles import UserEngine
-from sea_operator.elasticity import IDLE, Elasticity, Seen
+from sea_operator.elasticity import IDLE, Elasticity
 from sea_operator.observed import Observed
 from sea_operator.pods import Pod
 from sea_operator.policies import elastic_engines, elastic_trainer
@@ -86,7 +86,8 @@ def decide(
                 memory, spec.trainer.elastic, sizes, trainer.replicas, seen, now
             )
         else:
-            engines = Seen(running, coming, active, why)
+            ready = frozenset(pod.ordinal for pod in pods if pod.ready and pod.ordinal in running)
+            engines = elastic_engines.EnginesSeen(running, coming, active, why, ready)
             replicas = spec.rollout.replicas if role is Role.ROLLOUT else spec.user_model.replicas
             found[role] = elastic_engines.step(memory, elastic_range, replicas, engines, now)
     return Elasticity(found)
