@@ -19,12 +19,16 @@ from kubernetes.client import Configuration
 from kubernetes.config import ConfigException, load_incluster_config, load_kube_config
 from yarl import URL
 
+from sea_api.redaction import redacted_to
 from sea_operator.errors import NoClusterError, of_status
 
 FIELD_MANAGER = "sea-operator"
 PROBES = {socket.TCP_KEEPIDLE: 15, socket.TCP_KEEPINTVL: 5, socket.TCP_KEEPCNT: 3}
 """A server that vanished without a word is noticed after 30 s, not when its watch would end: until
 then passes act on a cache that hears nothing."""
+
+MAX_SAID = 1000
+"""Characters of an answer that is no Status object, such as a proxy's page."""
 
 Query = list[tuple[str, str]]
 
@@ -165,4 +169,4 @@ def _said(body: str) -> str:
     try:
         return str(json.loads(body)["message"])
     except (ValueError, KeyError, TypeError):
-        return body[:1000]
+        return redacted_to(body, MAX_SAID)

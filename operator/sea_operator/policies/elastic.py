@@ -9,6 +9,7 @@ whose processes wait warm without a rank.
 from collections.abc import Mapping
 
 from sea_api.contract import role_name
+from sea_api.redaction import redacted_to
 from sea_api.v1alpha1.elastic import Elastic, trainer_sizes
 from sea_api.v1alpha1.elastic_status import ElasticRole, ElasticStatus
 from sea_api.v1alpha1.job import Spec
@@ -159,4 +160,4 @@ def _why(pods: tuple[Pod, ...], asked: int, running: frozenset[int]) -> str:
     first = next((waiting[one] for one in range(asked) if one in waiting), None)
     if first is None or first.ordinal in running:
         return ""
-    return f" ({first.name}: {first.waiting.strip().rstrip('.:')[:MAX_WHY]})"
+    return f" ({first.name}: {redacted_to(first.waiting.strip().rstrip('.:'), MAX_WHY)})"

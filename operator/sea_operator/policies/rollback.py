@@ -6,6 +6,7 @@ generation of the spec that first had it, and is sent only once the status has t
 that failed would otherwise give the same value another generation, and it would happen twice.
 """
 
+from sea_api.redaction import redacted_to
 from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.status import RollbackRequest
 from sea_api.wire.coordinator_spec import RollbackOrder
@@ -53,7 +54,7 @@ def request(observed: Observed, spec: Spec, next_attempt: int | None) -> Rollbac
 
 
 def _refused(request: RollbackRequest, why: str) -> RollbackRequest:
-    update = {"state": REFUSED, "message": why[:MAX_MESSAGE], "attempt": None}
+    update = {"state": REFUSED, "message": redacted_to(why, MAX_MESSAGE), "attempt": None}
     return request.model_copy(update=update)
 
 
