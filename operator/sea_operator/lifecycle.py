@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from sea_api.contract import role_name
 from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.policy import Role
-from sea_api.v1alpha1.status import Failure, PodFailure, Restarts
+from sea_api.v1alpha1.status import Failure, PodFailure, Restarts, RollbackRequest
 from sea_api.wire.state import Severity
 from sea_operator import sizing
 from sea_operator.elasticity import GROWING
@@ -100,15 +100,13 @@ def _replaced(observed: Observed, spec: Spec) -> frozenset[str]:
 def lifecycle_of(
     observed: Observed, spec: Spec, verdict: Verdict | None, context: Context
 ) -> Lifecycle:
-    job = observed.job
-    steps = walk(spec, job.status, observed.state)
+    steps = walk(spec, observed.job.status, observed.state)
     outcome = _outcome(observed, verdict, complete=steps.complete)
     suspended = _suspended(observed, spec, outcome, context.now)
     lost = failures.lost_pods(observed, context.now, context.intervals.dead_node_grace)
     fenced = failures.to_fence(observed, lost)
-    # Status before scale-down: the outcome of the stored status counts, not the one decided now.
-    # Pods that go earlier would take their last report with them if the status write failed.
-    over = phase.outcome(job) is not Outcome.RUNNING
+    # As stored, not as decided now: pods that go before the status is written take their report.
+    over = phase.outcome(observed.job) is not Outcome.RUNNING
     sizes = functools.partial(
         sizing.size,
         observed,
@@ -119,30 +117,13 @@ def lifecycle_of(
         suspension=suspended,
         attempt_over=_made_room(observed) or (verdict is not None and verdict.new_attempt),
     )
-    sized = sizes()
-    running = not over and suspended is Suspension.NONE
-    another_size = running and _is_another_size(observed, sized)
+    runs, sized = not over and suspended is Suspension.NONE, sizes()
+    another_size = runs and _is_another_size(observed, sized)
     attempt = _attempt(observed, spec, verdict, fenced, another_size=another_size)
-    secrets = secret_rotation.digests(observed, spec)
-    renewed, note = _renewal(
-        observed,
-        spec,
-        secrets,
-        restarts=attempt > known_attempt(observed),
-        runs=suspended is Suspension.NONE and outcome is Outcome.RUNNING,
-    )
-    if any(pod.role is Role.TRAINER for pod in renewed):
-        # A trainer whose failure stalls the job would otherwise wait for an edit.
-        attempt = max(attempt, known_attempt(observed) + 1)
-    # With whatever else begins an attempt, or by itself.
-    restarts = max(attempt, known_attempt(observed) + 1)
-    asked = rollback.request(observed, spec, restarts if running else None)
-    if rollback.begins(observed, asked):
-        attempt = restarts
-    if attempt > known_attempt(observed) and _grows(sized):
+    begun = _begun(observed, spec, attempt, runs=runs, ends=outcome is not Outcome.RUNNING)
+    if begun.attempt > known_attempt(observed) and _grows(sized):
         # It has the size that the one before would have ended for, and never ends for it itself.
         sized = sizes(attempt_begins=True)
-    recent = _recent_failures(observed, verdict, context.now)
     blocker, warning = _problems(observed, spec, sized)
     return Lifecycle(
         blocker=blocker,
@@ -151,21 +132,60 @@ def lifecycle_of(
         failed=_why_failed(observed, verdict),
         suspension=suspended,
         stage_index=steps.index,
-        attempt=attempt,
+        attempt=begun.attempt,
         fenced=fenced,
         restarts=_restarts(observed, verdict),
         last_failure=_last_failure(observed, verdict),
-        recent_failures=recent,
+        recent_failures=(recent := _recent_failures(observed, verdict, context.now)),
         replicas=sized.sets,
         working=sized.working,
         elastic=sized.elastic,
         keeps_layout=sized.keeps_layout,
         checking=sized.checking,
-        secrets=secrets,
-        renewed=renewed,
-        rollback=asked,
-        note=_together(note, sized.elastic.note, escalation.note(recent), rollback.note(asked)),
+        secrets=begun.secrets,
+        renewed=begun.renewed,
+        rollback=begun.rollback,
+        note=_together(*begun.notes, sized.elastic.note, escalation.note(recent)),
     )
+
+
+@dataclass(frozen=True)
+class _Begun:
+    """The attempt of this pass, and what happens with one that begins."""
+
+    attempt: int
+    secrets: Mapping[Role, str]
+    """Digests of the Secrets that each role's pods are started with."""
+    renewed: tuple[Pod, ...]
+    """Pods that take the new values of their Secrets now."""
+    rollback: RollbackRequest | None
+    """The checkpoint that is gone back to."""
+    notes: tuple[str | None, ...]
+    """What a person should know of both."""
+
+
+def _begun(observed: Observed, spec: Spec, attempt: int, *, runs: bool, ends: bool) -> _Begun:
+    """Secrets are renewed, and checkpoints gone back to, with an attempt that begins for another
+    reason, or with one of their own.
+
+    Args:
+        attempt: as all other reasons have it.
+        runs: the job isn't over or suspended.
+        ends: it is over, or this pass finds that it is.
+    """
+    known = known_attempt(observed)
+    secrets = secret_rotation.digests(observed, spec)
+    renews = runs and not ends
+    renewed, note = _renewal(observed, spec, secrets, restarts=attempt > known, runs=renews)
+    if any(pod.role is Role.TRAINER for pod in renewed):
+        # A trainer whose failure stalls the job would otherwise wait for an edit.
+        attempt = max(attempt, known + 1)
+    # With whatever else begins an attempt, or by itself.
+    following = max(attempt, known + 1) if runs else None
+    asked = rollback.request(observed, spec, following, begins=attempt > known)
+    if following is not None and rollback.begins(observed, asked):
+        attempt = following
+    return _Begun(attempt, secrets, renewed, asked, (note, rollback.note(asked)))
 
 
 def _suspended(observed: Observed, spec: Spec, outcome: Outcome, now: float) -> Suspension:

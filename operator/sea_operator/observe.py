@@ -169,9 +169,11 @@ def _sets(job: Job) -> list[tuple[str, Role]]:
 
 
 def _asked_for(job: Job, role: Role) -> int:
+    """Of an elastic role more than it works with: why those don't come is news too."""
     last = job.status.roles
     counts = getattr(last, role_label(role)) if last else None
-    return counts.desired if counts else 0
+    size, elastic = (counts.desired if counts else 0), job.elastic(role)
+    return max(size, elastic.asked) if size and elastic else size
 
 
 async def _ask(sources: Sources, job: Job, pods: tuple[Pod, ...], token: str | None) -> Answer:

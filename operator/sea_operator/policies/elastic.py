@@ -68,7 +68,8 @@ def decide(
         # Not before its pods are asked for: those with GPUs wait for the coordinator's check.
         asked = observed.replicas(role_name(observed.job.name, role))
         active = runs and full.get(role, 0) > 0 and bool(asked)
-        why = _why(pods, memory.asked if memory else 0, running)
+        refused = observed.refusals.get(role, "")
+        why = _why(pods, memory.asked if memory else 0, running) or _clause(refused)
         if role is Role.TRAINER:
             # A new attempt would fence off the last checkpoint that their grace period is for.
             coming |= _leaving(observed, pods, now)
@@ -160,4 +161,9 @@ def _why(pods: tuple[Pod, ...], asked: int, running: frozenset[int]) -> str:
     first = next((waiting[one] for one in range(asked) if one in waiting), None)
     if first is None or first.ordinal in running:
         return ""
-    return f" ({first.name}: {redacted_to(first.waiting.strip().rstrip('.:'), MAX_WHY)})"
+    return _clause(f"{first.name}: {first.waiting}")
+
+
+def _clause(why: str) -> str:
+    found = redacted_to(why.strip().rstrip(".:"), MAX_WHY)
+    return f" ({found})" if found else ""

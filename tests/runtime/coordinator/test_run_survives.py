@@ -445,11 +445,14 @@ def test_what_was_refused_is_not_downloaded_every_three_seconds(
         spec = desired.spec.model_copy(update={"stages": [stage]})
         desired = desired.model_copy(update={"spec": spec})
 
+    def begin() -> None:
+        found = other.fetch(desired, theirs, tmp_path / "part")
+        with run.core.ledger.db.transaction():
+            other.adopt(run.core.ledger.db, desired, found)
+
     def look() -> PreconditionError:
         with pytest.raises(PreconditionError) as caught:
-            found = other.fetch(desired, theirs, tmp_path / "part")
-            with run.core.ledger.db.transaction():
-                other.adopt(run.core.ledger.db, desired, found)
+            begin()
         return caught.value
 
     first = look()
