@@ -6,7 +6,7 @@ The API server's answers go into the cache at once, so that the next pass doesn'
 """
 
 import asyncio
-from collections.abc import Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,6 +50,9 @@ class Actions:
     sources: Sources
     observed: Observed
     backoff: ActionBackoff
+    require_current: Callable[[], Awaitable[object]]
+    """Raises `ConflictError` if the pass's view of the job is late; asked before something is
+    applied that the pass didn't observe."""
 
     async def before_status(self, plan: Plan) -> None:
         """Children and pods: everything that the status reports."""
@@ -78,12 +81,17 @@ class Actions:
     async def _create_secret(self, secret: Object) -> bool:
         # `create`, never `apply`: if another pass or leader was faster, this one fails with a
         # conflict instead of rotating a token that pods already hold.
-        made = await self.backoff.attempt(
-            _creation(secret),
-            lambda: self.sources.client.create(SECRET, self.observed.job.namespace, secret),
-            lambda error: _refusal(secret, error),
-            FAILURES,
-        )
+        try:
+            made = await self.backoff.attempt(
+                _creation(secret),
+                lambda: self.sources.client.create(SECRET, self.observed.job.namespace, secret),
+                lambda error: _refusal(secret, error),
+                FAILURES,
+            )
+        except ConflictError:
+            # Ends the pass: the token, and whose it is, must be known before anything else.
+            self.sources.secrets.taken(self.observed.job)
+            raise
         # A kill before this line costs one read: the next pass finds the Secret in the API server.
         if made is not None:
             self.sources.secrets.wrote_token(self.observed.job, made)
@@ -139,6 +147,8 @@ class Actions:
         if not is_ours(found, self.observed.job):
             return name_taken(child["kind"], meta["namespace"], meta["name"])
         # Ours: the cache was late, or our label is gone, without which no watch shows the object.
+        # What is there may be of a newer spec than this pass knows.
+        await self.require_current()
         body = without_emptied(found, child)
         return await self.sources.client.apply(kind, _with(body, {"uid": found["metadata"]["uid"]}))
 

@@ -102,6 +102,11 @@ class Job:
         return tuple(name for name in self.finalizers if name != "foregroundDeletion")
 
     @property
+    def is_new(self) -> bool:
+        """Whether no pass over it has written a status."""
+        return self.status.observed_generation < 0
+
+    @property
     def gone(self) -> bool:
         """Whether it is left to the garbage collector."""
         return self.deleting and not self.holders

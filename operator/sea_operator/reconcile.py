@@ -108,13 +108,19 @@ class Reconciler:
         plan = decide(observed, self._context(observed, now))
         backoff = self._backoff(key, observed.job)
         backoff.retain(planned(plan) | {STATUS} | ({LOOK} if _acts(plan) else set()))
-        actions = Actions(self.sources, observed, backoff)
+        actions = Actions(
+            self.sources, observed, backoff, lambda: self._is_current(observed, backoff)
+        )
         current = None
         if _writes_first(plan):
-            current = await self._is_current(observed, backoff)
-            if not current and self._is_gone(key):
+            # Not for a new job, whose children are only created: a newer spec of it changes them
+            # in the pass of its own event, and if it is gone the garbage collector takes them.
+            # The status write proves the view afterwards.
+            if not observed.job.is_new:
+                current = await self._is_current(observed, backoff)
+            if current is False and self._is_gone(key):
                 return await self(key)
-            if current:
+            if current is not False:
                 # With the pod goes its log, and with the coordinator the way to the object store.
                 await self._logs.keep_going(observed, plan)
                 await actions.before_status(plan)

@@ -86,6 +86,8 @@ class Server:
 
     async def create(self, kind: Kind, namespace: str | None, body: dict[str, Any]) -> Any:
         self.writes.append(kind.name)
+        if (kind.name, body["metadata"].get("name")) in self.objects:
+            raise ConflictError(body["metadata"]["name"])
         return self.store(kind, body)
 
     def check(self) -> None:
@@ -258,12 +260,73 @@ async def test_a_late_view_of_the_job_never_reaches_its_coordinator(
     assert operator.link.sent == [2]
 
 
-async def test_a_job_whose_deletion_has_begun_unheard_gets_no_children(operator: Operator) -> None:
+def delete_unheard(operator: Operator) -> None:
     live = operator.server.objects[JOB.name, "j"]
     live["metadata"]["deletionTimestamp"] = DELETED_AT
     operator.server.store(JOB, live)
+
+
+async def test_a_job_whose_deletion_has_begun_unheard_gets_no_children(operator: Operator) -> None:
+    await operator.quiet()
+    delete_unheard(operator)
+    lost = operator.server.objects[STATEFUL_SET.name, "j-trainer"]
+    operator.cache.remove(STATEFUL_SET, lost)
     assert await operator.reconcile(KEY) is None
     assert operator.server.writes == []
+
+
+async def test_a_new_job_whose_deletion_has_begun_unheard_ends_at_its_first_status(
+    operator: Operator,
+) -> None:
+    """It isn't read before its children are made: they name it as their owner and go with it."""
+    delete_unheard(operator)
+    with pytest.raises(ConflictError):
+        await operator.reconcile(KEY)
+    assert await operator.reconcile(KEY) is None
+    assert operator.status() == {}
+    sets = operator.server.objects[STATEFUL_SET.name, "j-trainer"]
+    assert sets["metadata"]["ownerReferences"][0]["uid"] == operator.make.uid
+
+
+async def test_a_new_job_costs_no_read_but_of_the_secrets_that_it_names(operator: Operator) -> None:
+    await operator.reconcile(KEY)
+    assert operator.server.reads == ["Secret s3"]
+    assert operator.trainers() == 2
+    assert operator.status()["observedGeneration"] == 1
+
+
+async def test_what_a_killed_operator_made_of_a_new_job_is_met_and_kept(operator: Operator) -> None:
+    """Its first pass was cut off before the status: the second one creates nothing again."""
+    await operator.reconcile(KEY)
+    token = operator.server.objects[SECRET.name, "j-auth"]["data"]
+    successor = Operator(operator.make)
+    successor.server.objects = operator.server.objects
+    successor.server.version = operator.server.version
+    operator.server.objects[JOB.name, "j"].pop("status")
+    successor.hear()
+    with pytest.raises(ConflictError):
+        await successor.reconcile(KEY)
+    assert await successor.reconcile(KEY) is not None
+    assert successor.server.objects[SECRET.name, "j-auth"]["data"] == token
+    assert successor.status()["observedGeneration"] == 1
+
+
+async def test_a_late_view_of_a_new_job_never_undoes_what_another_leader_applied(
+    operator: Operator,
+) -> None:
+    """Cache and watch of a standby that has just become the leader may both be late."""
+    await operator.reconcile(KEY)
+    successor = Operator(operator.make)
+    successor.hear()
+    successor.server.objects = operator.server.objects
+    successor.server.version = operator.server.version
+    del operator.server.objects[SECRET.name, "j-auth"]
+    operator.edit(2, trainer={"replicas": 3})
+    sets = operator.server.objects[STATEFUL_SET.name, "j-trainer"]
+    operator.server.store(STATEFUL_SET, {**sets, "spec": {**sets["spec"], "replicas": 3}})
+    with pytest.raises(ConflictError):
+        await successor.reconcile(KEY)
+    assert successor.trainers() == 3
 
 
 async def test_a_status_that_conflicts_brings_the_job_without_its_watch(operator: Operator) -> None:
