@@ -174,23 +174,39 @@ class Elector:
             async with asyncio.timeout(self._times.deadline / 2):
                 await self._look_and_act()
         except (KubeError, TimeoutError) as error:
-            log.warning("lease: %s", error or "the API server is slow")
+            log.warning("lease: %s", str(error) or "the API server or this process is slow")
         self._notice()
 
     async def _look_and_act(self) -> None:
+        # A holder writes over the record that it wrote last, without a read before it: half the
+        # requests, and on an API server that is slow half the time.
+        if self.leads and await self._held():
+            return
         asked = self._monotonic()
         self._seen = await self._look()
         # Another holds it: what we renewed before no longer counts.
         if move(self._seen, self._me, asked, self._times) is Move.WAIT:
             self._renewed = None
             return
-        self._asked = True
         try:
-            record = await self._write(held_by(self._me, self._seen, self._wall(), self._times))
+            await self._hold()
         except ConflictError:
             # Another candidate was faster. Not leading is the safe answer until the next read.
             self._renewed = None
-            return
+
+    async def _held(self) -> bool:
+        """Renews; False if the lease was deleted or changed since, perhaps its metadata alone."""
+        try:
+            await self._hold()
+        except (ConflictError, NotFoundError):
+            return False
+        return True
+
+    async def _hold(self) -> None:
+        """Takes or renews the lease as it was seen. Raises `KubeError`."""
+        asked = self._monotonic()
+        self._asked = True
+        record = await self._write(held_by(self._me, self._seen, self._wall(), self._times))
         self._seen = sighting(record, self._seen, asked)
         # Renewed as of before the request, the earliest time at which it may have taken effect: on
         # the other machine the lease may expire that much earlier than the answer came.

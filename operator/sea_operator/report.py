@@ -11,7 +11,7 @@ from sea_api.v1alpha1.status import CheckpointStatus, Condition, Roles, Status
 from sea_api.wire.state import Fit
 from sea_operator.elasticity import GROWING
 from sea_operator.errors import KubeError
-from sea_operator.kube.client import EVENT, KubeClient
+from sea_operator.kube.client import KubeClient
 from sea_operator.observed import Job
 from sea_operator.policies import rollback
 from sea_operator.policies.conditions import ROUTINE
@@ -55,7 +55,7 @@ async def post(client: KubeClient, job: Job, event: Event, identity: str, now: f
     log.info("event", extra={"job": f"{job.namespace}/{job.name}", "reason": event.reason})
     try:
         body = event_body(job, event, identity, now)
-        await client.create(EVENT, job.namespace, body)
+        await client.record(job.namespace, body)
     except KubeError as error:
         log.warning("event not written: %s", error)
 

@@ -90,6 +90,10 @@ class Server:
             raise ConflictError(body["metadata"]["name"])
         return self.store(kind, body)
 
+    async def record(self, namespace: str, event: dict[str, Any]) -> None:
+        self.writes.append(EVENT.name)
+        self.store(EVENT, event)
+
     def check(self) -> None:
         """It always leads."""
 
