@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sea_api.v1alpha1.rules import Rule, Transition
+from sea_api.v1alpha1.rules import Rule, Transition, immutable
 
 
 def processes_per_pod(gpus_per_pod: int) -> int:
@@ -173,20 +173,18 @@ VLLM_ONLY = Rule(
     holds=lambda user: user.engine == "VLLM" or (user.source is None and user.elastic is None),
 )
 
-KEPT_CLASS = Transition(
-    cel="has(self.storageClassName) == has(oldSelf.storageClassName)"
-    " && (!has(self.storageClassName) || self.storageClassName == oldSelf.storageClassName)",
-    message="storageClassName is immutable: the ledger is stored on its volume; create another job"
-    " instead",
-    holds=lambda new, old: new.storage_class_name == old.storage_class_name,
+KEPT_CLASS = immutable(
+    "storageClassName",
+    "storage_class_name",
+    "the ledger is stored on its volume; create another job instead",
+    optional=True,
 )
 
-KEPT_USER_SOURCE = Transition(
-    cel="has(self.source) == has(oldSelf.source)"
-    " && (!has(self.source) || self.source == oldSelf.source)",
-    message="source is immutable: the weights of the user model grew from it; create another job"
-    " instead",
-    holds=lambda new, old: new.source == old.source,
+KEPT_USER_SOURCE = immutable(
+    "source",
+    "source",
+    "the weights of the user model grew from it; create another job instead",
+    optional=True,
 )
 
 KEPT_SIZE = Transition(

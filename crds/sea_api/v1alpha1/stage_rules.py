@@ -3,15 +3,19 @@
 from typing import Any
 
 from sea_api.limits import MAX_TOKENS_PER_TURN
-from sea_api.v1alpha1.rules import Rule, Transition
+from sea_api.v1alpha1.rules import Rule, Transition, immutable
 from sea_api.v1alpha1.stages import BASE, TRAINING, Stage, StageType
 
 MAX_STAGES = 32
 _MADE_HERE = "self.stages.exists(s, s.type == 'Synthesis')"
 
 
+def _has_stage(spec: Any, kind: StageType) -> bool:
+    return any(stage.type == kind for stage in spec.stages)
+
+
 def _makes_data(spec: Any) -> bool:
-    return any(stage.type == StageType.SYNTHESIS for stage in spec.stages)
+    return _has_stage(spec, StageType.SYNTHESIS)
 
 
 def _has_dialogues(spec: Any) -> bool:
@@ -20,8 +24,7 @@ def _has_dialogues(spec: Any) -> bool:
 
 
 def _has_tasks(spec: Any) -> bool:
-    trains = any(stage.type == StageType.RL for stage in spec.stages)
-    return bool(spec.data.rl) or _makes_data(spec) or not trains
+    return bool(spec.data.rl) or _makes_data(spec) or not _has_stage(spec, StageType.RL)
 
 
 def _has_evaluation_tasks(spec: Any) -> bool:
@@ -30,13 +33,11 @@ def _has_evaluation_tasks(spec: Any) -> bool:
 
 
 def _replays_in_rl(spec: Any) -> bool:
-    trains = any(stage.type == StageType.RL for stage in spec.stages)
-    return trains or not spec.rollout.router_replay
+    return _has_stage(spec, StageType.RL) or not spec.rollout.router_replay
 
 
 def _serves_the_user(spec: Any) -> bool:
-    trains_user = any(stage.type == StageType.USER_SFT for stage in spec.stages)
-    return spec.user_model.engine == "VLLM" or not trains_user
+    return spec.user_model.engine == "VLLM" or not _has_stage(spec, StageType.USER_SFT)
 
 
 def _turns_fit(spec: Any) -> bool:
@@ -163,12 +164,11 @@ STARTING_STAGE = Rule(
     ),
 )
 
-KEPT_START = Transition(
-    cel="has(self.startFrom) == has(oldSelf.startFrom)"
-    " && (!has(self.startFrom) || self.startFrom == oldSelf.startFrom)",
-    message="startFrom is immutable: weights, ledger and checkpoints grew from it; create another"
-    " job instead",
-    holds=lambda new, old: new.start_from == old.start_from,
+KEPT_START = immutable(
+    "startFrom",
+    "start_from",
+    "weights, ledger and checkpoints grew from it; create another job instead",
+    optional=True,
 )
 
 KEPT_STAGES = Transition(
