@@ -109,7 +109,11 @@ class Elector:
         wall: Callable[[], float],
         random: Callable[[], float],
         times: LeaseTimes | None = None,
+        moves: Callable[[], bool] = lambda: True,
+        tell: Callable[[Callable[[], None]], object] = lambda call: call(),
     ) -> None:
+        """`moves`: whether the process that acts under the lease still does; it is not renewed for
+        one that hangs. `tell`: calls in the loop that `wait` is used in."""
         self._client = client
         self._namespace = namespace
         self._name = name
@@ -118,6 +122,7 @@ class Elector:
         self._wall = wall
         self._random = random
         self._times = times or LeaseTimes()
+        self._moves, self._tell = moves, tell
         self._seen: Sighting | None = None
         self._renewed: float | None = None
         self._asked = False
@@ -169,6 +174,10 @@ class Elector:
 
     async def _round(self) -> None:
         """Reads the lease and tries to hold it; errors of the API server are retried next round."""
+        if not self._moves():
+            log.error("lease: the passes' loop hangs, so the lease is not renewed")
+            self._notice()
+            return
         try:
             # Leaves time for another round before the deadline if this one hangs.
             async with asyncio.timeout(self._times.deadline / 2):
@@ -235,10 +244,10 @@ class Elector:
         was = self._leading.is_set()
         if self.leads and not was:
             log.info("leading", extra={"identity": self._me})
-            self._leading.set()
+            self._tell(self._leading.set)
         elif was and not self.leads:
             log.warning("no longer leading", extra={"identity": self._me})
-            self._leading.clear()
+            self._tell(self._leading.clear)
 
     def _pause(self) -> float:
         """Jitter keeps two candidates from asking at the same moments forever."""

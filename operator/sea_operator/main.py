@@ -26,6 +26,7 @@ from sea_operator.kube.client import DISRUPTION_BUDGET, JOB, POD, SERVICE, STATE
 from sea_operator.kube.connection import Connection
 from sea_operator.kube.reflector import Reflector
 from sea_operator.leader import Elector
+from sea_operator.lease_thread import LeaseThread
 from sea_operator.node_reader import NodeReader
 from sea_operator.observe import Sources
 from sea_operator.pass_slots import PassSlots
@@ -121,8 +122,7 @@ async def serve(
         session = await stack.enter_async_context(
             aiohttp.ClientSession(connector=connector, trust_env=False)
         )
-        # The unguarded client: the guard asks the elector, which must be able to take the lease.
-        elector = _elector(client, settings)
+        elector = _lease(settings)
         await _serve_health(stack, settings, elector)
         queue: WorkQueue[Key] = WorkQueue(clock=time.monotonic, random=random.random)
         cache = Cache(queue.add)
@@ -189,7 +189,7 @@ def _end_soon() -> threading.Timer:
 
 
 async def _serve_health(
-    stack: contextlib.AsyncExitStack, settings: Settings, elector: Elector
+    stack: contextlib.AsyncExitStack, settings: Settings, elector: LeaseThread
 ) -> None:
     """`/healthz`, from the loop that does the work: it answers as long as that loop runs."""
 
@@ -214,7 +214,7 @@ class MayAct:
     own jobs waiting.
     """
 
-    def __init__(self, reflectors: Sequence[Reflector], elector: Elector) -> None:
+    def __init__(self, reflectors: Sequence[Reflector], elector: LeaseThread) -> None:
         self._reflectors = reflectors
         self._elector = elector
 
@@ -244,17 +244,28 @@ def _reflectors(client: KubeClient, cache: Cache, settings: Settings) -> list[Re
     ]
 
 
-def _elector(client: KubeClient, settings: Settings) -> Elector:
-    return Elector(
-        client,
-        settings.lease_namespace,
-        settings.identity,
-        name=settings.lease_name,
-        monotonic=time.monotonic,
-        wall=time.time,
-        random=random.random,
-        times=settings.lease,
-    )
+def _lease(settings: Settings) -> LeaseThread:
+    main = asyncio.get_running_loop()
+
+    # An unguarded client: the guard asks the elector, which must be able to take the lease.
+    async def connect() -> KubeClient:
+        return KubeClient(await Connection.open())
+
+    def elect(client: KubeClient, moves: Callable[[], bool]) -> Elector:
+        return Elector(
+            client,
+            settings.lease_namespace,
+            settings.identity,
+            name=settings.lease_name,
+            monotonic=time.monotonic,
+            wall=time.time,
+            random=random.random,
+            times=settings.lease,
+            moves=moves,
+            tell=main.call_soon_threadsafe,
+        )
+
+    return LeaseThread(connect, elect, time.monotonic, settings.lease.deadline)
 
 
 async def _or_stop(work: Awaitable[None], stopping: asyncio.Event) -> None:
