@@ -120,7 +120,9 @@ async def serve(
         # others from being asked.
         connector = aiohttp.TCPConnector(limit=0)
         session = await stack.enter_async_context(
-            aiohttp.ClientSession(connector=connector, trust_env=False)
+            aiohttp.ClientSession(
+                connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False
+            )
         )
         elector = _lease(settings)
         await _serve_health(stack, settings, elector)

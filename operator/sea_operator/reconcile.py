@@ -73,8 +73,9 @@ class Reconciler:
             return None
         # `observe` itself always runs: the coordinator's answer is what changes without an event.
         if settled is not None and settled.still_holds(observed):
-            self._settled[key] = settled
-            return max(settled.requeue, observed.ask_again_after or 0.0)
+            self._settled[key] = settled = settled.polled()
+            calm = self.settings.intervals.calm
+            return max(settled.wait(calm), observed.ask_again_after or 0.0)
         claim = self._claims.judge(key, observed.job.status.operator)
         if claim is Claim.STAND_ASIDE:
             await self._stand_aside(key, observed.job)

@@ -80,8 +80,7 @@ class SecretReader:
 
     async def look(self, namespace: str, name: str, needed: frozenset[str]) -> SecretSeen | None:
         """What may be kept of a Secret; None if it doesn't exist. Raises `KubeError`."""
-        known = self._trusted((namespace, name))
-        if isinstance(known, SecretSeen) and known.keys >= needed and not known.flaws:
+        if (known := self.known(namespace, name, needed)) is not None:
             return known
         # Taken before the request: the answer may be as old as the question.
         asked = self._monotonic()
@@ -91,6 +90,12 @@ class SecretReader:
         seen = seen_of(live.get("data", {}))
         self._known[namespace, name] = _Known(asked, seen)
         return seen
+
+    def known(self, namespace: str, name: str, needed: frozenset[str]) -> SecretSeen | None:
+        """What `look` returns without a request; None where it needs one."""
+        known = self._trusted((namespace, name))
+        good = isinstance(known, SecretSeen) and known.keys >= needed and not known.flaws
+        return known if good and isinstance(known, SecretSeen) else None
 
     def doubt(self, namespace: str, names: Iterable[str]) -> None:
         """The job reports a problem: one of its Secrets may be wrong, and be corrected any time."""

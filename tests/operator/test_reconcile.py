@@ -26,6 +26,7 @@ from sea_operator.reconcile import Reconciler
 from sea_operator.refusal_reader import RefusalReader
 from sea_operator.secret_reader import SecretReader
 from sea_operator.settings import Intervals, Settings
+from sea_operator.settled import CALM_POLLS
 from sea_testing.merge_patch import merged
 
 KEY = ("n", "j")
@@ -104,6 +105,7 @@ class Link:
     def __init__(self) -> None:
         self.answer = Answer(unreachable="Not yet.")
         self.sent: list[int] = []
+        self.specs: list[Any] = []
         self.attempts: list[int] = []
         self.logs: dict[str, bytes] = {}
 
@@ -112,6 +114,7 @@ class Link:
 
     async def send(self, job: Any, pods: Any, token: str, spec: Any) -> None:
         self.sent.append(spec.spec_generation)
+        self.specs.append(spec)
         self.attempts.append(spec.attempt)
 
     async def keep_log(self, job: Any, pods: Any, token: str, one: LastLog, text: bytes) -> None:
@@ -502,3 +505,32 @@ async def test_a_status_write_proves_the_view_that_a_spec_is_sent_by(
     await operator.reconcile(KEY)
     assert operator.link.sent == [1, 1]
     assert operator.server.reads == ["SEATrainingJob j"]
+
+
+async def test_a_job_that_runs_quietly_is_polled_half_as_often(
+    operator: Operator, make: Any
+) -> None:
+    """Until its coordinator has news, or an event comes."""
+    operator.link.answer = Answer(make.state(stages=("sft",)))
+    await operator.reconcile(KEY)
+    for role in ("coordinator", "trainer"):
+        operator.start_pod(role)
+
+    async def polls() -> list[float | None]:
+        plan = await operator.reconcile(KEY)
+        while operator.server.writes or plan != 1.0:
+            operator.server.writes.clear()
+            plan = await operator.reconcile(KEY)
+            if plan == 0.5:
+                digest = operator.link.specs[-1].digest
+                state = make.state(stages=("sft",), spec_digest=digest)
+                operator.link.answer = Answer(state)
+        return [await operator.reconcile(KEY) for _ in range(CALM_POLLS + 1)]
+
+    found = await polls()
+    assert found == [1.0] * (CALM_POLLS - 1) + [2.0, 2.0]
+    state = operator.link.answer.state
+    assert state is not None
+    operator.link.answer = Answer(state.model_copy(update={"reward": 0.5}))
+    assert await operator.reconcile(KEY) == 1.0
+    assert operator.status()["reward"] == 0.5
