@@ -3,7 +3,6 @@
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 
 from sea_api.contract import role_name
 from sea_api.v1alpha1.job import Spec
@@ -29,6 +28,7 @@ from sea_operator.policies.failure_policy import Verdict, judge, sentence, withi
 from sea_operator.policies.phase import remembered, resumes, suspension, walk
 from sea_operator.policies.role_sizes import resized
 from sea_operator.settings import Images, Intervals
+from sea_operator.timestamps import stamp
 
 
 @dataclass(frozen=True)
@@ -333,5 +333,5 @@ def _last_failure(observed: Observed, verdict: Verdict | None) -> Failure | None
         message=sentence(seen.message),
         pod=seen.pod,
         log=observed.logs.get(seen.pod),
-        time=datetime.fromtimestamp(int(seen.time), UTC).isoformat().replace("+00:00", "Z"),
+        time=stamp(seen.time),
     )

@@ -116,8 +116,9 @@ class Reconciler:
         if _writes_first(plan):
             # Not for a new job, whose children are only created: a newer spec of it changes them
             # in the pass of its own event, and if it is gone the garbage collector takes them.
-            # The status write proves the view afterwards.
-            if not observed.job.is_new:
+            # The status write proves the view afterwards. (One whose status somebody emptied has
+            # children.)
+            if not observed.job.is_new or observed.children:
                 current = await self._is_current(observed, backoff)
             if current is False and self._is_gone(key):
                 return await self(key)

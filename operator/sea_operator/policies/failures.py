@@ -4,13 +4,13 @@ And pods that died with their node: nobody but the operator can end their deleti
 """
 
 from dataclasses import dataclass
-from datetime import datetime
 
 from sea_api.v1alpha1.policy import Cause, Role
 from sea_api.wire.state import TrainerFailure
 from sea_operator.elasticity import since
 from sea_operator.observed import Observed
 from sea_operator.pods import Pod, Termination
+from sea_operator.timestamps import unix_seconds
 
 RECENT_SECONDS = 120.0
 """Upper bound from a pod's replacement to the failure that its absence causes."""
@@ -76,7 +76,7 @@ def _ended_before(observed: Observed, pod: Pod, ended: Termination) -> bool:
     memory = observed.job.elastic(pod.role) if pod.role else None
     if memory is None or not ended.previous or not ended.finished:
         return False
-    return datetime.fromisoformat(ended.finished).timestamp() < since(memory)
+    return unix_seconds(ended.finished) < since(memory)
 
 
 def _blamed(failure: TrainerFailure, observed: Observed, ours: frozenset[str]) -> Cause:
