@@ -237,7 +237,7 @@ def measure(title: str, part: Callable[[Figures], Coroutine[Any, Any, None]], en
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--jobs", type=int, default=200, help="measured after 200 (default 200)")
+    parser.add_argument("--jobs", type=int, default=200, help="measured after 200, or fewer alone")
     parser.add_argument("--python", default=sys.executable, help="of another checkout's operator")
     parser.add_argument("--only", choices=["active", "waiting"], help="one of the two parts")
     parser.add_argument("--minutes", type=float, default=15.0, help="for all of it (default 15)")
@@ -261,7 +261,7 @@ def main() -> None:
         found["unfinished"] += missing
 
     if given.only != "waiting":
-        run_active(FEW)
+        run_active(min(FEW, given.jobs))
     if given.only != "active":
         part = partial(waiting, given.jobs, given.python)
         found["first_status_p99_s"], missing = measure("first status", part, end)

@@ -18,6 +18,7 @@ from sea_operator.errors import (
     NotFoundError,
     OperatorError,
     RejectedError,
+    TokenExistsError,
     UnavailableError,
 )
 from sea_operator.kube.client import DISRUPTION_BUDGET, SECRET, SERVICE, STATEFUL_SET
@@ -88,10 +89,10 @@ class Actions:
                 lambda error: _refusal(secret, error),
                 FAILURES,
             )
-        except ConflictError:
-            # Ends the pass: the token, and whose it is, must be known before anything else.
+        except ConflictError as error:
+            # The token, and whose it is, must be known before anything else.
             self.sources.secrets.taken(self.observed.job)
-            raise
+            raise TokenExistsError(str(error)) from error
         # A kill before this line costs one read: the next pass finds the Secret in the API server.
         if made is not None:
             self.sources.secrets.wrote_token(self.observed.job, made)

@@ -12,7 +12,7 @@ from sea_operator.apply import FAILURES, Actions, planned
 from sea_operator.cache import Key
 from sea_operator.claims import ASIDE_SECONDS, Claim, Claims
 from sea_operator.decide import SOON_SECONDS, decide
-from sea_operator.errors import ConflictError, NotFoundError, OperatorError
+from sea_operator.errors import ConflictError, NotFoundError, OperatorError, TokenExistsError
 from sea_operator.leader import NAME
 from sea_operator.lifecycle import Context
 from sea_operator.log_keeper import LogKeeper
@@ -89,6 +89,9 @@ class Reconciler:
                 if claim is Claim.ANNOUNCE:
                     return await self._announce(key, observed.job)
                 return await self._act(key, observed)
+        except TokenExistsError:
+            # A pass before this one was cut off. Not again and again: it is read from now on.
+            log.info("the token of a new job exists", extra={"job": "/".join(key)})
         except NotFoundError:
             # Of the status write, which has read the job again: it was deleted meanwhile, alone or
             # with its namespace, and nothing is left to do.
