@@ -63,6 +63,9 @@ def _is_multiple(number: str, ways: str) -> str:
     return f"({ways}) < 1 || ({number}) % ({ways}) == 0"
 
 
+# World size: pods times processes per pod. Every replica of a layout takes
+# tensor * pipeline * context ranks of it (attention), and the experts of one
+# expert * expertTensor * pipeline.
 _WORLD = f"self.replicas * {_PROCESSES}"
 _ATTENTION = "self.parallelism.tensor * self.parallelism.pipeline * self.parallelism.context"
 _EXPERTS = f"self.parallelism.expert * {_EXPERT_TENSOR} * self.parallelism.pipeline"
@@ -98,6 +101,8 @@ def _admits_range(trainer: Any) -> bool:
     if trainer.elastic is None:
         return True
     processes = processes_per_pod(trainer.gpus_per_pod)
+    # Only the ends of the range: sizes in between that the layout doesn't divide are skipped
+    # (`elastic.trainer_sizes`).
     return all(
         pods * processes % ways == 0
         for pods in (trainer.elastic.min_replicas, trainer.elastic.max_replicas)
@@ -188,6 +193,7 @@ KEPT_USER_SOURCE = immutable(
 )
 
 KEPT_SIZE = Transition(
+    # `string`: the field may be a number or a text, which CEL doesn't compare.
     cel="string(self.volumeSize) == string(oldSelf.volumeSize)",
     message="volumeSize is immutable: a StatefulSet can't change its claims; create another job"
     " instead",

@@ -53,6 +53,8 @@ def _keeps_program(new: Any, old: Any) -> bool:
     return _signature(new.stages)[: len(old.stages)] == _signature(old.stages)
 
 
+# The types of these lists (`map`, `set`) make the API server refuse both; Python checks a file before
+# it is applied.
 UNIQUE_STAGES = Rule(
     cel=None,
     message="Duplicate value: two stages have one name; rename one",
@@ -126,8 +128,10 @@ def _starts_are_known(spec: Any) -> bool:
     )
 
 
+# SFT and RL train the agent, UserSFT the user: `startFrom` must not mix the two.
 _SAME_MODEL = "(b.type == 'UserSFT') == (self.stages[i].type == 'UserSFT')"
 
+# By index: the list of names that `indexOf` would search could only be made by `map`.
 KNOWN_STARTS = Rule(
     cel=f"{_PLACES}.all(i, i >= size(self.stages) || !has(self.stages[i].startFrom)"
     " || self.stages[i].startFrom == 'Base'"
@@ -171,6 +175,7 @@ KEPT_START = immutable(
     optional=True,
 )
 
+# Compared by place, so that stages may be appended: everything the old list has must stay.
 KEPT_STAGES = Transition(
     cel=f"{_PLACES}.all(i, i >= size(oldSelf.stages) || (i < size(self.stages)"
     " && self.stages[i].name == oldSelf.stages[i].name"
@@ -192,6 +197,8 @@ BEGUN_FIELDS = {
 
 def _of_stage(count: str, holds: str) -> str:
     """CEL: `holds` of all stages, old (`o`) and new (`s`), among the first `status.COUNT`."""
+    # `oldSelf.status`: an edit of the spec through the main resource carries the status of before,
+    # whatever a client put there.
     old, new = "oldSelf.spec.stages[i]", "self.spec.stages[i]"
     rule = holds.replace("$s", new).replace("$o", old)
     return (
@@ -218,6 +225,7 @@ def _value(stage: Any, path: str) -> Any:
 
 def _first(count: int | None, new: Any, old: Any) -> list[tuple[Stage, Stage]]:
     pairs = list(zip(new.spec.stages, old.spec.stages, strict=False))
+    # Not strict: stages may have been appended, and those have neither begun nor ended.
     return pairs[: count or 0]
 
 
