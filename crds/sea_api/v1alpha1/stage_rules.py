@@ -53,8 +53,8 @@ def _keeps_program(new: Any, old: Any) -> bool:
     return _signature(new.stages)[: len(old.stages)] == _signature(old.stages)
 
 
-# The types of these lists (`map`, `set`) make the API server refuse both; Python checks a file before
-# it is applied.
+# The types of these lists (`map`, `set`) make the API server refuse both; Python checks a file
+# before it is applied.
 UNIQUE_STAGES = Rule(
     cel=None,
     message="Duplicate value: two stages have one name; rename one",
