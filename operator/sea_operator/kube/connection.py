@@ -28,9 +28,9 @@ PROBES = {socket.TCP_KEEPIDLE: 15, socket.TCP_KEEPINTVL: 5, socket.TCP_KEEPCNT: 
 """A server that vanished without a word is noticed after 30 s, not when its watch would end: until
 then passes act on a cache that hears nothing."""
 
-KEEP_SECONDS = 75.0
-"""For which an idle connection is kept: the API server closes it after 90 s. A new one costs ten
-requests' worth of CPU for its TLS handshake."""
+KEEP_SECONDS = 55.0
+"""For which an idle connection is kept: the API server closes it after 90 s, many a load balancer
+after 60 s. A new one costs seven requests' worth of CPU for its TLS handshake (measured)."""
 LOGIN_SECONDS = 5.0
 """For which an Authorization header is used again. The kubelet replaces a token hours before its
 end."""
