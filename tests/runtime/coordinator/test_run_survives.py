@@ -306,6 +306,32 @@ def test_a_run_goes_back_to_the_checkpoint_that_is_asked_for_once(run: Run, kill
     assert run.committed_step == STEPS
 
 
+@pytest.mark.parametrize("sound", [True, False])
+@pytest.mark.parametrize("volume_lost", [True, False])
+def test_the_first_attempt_of_a_run_that_begins_again_goes_back(
+    run: Run, volume_lost: bool, sound: bool
+) -> None:
+    """Its order comes with the attempt, before anybody has looked: the processes wait for that."""
+    until(run, lambda: run.committed_step == 6)
+    first = run.head.checkpoints[0]
+    if not sound:
+        del run.store.objects[f"s3://bucket/{first.manifest_key}"]
+    run.end_process(zombie=False)
+    run.attempt += 1
+    run.ask_to_go_back(4)
+    assert run.order is not None
+    run.order = run.order.model_copy(update={"attempt": run.attempt})
+    # As after a failure or a suspension: all pods are new.
+    run.restart_coordinator(volume_lost=volume_lost)
+    run.fixed.clear()
+    until(run, lambda: len(run.requests) == 1)
+    assert run.requests[0].done is sound
+    assert (run.head.newest == first) is sound
+    until(run, lambda: run.complete)
+    assert run.attempt == 2, "no attempt more"
+    assert len(trained_groups(run)) == STEPS * BATCH
+
+
 @pytest.mark.parametrize(
     ("damage", "sentence"),
     [
