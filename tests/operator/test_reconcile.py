@@ -514,21 +514,12 @@ async def test_a_job_that_runs_quietly_is_polled_half_as_often(
     for role in ("coordinator", "trainer"):
         operator.start_pod(role)
 
-    async def polls() -> list[float | None]:
-        plan = await operator.reconcile(KEY)
-        while operator.server.writes or plan != 1.0:
-            operator.server.writes.clear()
-            plan = await operator.reconcile(KEY)
-            if plan == 0.5:
-                digest = operator.link.specs[-1].digest
-                state = make.state(stages=("sft",), spec_digest=digest)
-                operator.link.answer = Answer(state)
-        return [await operator.reconcile(KEY) for _ in range(CALM_POLLS + 1)]
-
-    found = await polls()
+    await operator.quiet()
+    taken = make.state(stages=("sft",), spec_digest=operator.link.specs[-1].digest)
+    operator.link.answer = Answer(taken)
+    await operator.quiet()
+    found = [await operator.reconcile(KEY) for _ in range(CALM_POLLS + 1)]
     assert found == [1.0] * (CALM_POLLS - 1) + [2.0, 2.0]
-    state = operator.link.answer.state
-    assert state is not None
-    operator.link.answer = Answer(state.model_copy(update={"reward": 0.5}))
+    operator.link.answer = Answer(taken.model_copy(update={"reward": 0.5}))
     assert await operator.reconcile(KEY) == 1.0
     assert operator.status()["reward"] == 0.5
