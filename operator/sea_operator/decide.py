@@ -6,9 +6,10 @@ from dataclasses import replace
 from sea_api.contract import HASH_LABEL, RETRY_ANNOTATION, role_name
 from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.policy import Role
+from sea_operator.attempts import known_attempt
 from sea_operator.coordinator_spec import coordinator_spec, run_images
 from sea_operator.kube.client import POD, STATEFUL_SET
-from sea_operator.lifecycle import Context, held, known_attempt, lifecycle_of, verdict_of
+from sea_operator.lifecycle import Context, held, lifecycle_of, verdict_of
 from sea_operator.observed import Blocker, Named, Object, Observed, role_of
 from sea_operator.plan import Lifecycle, Outcome, Plan, Removal, Suspension
 from sea_operator.pods import Pod
