@@ -288,7 +288,10 @@ async def started(python: str) -> AsyncIterator[Cluster]:
         seen = Seen()
         await prepare(client)
         admin = {**os.environ}
-        stack.enter_context(process(str(find_or_build_tool(KWOK)), *KWOK_ARGUMENTS, env=admin))
+        # To a file: it reports each pod that the garbage collector deletes before it does.
+        words = stack.enter_context((Path(folder) / "kwok.log").open("w"))
+        kwok = str(find_or_build_tool(KWOK))
+        stack.enter_context(process(kwok, *KWOK_ARGUMENTS, env=admin, stderr=words))
         script = str(FOLDER / "operator_coordinators.py")
         coordinators = stack.enter_context(
             process(sys.executable, script, env=admin, stdout=subprocess.PIPE)
@@ -310,10 +313,12 @@ async def started(python: str) -> AsyncIterator[Cluster]:
         noop = stack.enter_context(process(python, "-P", child, "noop", *server))
         await leads(client)
         await asyncio.sleep(5.0)  # the other one lists
-        yield Cluster(
-            client, seen, requests, psutil.Process(operator.pid), psutil.Process(noop.pid)
-        )
-        for task in watchers:
-            task.cancel()
-        await asyncio.gather(*watchers, return_exceptions=True)
-        await client.close()
+        try:
+            yield Cluster(
+                client, seen, requests, psutil.Process(operator.pid), psutil.Process(noop.pid)
+            )
+        finally:
+            for task in watchers:
+                task.cancel()
+            await asyncio.gather(*watchers, return_exceptions=True)
+            await client.close()

@@ -11,7 +11,7 @@ from sea_api.wire.state import CoordinatorState
 from sea_operator.observed import Observed, SecretSeen, is_leaving
 from sea_operator.plan import Plan, Suspension
 
-CALM_POLLS = 4
+CALM_POLLS = 3
 """Polls in a row that brought nothing, after which a running job is polled half as often."""
 
 
