@@ -1,4 +1,4 @@
-"""`make bench-operator [N=2000] [ONLY=waiting]`: what the operator costs and how fast it is, at 200 and N jobs.
+"""`make bench-operator [N=2000] [ONLY=waiting]`: what the operator costs, and how fast it is.
 
 `operator_cluster.py` says what it runs in. Measured for each number of jobs, on a fresh control
 plane:
