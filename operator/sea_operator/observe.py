@@ -264,11 +264,9 @@ async def _secrets(
     reader: SecretReader, job: Job, names: Mapping[str, frozenset[str]]
 ) -> tuple[dict[str, SecretSeen], dict[str, Blocker]]:
     """The Secrets that the spec names, and why others can't be read."""
-    known: dict[str, SecretSeen] = {}
     unread: dict[str, Blocker] = {}
-    for name, keys in names.items():
-        if (seen := reader.known(job.namespace, name, keys)) is not None:
-            known[name] = seen
+    looked = {name: reader.known(job.namespace, name, keys) for name, keys in names.items()}
+    known = {name: seen for name, seen in looked.items() if seen is not None}
     missing = {name: keys for name, keys in names.items() if name not in known}
     if not missing:
         return known, unread

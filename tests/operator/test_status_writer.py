@@ -54,7 +54,7 @@ def test_fields_of_another_release_stay(make: Any) -> None:
 def said(words: str, make: Any) -> Status:
     """A status all of whose texts are these words, cut to their bounds."""
     time = "2027-01-15T08:00:00Z"
-    return make.status(  # type: ignore[no-any-return]
+    found: Status = make.status(
         make.condition("Stalled", "True", message=words[:4096]),
         last_failure=Failure(role="Trainer", cause="Hang", message=words[:4096], time=time),
         last_edit=SpecEdit(generation=2, message=words[:1024]),
@@ -70,6 +70,7 @@ def said(words: str, make: Any) -> Status:
             published=1, adopted_min=1, adopted_max=1, engines=1, transport=words[:512]
         ),
     )
+    return found
 
 
 def test_hiding_credentials_makes_no_text_longer_than_the_crd_allows(make: Any) -> None:

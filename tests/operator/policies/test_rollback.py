@@ -192,9 +192,9 @@ def test_the_first_attempt_of_a_job_that_runs_again_goes_back(
     state = make.state("sft", stages=("rl",), attempt=4)
     seen = make.observed(make.job(spec=spec, status=after, generation=3), state=state)
     plan = decide(seen, make.context())
-    assert plan.coordinator_spec is not None
-    assert plan.coordinator_spec.rollback is not None
     sent = plan.coordinator_spec
+    assert sent is not None
+    assert sent.rollback is not None
     assert (sent.attempt, sent.rollback.attempt) == (5, 5)
     # A checkpoint that isn't sound costs nothing more: the attempt trains from the newest.
     state = make.state("sft", stages=("rl",), attempt=5, rollback_check=BAD)
