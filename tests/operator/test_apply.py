@@ -88,7 +88,8 @@ async def test_the_cache_knows_what_a_deletion_left(
 
 async def test_a_pass_sends_few_requests_at_one_time() -> None:
     """Each further one costs a connection; all of them end, whatever one of them raises."""
-    now, most, ended = 0, 0, []
+    now = most = 0
+    ended: list[int] = []
 
     async def request(number: int) -> int:
         nonlocal now, most
