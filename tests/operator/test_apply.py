@@ -1,11 +1,12 @@
 """What the API server answers a deletion, and what the cache knows afterwards."""
 
+import asyncio
 from typing import Any
 
 import pytest
 
 from sea_operator.action_backoff import ActionBackoff
-from sea_operator.apply import Actions
+from sea_operator.apply import PARALLEL, Actions, _all
 from sea_operator.cache import Cache
 from sea_operator.coordinator_link import CoordinatorLink
 from sea_operator.errors import ConflictError, NotFoundError
@@ -74,8 +75,35 @@ async def test_the_cache_knows_what_a_deletion_left(
     )
     plan = Plan(Lifecycle(), removals=(Removal(POD, NAME, "uid-p"),))
     backoff = ActionBackoff(lambda: 0.0)
-    await Actions(sources, make.observed(), backoff).before_status(plan)
+
+    async def require_current() -> None:
+        """It is."""
+
+    await Actions(sources, make.observed(), backoff, require_current).before_status(plan)
     assert backoff.blockers == ()
     view = cache.view(("n", "j"))
     assert view is not None
     assert [one.deleted is not None for one in view.pods] == [deleting] * left
+
+
+async def test_a_pass_sends_few_requests_at_one_time() -> None:
+    """Each further one costs a connection; all of them end, whatever one of them raises."""
+    now = most = 0
+    ended: list[int] = []
+
+    async def request(number: int) -> int:
+        nonlocal now, most
+        now += 1
+        most = max(most, now)
+        await asyncio.sleep(0)
+        now -= 1
+        ended.append(number)
+        if number == 3:
+            raise ConflictError("changed")
+        return number
+
+    assert await _all(request(number) for number in range(3)) == [0, 1, 2]
+    with pytest.raises(ConflictError):
+        await _all(request(number) for number in range(9))
+    assert most == PARALLEL
+    assert sorted(ended) == sorted([*range(3), *range(9)])

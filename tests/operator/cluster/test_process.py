@@ -227,6 +227,8 @@ async def test_a_standby_does_nothing_and_takes_over_when_the_leader_dies(
     await until(lambda: has_sets(world))
     names = await until(lambda: leader_and_standby(world, both))
     await both[names[0]].stop(signal.SIGKILL)
+    # The standby goes by the duration in the record: it needn't be waited for.
+    await world.patch(LEASE, NAME, {"spec": {"leaseDurationSeconds": 1}})
     await world.create_job("second")
 
     async def taken() -> Any:
@@ -305,6 +307,12 @@ async def test_the_lease_never_outlives_the_workers(
         await operator.stop(signal.SIGKILL)
 
 
+LOOKS_SOON = """
+from sea_operator import kopf_watch
+kopf_watch.LOOK_SECONDS = 0.5
+"""
+
+
 async def leader_and_standby(world: Any, both: Any) -> Any:
     """Their names, once the holder of the lease says that it leads and the other that it doesn't.
 
@@ -348,7 +356,9 @@ async def test_a_namespace_that_refuses_concerns_its_own_jobs_alone(
     name = await narrow_account(world)
     await bind(world, name, world.namespace)
     file = await login(world, control_plane, name, tmp_path)
-    operator = await Operator(file, world.namespace, "one", other.namespace).start()
+    operator = await Operator(
+        file, world.namespace, "one", other.namespace, program=LOOKS_SOON
+    ).start()
     try:
         await world.create_secret()
         await world.create_job()

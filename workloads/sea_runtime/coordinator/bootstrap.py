@@ -51,6 +51,7 @@ class Bootstrap:
     ) -> None:
         self._job, self._ledger, self._file, self._store = job, ledger, file, store
         self._notifiers, self._engines, self._wall = notifiers, engines, wall
+        self._other_run = origins.OtherRun(store, wall)
         self._caught_up = ("", 0)
         """Checkpoint that the ledger was restored to once more."""
         self._rollback: Rollback | None = None
@@ -173,7 +174,7 @@ class Bootstrap:
                 db = snapshot.replace(self._file, part)
             with db.transaction(durable=True):
                 if origin:
-                    origins.adopt(db, desired, origin, self._wall())
+                    self._other_run.adopt(db, desired, origin)
                 for anchor in snapshot.of_this_line(stored.versions, checkpoint, desired):
                     registry.add_anchor(db, anchor, self._wall())
                 for digest, text in stored.layouts.items():
@@ -195,7 +196,7 @@ class Bootstrap:
     def _origin(self, desired: CoordinatorSpec, part: Path) -> origins.OriginLedger | None:
         """The ledger of the other run's checkpoint that this one goes on from. Blocking."""
         other = stage_plan.origin(desired)
-        return None if other is None else origins.fetch(self._store, desired, other, part)
+        return None if other is None else self._other_run.fetch(desired, other, part)
 
     def _keep_rollback(
         self, db: Database, desired: CoordinatorSpec, checkpoint: snapshot.Checkpoint | None
