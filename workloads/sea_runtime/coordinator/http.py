@@ -1,16 +1,18 @@
 """What all routes share: the job's token, JSON in and out, errors as statuses."""
 
+import asyncio
 import hmac
 import json
 import logging
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import TypeVar
 
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 from pydantic import BaseModel, ValidationError
 
+from sea_api.errors import SeaError
 from sea_data.object_store import StoreError
 from sea_runtime.coordinator.errors import (
     CoordinatorFailure,
@@ -118,6 +120,28 @@ def seconds(request: web.Request, name: str, most: float) -> float:
     if not 0 <= found < math.inf:
         raise RefusedError(f"'{name}' must be a number of seconds, it is '{text[:99]}'.")
     return min(found, most)
+
+
+def streamed(pieces: Iterator[bytes], nbytes: int, content_type: str) -> web.Response:
+    """An answer whose body is read in threads, piece by piece, as fast as the caller takes it.
+
+    Args:
+        nbytes: of all pieces. A body that breaks off is shorter, which its reader notices.
+    """
+    # The body of a `Response`, not a `StreamResponse`: it is sent after the middlewares, and what
+    # it tells of must be durable first.
+    headers = {"Content-Type": content_type, "Content-Length": str(nbytes)}
+    return web.Response(body=_in_threads(pieces), headers=headers)
+
+
+async def _in_threads(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
+    try:
+        while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
+            yield piece
+    except SeaError as error:
+        # The status has left: all that can be done is to end the connection.
+        log.warning("an answer breaks off: %s", error)
+        raise ConnectionAbortedError(str(error)) from error
 
 
 def reply(message: BaseModel) -> web.Response:

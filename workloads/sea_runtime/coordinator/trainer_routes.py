@@ -9,8 +9,8 @@ from aiohttp import web
 
 from sea_runtime.client import calls
 from sea_runtime.coordinator.errors import GoneError
-from sea_runtime.coordinator.http import body, done, number, reply
-from sea_runtime.coordinator.ledger.batches import FixedBatch
+from sea_runtime.coordinator.http import body, done, number, reply, streamed
+from sea_runtime.coordinator.ledger.fixed_batch import FixedBatch
 from sea_runtime.coordinator.routes import BOOTSTRAP, NOTIFIERS, SNAPSHOTS, TRAINING
 from sea_runtime.coordinator.training import AheadError
 from sea_runtime.wire.trainer import (
@@ -57,7 +57,8 @@ async def batch(request: web.Request) -> web.Response:
         await asyncio.sleep(NO_BATCH_SECONDS)
     if not isinstance(found, FixedBatch):
         return web.Response(status=204)
-    return web.Response(body=await asyncio.to_thread(found.read), content_type=calls.MSGPACK)
+    stream = await asyncio.to_thread(found.open)
+    return streamed(stream.pieces(), stream.nbytes, calls.MSGPACK)
 
 
 async def progress(request: web.Request) -> web.Response:

@@ -15,8 +15,8 @@ from sea_runtime.coordinator.edits import Edits
 from sea_runtime.coordinator.errors import StaleError
 from sea_runtime.coordinator.job import Job
 from sea_runtime.coordinator.ledger import batches, progress, stages
-from sea_runtime.coordinator.ledger.batches import FixedBatch
 from sea_runtime.coordinator.ledger.database import EPOCH, Ledger
+from sea_runtime.coordinator.ledger.fixed_batch import FixedBatch
 from sea_runtime.coordinator.preconditions import Preconditions
 from sea_runtime.coordinator.rendezvous import Rendezvous
 from sea_runtime.coordinator.throughput import Pace, Rate

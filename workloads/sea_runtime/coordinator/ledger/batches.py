@@ -1,17 +1,9 @@
 """Batches in the ledger: fixed once, byte for byte the same until a checkpoint covers them."""
 
-import sqlite3
-from contextlib import closing
-from dataclasses import dataclass
-from pathlib import Path
-
-import msgspec
-
-from sea_runtime.coordinator.errors import GoneError, LedgerUnavailableError
-from sea_runtime.coordinator.ledger import groups, trajectories, transcripts
-from sea_runtime.coordinator.ledger.database import Database, translated
+from sea_runtime.coordinator.ledger import groups, transcripts
+from sea_runtime.coordinator.ledger.database import Database
+from sea_runtime.coordinator.ledger.fixed_batch import FixedBatch
 from sea_runtime.coordinator.ledger.groups import GroupState, move_group
-from sea_runtime.wire.rollouts import Batch, Group
 
 EXPIRED = "expired-{}"
 """Text of the ledger: groups of a stage that expired since its last batch."""
@@ -141,61 +133,6 @@ def _since_last_batch(db: Database, stage: str, step: int) -> tuple[float, int]:
         own = "SELECT AVG(mean_reward) FROM groups WHERE stage = ? AND step = ?"
         mean = db.value(own, stage, step)
     return mean, dropped
-
-
-@dataclass(frozen=True)
-class FixedBatch:
-    """A batch that is fixed; `read` gets its trajectories."""
-
-    stage: str
-    step: int
-    groups: list[tuple[int, str]]
-    """Number and id."""
-    dropped_groups: int
-    mean_reward: float
-    never_asked: int
-    ledger: Path
-    expired_groups: int = 0
-
-    def read(self) -> bytes:
-        """The wire form; its trajectories are the bytes that the workers sent. Blocking.
-
-        Raises:
-            GoneError: a checkpoint covers the step, its trajectories are pruned.
-        """
-        folder = trajectories.folder_of(self.ledger)
-        try:
-            # A connection of its own, in a thread: a batch of the reference run has 110 MB.
-            with translated(), closing(sqlite3.connect(self.ledger, timeout=30.0)) as connection:
-                found = [
-                    (name, trajectories.of_group(connection, folder, number))
-                    for number, name in self.groups
-                ]
-        except LedgerUnavailableError as error:
-            if isinstance(error.__cause__, FileNotFoundError):
-                raise self.gone() from error
-            raise
-        # Covered between the plan and this: `prune` has dropped the rows.
-        if not all(episodes for _, episodes in found):
-            raise self.gone()
-        groups = [Group(name, [r for r, _ in rows], [b for _, b in rows]) for name, rows in found]
-        return msgspec.msgpack.encode(
-            Batch(
-                self.stage,
-                self.step,
-                groups,
-                self.dropped_groups,
-                self.mean_reward,
-                self.never_asked,
-                self.expired_groups,
-            )
-        )
-
-    def gone(self) -> GoneError:
-        return GoneError(
-            f"The batch of step {self.step} of stage '{self.stage}' is covered by a committed "
-            "checkpoint and was pruned. Start from the newest checkpoint that head.json names."
-        )
 
 
 def fixed(db: Database, stage: str, step: int) -> FixedBatch:
