@@ -6,10 +6,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from sea_api.wire.coordinator_spec import RollbackOrder
 from sea_runtime.coordinator.app import Components
 from sea_runtime.coordinator.ledger import rollbacks
 from sea_runtime.wire.membership import PodState
+from sea_runtime.wire.rollouts import LeaseRequest
 from sea_testing.coordinator import inprocess as kit
 from sea_testing.coordinator.memory_store import MemoryStore
 
@@ -67,18 +70,42 @@ def test_a_refused_request_never_goes_back_under_the_attempt_that_trains(tmp_pat
     assert json.loads(store.get(HEAD))["rollback"]["step"] == 1
 
 
-def test_an_engine_that_was_silent_when_training_went_back_is_judged_when_it_calls(
-    tmp_path: Path,
+@pytest.mark.parametrize(
+    ("adopted", "attempt", "left"),
+    [
+        (None, 0, False),
+        (0, 0, False),
+        (5, 1, False),
+        (6, 1, True),
+        (6, 2, True),
+        (6, 3, False),
+        (9, 4, False),
+    ],
+)
+def test_an_engine_is_judged_by_number_and_attempt_of_what_it_serves(
+    adopted: int | None, attempt: int, left: bool, tmp_path: Path
 ) -> None:
-    """Whatever others were known then; one that starts later serves nothing when it first calls."""
+    """Also one that adopts a version of the line that was left only after training has gone back,
+    since it was fetching it, and one that was silent: both come with the next line's numbers."""
+    core = kit.coordinator(tmp_path, kit.desired(kit.spec(), attempt=3), kit.Clock(), MemoryStore())
+    rollbacks.leave_behind(core.ledger.db, "policy", 5, 3)
+    beat = kit.beat("r", "rollout", "life", adopted=adopted, adopted_attempt=attempt)
+    assert core.heartbeats.heard(beat).restart == left
+    stage, asked = kit.some(core.job.stage), LeaseRequest(pod="r", incarnation="life", want=1)
+    assert core.scheduler._may_lease(stage, asked) == (adopted is not None and not left)
+    other = beat.model_copy(update={"pod": "u", "role": "user"})
+    assert not core.heartbeats.heard(other).restart, "of another stream"
+
+
+def test_going_back_twice_leaves_both_lines_behind(tmp_path: Path) -> None:
     db = kit.coordinator(tmp_path, kit.desired(kit.spec()), kit.Clock(), MemoryStore()).ledger.db
-    known = kit.beat("a", "rollout", "i", adopted=4)
-    rollbacks.abandon(db, [known, kit.beat("b", "rollout", "i", adopted=9)], 5)
-    silent, new = kit.beat("c", "rollout", "i", adopted=9), kit.beat("d", "rollout", "i")
-    assert not rollbacks.heard(db, known)
-    assert rollbacks.heard(db, silent)
-    assert rollbacks.is_abandoned(db, "c")
-    assert not rollbacks.heard(db, new)
-    # The line that goes on has come to these versions by now.
-    for later in (known, new):
-        assert not rollbacks.heard(db, later.model_copy(update={"adopted": 6}))
+
+    def left(version: int, attempt: int) -> bool:
+        beat = kit.beat("r", "rollout", "i", adopted=version, adopted_attempt=attempt)
+        return rollbacks.is_left_behind(db, "policy", beat)
+
+    rollbacks.leave_behind(db, "policy", 10, 5)
+    rollbacks.leave_behind(db, "policy", 14, 8)
+    assert [left(12, 3), left(12, 6), left(15, 6), left(15, 8)] == [True, False, True, False]
+    rollbacks.leave_behind(db, "policy", 9, 9)
+    assert [left(10, 6), left(9, 3), left(10, 9)] == [True, False, False]

@@ -33,7 +33,7 @@ from sea_runtime.coordinator.ledger.database import Ledger
 from sea_runtime.coordinator.ledger.durability import Durability
 from sea_runtime.coordinator.ledger.trajectories import Files
 from sea_runtime.coordinator.loop_clock import LoopClock
-from sea_runtime.coordinator.membership import ROLLOUT, Heartbeats, Membership
+from sea_runtime.coordinator.membership import Heartbeats, Membership
 from sea_runtime.coordinator.preconditions import Preconditions
 from sea_runtime.coordinator.problems import Problems, Source
 from sea_runtime.coordinator.rendezvous import Rendezvous
@@ -49,7 +49,6 @@ from sea_runtime.coordinator.training import Training
 from sea_runtime.coordinator.weights import WeightRegistry
 from sea_runtime.errors import RuntimeFailure
 from sea_runtime.store.s3 import ObjectStore
-from sea_runtime.wire.membership import Heartbeat
 
 MAX_BODY_BYTES = 512 << 20
 """A trajectory of a million tokens with its transcript stays far below."""
@@ -168,14 +167,12 @@ class Components:
             answer_trainer=self.rendezvous.answer,
             required=self.weights.required,
             follow_engine=self.weights.follow,
-            restarts=lambda beat: rollbacks.heard(ledger.db, beat),
+            restarts=lambda stream, beat: rollbacks.is_left_behind(ledger.db, stream, beat),
         )
 
     def _wire_recovery(self, settings: Settings, probe: ObjectStore) -> None:
         job, ledger, store, wall = self.job, self.ledger, self._store, self._wall
-        self.bootstrap = Bootstrap(
-            job, ledger, self._file, store, self.notifiers, self._engines, wall
-        )
+        self.bootstrap = Bootstrap(job, ledger, self._file, store, self.notifiers, wall)
         self.rollbacks = Rollbacks(job, ledger, store, self.bootstrap, self.notifiers, wall)
         self.snapshots = Snapshots(job, ledger, self.files, store)
         self.commit_recovery = CommitRecovery(job, ledger, store, self.rendezvous)
@@ -185,9 +182,6 @@ class Components:
         self.container_logs = ContainerLogs(job, store, os.environ)
         self.probe = StoreProbe(job, probe)
         self.upkeep = Upkeep(ledger, self.files)
-
-    def _engines(self) -> list[Heartbeat]:
-        return self.membership.alive(ROLLOUT)
 
     def _wire_stages(self, settings: Settings) -> None:
         job, ledger, notifiers, wall = self.job, self.ledger, self.notifiers, self._wall

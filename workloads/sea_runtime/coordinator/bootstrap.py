@@ -17,7 +17,6 @@ from sea_runtime.coordinator.job import Job
 from sea_runtime.coordinator.ledger import progress, registry, rollbacks
 from sea_runtime.coordinator.ledger.database import Database, Ledger
 from sea_runtime.store.s3 import ObjectStore
-from sea_runtime.wire.membership import Heartbeat
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +34,6 @@ class Bootstrap:
 
     Args:
         file: the ledger on the pod's volume.
-        engines: the living engines of the policy.
         wall: unix seconds.
     """
 
@@ -46,11 +44,10 @@ class Bootstrap:
         file: Path,
         store: ObjectStore,
         notifiers: Notifiers,
-        engines: Callable[[], list[Heartbeat]],
         wall: Callable[[], float],
     ) -> None:
         self._job, self._ledger, self._file, self._store = job, ledger, file, store
-        self._notifiers, self._engines, self._wall = notifiers, engines, wall
+        self._notifiers, self._wall = notifiers, wall
         self._caught_up = ("", 0)
         """Checkpoint that the ledger was restored to once more."""
         self._rollback: Rollback | None = None
@@ -185,7 +182,7 @@ class Bootstrap:
                 snapshot.begin(db)
                 if checkpoint is not None:
                     snapshot.keep_checkpoint(db, checkpoint, merged.attempt)
-                self._keep_rollback(db, desired, checkpoint)
+                self._keep_rollback(db, merged, checkpoint)
         # Also on cancellation: the next attempt opens the same file.
         except BaseException:
             db.close()
@@ -200,7 +197,7 @@ class Bootstrap:
     def _keep_rollback(
         self, db: Database, desired: CoordinatorSpec, checkpoint: snapshot.Checkpoint | None
     ) -> None:
-        """Writes down why the ledger went back, and which engines it leaves behind."""
+        """Writes down why the ledger went back, and which versions that leaves behind."""
         if checkpoint is None:
             return
         went, record = self._rollback, checkpoint.rollback
@@ -218,8 +215,8 @@ class Bootstrap:
         db.put_document(ROLLBACK, went)
         self._rollback = None
         stage = next(one for one in desired.spec.stages if one.name == checkpoint.stage)
-        if stage_plan.stream_of(stage) == stage_plan.POLICY:
-            rollbacks.abandon(db, self._engines(), int(checkpoint.entry["version"]))
+        version = int(checkpoint.entry["version"])
+        rollbacks.leave_behind(db, stage_plan.stream_of(stage), version, desired.attempt)
 
 
 def _require_sound(part: Path, source: str) -> None:

@@ -97,7 +97,7 @@ class Heartbeats:
         answer_trainer: what a trainer's supervisor should do.
         required: smallest version that an engine of a stream may serve.
         follow_engine: learns of every heartbeat of an engine, with the one before it.
-        restarts: whether an engine of the policy is to restart.
+        restarts: whether an engine of a stream is to restart.
     """
 
     def __init__(
@@ -110,7 +110,7 @@ class Heartbeats:
         answer_trainer: Callable[[Heartbeat], HeartbeatReply],
         required: Callable[[str], int],
         follow_engine: Callable[[Heartbeat | None, Heartbeat], None],
-        restarts: Callable[[Heartbeat], bool],
+        restarts: Callable[[str, Heartbeat], bool],
     ) -> None:
         self._job, self._membership, self._notifiers = job, membership, notifiers
         self._expire, self._answer_trainer, self._required = expire, answer_trainer, required
@@ -137,8 +137,8 @@ class Heartbeats:
             return reply
         self._follow_engine(before, beat)
         if beat.role != ROLLOUT:
-            return HeartbeatReply()
+            return HeartbeatReply(restart=self._restarts(stage_plan.USER, beat))
         users: list[str] = []
         if stage_plan.needs_user_engine(known.spec):
             users = self._membership.user_addresses(self._required(stage_plan.USER))
-        return HeartbeatReply(user_addresses=users, restart=self._restarts(beat))
+        return HeartbeatReply(user_addresses=users, restart=self._restarts(stage_plan.POLICY, beat))

@@ -152,7 +152,7 @@ class Scheduler:
             return False
         if beat.adopted < self._weights.required(stage_plan.POLICY):
             return False
-        if rollbacks.is_abandoned(self._ledger.db, request.pod):
+        if rollbacks.is_left_behind(self._ledger.db, stage_plan.POLICY, beat):
             return False
         if not stage_plan.needs_user_engine(self._job.desired.spec):
             return True

@@ -154,7 +154,7 @@ class WeightUpdater:
             self._failed = None
             self._state.transport = timings.transport
             self._state.unreachable = timings.unreachable
-            self._state.serves(version.version)
+            self._state.serves(version.version, version.attempt)
             self._report(version.version, timings)
         finally:
             # Last, also on cancellation: the watcher looks after the engine again.

@@ -5,8 +5,6 @@ here as done, so that it happens once. Engines whose weights come after the chec
 was never trained in the line that goes on: they get no episodes and restart.
 """
 
-from collections.abc import Sequence
-
 from pydantic import BaseModel
 
 from sea_api.wire.coordinator_spec import CoordinatorSpec
@@ -14,7 +12,7 @@ from sea_api.wire.state import RollbackCheck
 from sea_runtime.coordinator.ledger.database import Database
 from sea_runtime.wire.membership import Heartbeat
 
-_DONE, _CHECK, _ABANDONED = "rollback-done", "rollback-check", "abandoned-engines"
+_DONE, _CHECK, _BRANCHES = "rollback-done", "rollback-check", "branches"
 
 
 def done(db: Database) -> int:
@@ -53,48 +51,39 @@ def awaited(db: Database, desired: CoordinatorSpec) -> bool:
     return found is None or not (found.done or found.problem)
 
 
-class _Abandoned(BaseModel):
+class _Branch(BaseModel):
+    """Where training went back: what attempts before `attempt` published after `version` was left
+    behind."""
+
+    stream: str
     version: int
-    """The newest version of the line that goes on."""
-    pods: dict[str, str]
-    """Incarnations of the workers whose engines serve a later one."""
-    judged: list[str] = []
-    """Pods that were known then, or have called since. Any other, as one that was silent for a
-    moment, is judged by what it serves when it first calls: a new one serves nothing yet."""
+    attempt: int
 
 
-def abandon(db: Database, beats: Sequence[Heartbeat], version: int) -> None:
-    """Training has gone back to `version`: engines that serve a later one are left behind."""
-    pods = {beat.pod: beat.incarnation for beat in beats if (beat.adopted or 0) > version}
-    judged = [beat.pod for beat in beats]
-    db.put_document(_ABANDONED, _Abandoned(version=version, pods=pods, judged=judged))
+class _Branches(BaseModel):
+    found: list[_Branch] = []
 
 
-def is_abandoned(db: Database, pod: str) -> bool:
-    found = db.document(_ABANDONED, _Abandoned)
-    return found is not None and pod in found.pods
+def leave_behind(db: Database, stream: str, version: int, attempt: int) -> None:
+    """Training has gone back to `version`, and `attempt` is the first that goes on from there."""
+    known = db.document(_BRANCHES, _Branches) or _Branches()
+    # One that went back further covers all that those before it left behind.
+    kept = [one for one in known.found if one.stream != stream or one.version < version]
+    branch = _Branch(stream=stream, version=version, attempt=attempt)
+    db.put_document(_BRANCHES, _Branches(found=[*kept, branch]))
 
 
-def heard(db: Database, beat: Heartbeat) -> bool:
-    """Whether the engine that reports is to restart; forgets one that has."""
-    found = db.document(_ABANDONED, _Abandoned)
-    if found is None:
+def is_left_behind(db: Database, stream: str, beat: Heartbeat) -> bool:
+    """Whether the engine serves a version that training went back behind.
+
+    Judged by what it serves now: it may have adopted the version after training had gone back, if
+    it was fetching it meanwhile.
+    """
+    if not beat.adopted:
         return False
-    after = _after(found, beat)
-    if after != found:
-        db.put_document(_ABANDONED, after)
-    return beat.pod in after.pods
-
-
-def _after(found: _Abandoned, beat: Heartbeat) -> _Abandoned:
-    later = beat.adopted is not None and beat.adopted > found.version
-    pods = dict(found.pods)
-    if beat.pod not in found.judged:
-        if later:
-            pods[beat.pod] = beat.incarnation
-        return found.model_copy(update={"pods": pods, "judged": [*found.judged, beat.pod]})
-    # It reports that it serves nothing as soon as it has ended, or the line's version, once it has
-    # loaded that.
-    if not later or pods.get(beat.pod) != beat.incarnation:
-        pods.pop(beat.pod, None)
-    return found.model_copy(update={"pods": pods})
+    known = db.document(_BRANCHES, _Branches) or _Branches()
+    return any(
+        beat.adopted > one.version and beat.adopted_attempt < one.attempt
+        for one in known.found
+        if one.stream == stream
+    )
