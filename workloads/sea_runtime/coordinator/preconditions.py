@@ -78,11 +78,6 @@ class Preconditions:
         """The run whose store keeps to the conditions of writes."""
 
     @property
-    def models(self) -> dict[str, str]:
-        """Address of the base model by stream, once it is prepared."""
-        return self._models
-
-    @property
     def verdict(self) -> PlanVerdict | None:
         """Of the job's plan, as the spec in force has it."""
         known = self._job.known
@@ -137,12 +132,12 @@ class Preconditions:
         """Where the stream's base model is stored, None until it is prepared."""
         require_stream(stream)
         known = self._job.known
-        if known is None or stream not in self._models:
+        if known is None or not (stream in self._models or self._have_begun()):
             return None
         spec = known.spec
         role = spec.user_model if stream == stage_plan.USER else spec.rollout
         return ModelReply(
-            url=self._models[stream],
+            url=base_model.address(known, stream),
             name=spec.model.name,
             precision=TORCH_NAMES[spec.model.precision],
             context_length=spec.model.context_length,
@@ -155,6 +150,11 @@ class Preconditions:
             tool_format=spec.model.tool_format.value,
             strips_thoughts=stage_plan.strips_thoughts(spec, stream),
         )
+
+    def _have_begun(self) -> bool:
+        """Whether a stage runs that has needed the models: they were prepared before it began."""
+        stage = self._job.running_stage
+        return stage is not None and stage.type != StageType.SYNTHESIS
 
     async def look(self) -> None:
         """Checks data and prepares models if something changed or was wrong."""

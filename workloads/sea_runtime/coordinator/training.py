@@ -9,7 +9,7 @@ from sea_api.v1alpha1.policy import Cause, Role
 from sea_api.v1alpha1.stages import StageType
 from sea_api.wire.coordinator_spec import CoordinatorSpec
 from sea_api.wire.state import Problem, Severity
-from sea_runtime.coordinator import stage_plan
+from sea_runtime.coordinator import base_model, stage_plan
 from sea_runtime.coordinator.background import Notifiers
 from sea_runtime.coordinator.edits import Edits
 from sea_runtime.coordinator.errors import StaleError
@@ -117,7 +117,9 @@ class Training:
             return None
         desired = self._followed()
         spec, index, stream = desired.spec, desired.stage_index, stage_plan.stream_of(stage)
-        base = self._preconditions.models.get(stream, "")
+        # Not from memory: the models of a stage that has begun are prepared, though a coordinator
+        # that has just started hasn't looked yet.
+        base = base_model.address(desired, stream)
         return TrainerTask(
             kind=stage_plan.TASK_KINDS[stage.type],
             stage=stage.name,
