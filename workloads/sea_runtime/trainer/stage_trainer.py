@@ -238,6 +238,8 @@ class StageTrainer:
                 "committed; the log of the rank that failed says why. Training goes on from the "
                 "checkpoint before."
             )
+        # Its last checkpoint may have begun one.
+        self.saver.exports.finish()
         if self.context.leads:
             generation = self.task.spec_generation
             done = StageDone(
