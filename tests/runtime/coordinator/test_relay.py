@@ -230,6 +230,35 @@ def test_an_engine_that_lost_its_copy_is_no_source(
     assert kit.some(kit.some(core.weights.query("policy", 0, "late")).newest).peers == []
 
 
+@pytest.mark.parametrize(
+    ("readers", "named"),
+    [(["a"], ["early"]), (["a", "a"], ["early"]), (["a", "b"], [])],
+)
+def test_two_readers_that_got_other_bytes_end_a_holder_and_one_does_not(
+    core: Components, readers: list[str], named: list[str]
+) -> None:
+    """The holder announces its copy again as soon as it is asked: it would damage reads for ever.
+    One reader's own memory may be at fault."""
+    version = published(core, 1)
+    alive(core, "early", 1)
+    damaged = EARLY_FAILED.model_copy(update={"cause": FetchCause.DAMAGED})
+
+    def peers() -> list[str]:
+        offered = kit.some(kit.some(core.weights.query("policy", 0, "late")).newest)
+        return [one.pod for one in offered.peers]
+
+    for reader in readers:
+        core.weights.announce("policy", copy("early", version))
+        report = NotFetched(pod=reader, version=1, attempt=1, failed_sources=[damaged])
+        core.weights.unfetched("policy", report)
+    assert core.weights.nothing_newer("policy", 1, "early").announce
+    core.weights.announce("policy", copy("early", version))
+    assert peers() == named
+    # What it holds next is another matter.
+    core.weights.announce("policy", copy("early", published(core, 2)))
+    assert peers() == ["early"]
+
+
 def test_an_engine_announces_again_after_the_coordinator_s_restart(core: Components) -> None:
     version = published(core, 1)
     assert core.weights.nothing_newer("policy", 1, "early").announce

@@ -20,6 +20,8 @@ TRAINER = ""
 ROUNDS_FROM_TRAINER = 2
 """Engines per engine that the trainer's ranks could serve at full rate: with 1 or 2 the last of any
 number of engines has the version equally soon, and 2 has one round of reports less."""
+DAMAGED_READERS = 2
+"""So many engines that got other bytes from a holder are right about it."""
 READ_SECONDS = 900.0
 """After which a read that never ended counts as ended; above `PREFETCH_TIMEOUT_SECONDS`."""
 
@@ -75,10 +77,15 @@ class Relay:
         self._served: Counter[str] = Counter()
         self._refused: dict[str, set[str]] = {}
         """By reader: holders that it could not read the version from."""
+        self._damaged: dict[tuple[str, int, int], set[str]] = {}
+        """By holder, version and attempt: readers that got other bytes."""
 
     def announce(self, copy: EngineCopy) -> None:
         """An engine holds a version; it replaces what the engine held before."""
         self._copies[copy.pod] = copy
+        held = (copy.pod, copy.version, copy.attempt)
+        for other in [one for one in self._damaged if one[0] == copy.pod and one != held]:
+            del self._damaged[other]
         self.ended(copy.pod, copy.version)
 
     def ended(self, pod: str, version: int) -> None:
@@ -90,8 +97,18 @@ class Relay:
         self._refused.pop(pod, None)
 
     def forget(self, pod: str) -> None:
-        """The engine restarted, or can't be read from: it holds nothing."""
+        """The engine can't be read from: it holds nothing until it announces a version again."""
         self._copies.pop(pod, None)
+
+    def damaged(self, pod: str, reader: str, version: int, attempt: int) -> None:
+        """The engine delivered other bytes than the version's.
+
+        It announces the version again as soon as it is asked to, and may have been overwritten by a
+        newer one, so the word of one reader, whose own memory may be at fault, counts until then.
+        That of two is the holder's fault: it delivers the version to nobody any more.
+        """
+        self._damaged.setdefault((pod, version, attempt), set()).add(reader)
+        self.forget(pod)
 
     def follow(self, before: Heartbeat | None, beat: Heartbeat) -> None:
         """Forgets what an engine held when its heartbeat shows that it restarted."""
@@ -100,6 +117,8 @@ class Relay:
         fell = (beat.adopted or 0) < (before.adopted or 0)
         if beat.incarnation != before.incarnation or fell:
             self.forget(beat.pod)
+            for one in [one for one in self._damaged if one[0] == beat.pod]:
+                del self._damaged[one]
 
     def copies(self) -> set[tuple[int, int]]:
         """(version, attempt) of everything that living engines hold."""
@@ -155,7 +174,9 @@ class Relay:
         return [
             pod
             for pod, copy in self._copies.items()
-            if (copy.version, copy.attempt) == wanted and self._alive(pod)
+            if (copy.version, copy.attempt) == wanted
+            and self._alive(pod)
+            and len(self._damaged.get((pod, *wanted), ())) < DAMAGED_READERS
         ]
 
     def _reads_of(self, version: WeightVersion) -> list[tuple[str, _Read]]:

@@ -10,7 +10,15 @@ from sea_runtime.coordinator.ledger.database import Database
 
 _FIRST_VERSION = "imported-first-version"
 _OF_OTHER_STAGES = ("episodes", "trajectories", "transcripts")
-_OF_THE_RUN = ("documents", "checkpoints", "progress", "weights", "adoptions", "evaluations")
+_OF_THE_RUN = (
+    "documents",
+    "checkpoints",
+    "progress",
+    "weights",
+    "version_layouts",
+    "adoptions",
+    "evaluations",
+)
 
 
 def adopt(db: Database, stage: str, first_version: int, now: float) -> None:
