@@ -10,7 +10,7 @@ import pytest
 
 from sea_api.wire.coordinator_spec import RollbackOrder
 from sea_runtime.coordinator.app import Components
-from sea_runtime.coordinator.ledger import rollbacks
+from sea_runtime.coordinator.ledger import lineage
 from sea_runtime.wire.membership import PodState
 from sea_runtime.wire.rollouts import LeaseRequest
 from sea_testing.coordinator import inprocess as kit
@@ -55,7 +55,7 @@ def test_a_refused_request_never_goes_back_under_the_attempt_that_trains(tmp_pat
     follow(core)
     assert core.ledger.available
     assert "rollback" not in json.loads(store.get(HEAD))
-    refused = rollbacks.check_of(core.ledger.db, core.job.desired)
+    refused = lineage.check_of(core.ledger.db, core.job.desired)
     assert refused is not None
     assert refused.problem
     # The operator has heard, and asks again for another attempt.
@@ -88,7 +88,7 @@ def test_an_engine_is_judged_by_number_and_attempt_of_what_it_serves(
     """Also one that adopts a version of the line that was left only after training has gone back,
     since it was fetching it, and one that was silent: both come with the next line's numbers."""
     core = kit.coordinator(tmp_path, kit.desired(kit.spec(), attempt=3), kit.Clock(), MemoryStore())
-    rollbacks.leave_behind(core.ledger.db, "policy", 5, 3)
+    lineage.leave_behind(core.ledger.db, "policy", 5, 3)
     beat = kit.beat("r", "rollout", "life", adopted=adopted, adopted_attempt=attempt)
     assert core.heartbeats.heard(beat).restart == left
     stage, asked = kit.some(core.job.stage), LeaseRequest(pod="r", incarnation="life", want=1)
@@ -102,10 +102,10 @@ def test_going_back_twice_leaves_both_lines_behind(tmp_path: Path) -> None:
 
     def left(version: int, attempt: int) -> bool:
         beat = kit.beat("r", "rollout", "i", adopted=version, adopted_attempt=attempt)
-        return rollbacks.is_left_behind(db, "policy", beat)
+        return lineage.is_left_behind(db, "policy", beat)
 
-    rollbacks.leave_behind(db, "policy", 10, 5)
-    rollbacks.leave_behind(db, "policy", 14, 8)
+    lineage.leave_behind(db, "policy", 10, 5)
+    lineage.leave_behind(db, "policy", 14, 8)
     assert [left(12, 3), left(12, 6), left(15, 6), left(15, 8)] == [True, False, True, False]
-    rollbacks.leave_behind(db, "policy", 9, 9)
+    lineage.leave_behind(db, "policy", 9, 9)
     assert [left(10, 6), left(9, 3), left(10, 9)] == [True, False, False]

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, seed, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
-from sea_runtime.coordinator import origin
+from sea_runtime.coordinator import stored_checkpoints
 from sea_runtime.coordinator.errors import CoordinatorFailure, PreconditionError
 from sea_runtime.coordinator.ledger import progress
 from sea_runtime.trainer.errors import FencedError
@@ -411,9 +411,9 @@ def test_weight_versions_of_the_other_run_count_on(run: Run) -> None:
     """Trajectories that wait for a batch carry its numbers."""
     until(run, lambda: run.committed_step == 2)
     db, desired = run.core.ledger.db, run.core.job.desired
-    found = origin.OriginLedger("s3://bucket/other/ledger.sqlite", step=2, version=9)
+    found = stored_checkpoints.OriginLedger("s3://bucket/other/ledger.sqlite", step=2, version=9)
     with db.transaction():
-        origin.adopt(db, desired, found, 1.0)
+        stored_checkpoints.adopt_origin(db, desired, found, 1.0)
         run.core.job.write(db, desired)
     assert run.core.job.first_version() == 7
     assert run.core.job.first_version("user") == 0

@@ -21,18 +21,17 @@ from aiohttp import web
 
 from sea_api.contract import COORDINATOR_PORT, Env
 from sea_runtime.coordinator import routes, trainer_routes
-from sea_runtime.coordinator.background import Notifiers, StoreProbe, Upkeep, forever
+from sea_runtime.coordinator.background import LoopClock, Notifiers, StoreProbe, Upkeep, forever
 from sea_runtime.coordinator.bootstrap import Bootstrap
 from sea_runtime.coordinator.container_logs import ContainerLogs
 from sea_runtime.coordinator.drain import CommitRecovery, Drain
 from sea_runtime.coordinator.edits import Edits
 from sea_runtime.coordinator.http import durable, failures, guard
 from sea_runtime.coordinator.job import Job
-from sea_runtime.coordinator.ledger import rollbacks
+from sea_runtime.coordinator.ledger import lineage
 from sea_runtime.coordinator.ledger.database import Ledger
 from sea_runtime.coordinator.ledger.durability import Durability
 from sea_runtime.coordinator.ledger.trajectories import Files
-from sea_runtime.coordinator.loop_clock import LoopClock
 from sea_runtime.coordinator.membership import Heartbeats, Membership
 from sea_runtime.coordinator.preconditions import Preconditions
 from sea_runtime.coordinator.problems import Problems, Source
@@ -167,7 +166,7 @@ class Components:
             answer_trainer=self.rendezvous.answer,
             required=self.weights.required,
             follow_engine=self.weights.follow,
-            restarts=lambda stream, beat: rollbacks.is_left_behind(ledger.db, stream, beat),
+            restarts=lambda stream, beat: lineage.is_left_behind(ledger.db, stream, beat),
         )
 
     def _wire_recovery(self, settings: Settings, probe: ObjectStore) -> None:

@@ -9,13 +9,19 @@ from pathlib import Path
 
 from sea_api.v1alpha1.status import Rollback
 from sea_api.wire.coordinator_spec import CoordinatorSpec
-from sea_runtime.coordinator import evaluation, snapshot, stage_plan, weight_manifests
-from sea_runtime.coordinator import origin as origins
+from sea_runtime.coordinator import (
+    evaluation,
+    snapshot,
+    stage_plan,
+    stored_checkpoints,
+    weight_manifests,
+)
 from sea_runtime.coordinator.background import Notifiers
 from sea_runtime.coordinator.errors import LedgerError
 from sea_runtime.coordinator.job import Job
-from sea_runtime.coordinator.ledger import progress, registry, rollbacks
+from sea_runtime.coordinator.ledger import lineage, progress, registry
 from sea_runtime.coordinator.ledger.database import Database, Ledger
+from sea_runtime.coordinator.stored_checkpoints import OriginLedger
 from sea_runtime.store.s3 import ObjectStore
 
 log = logging.getLogger(__name__)
@@ -170,7 +176,7 @@ class Bootstrap:
                 db = snapshot.replace(self._file, part)
             with db.transaction(durable=True):
                 if origin:
-                    origins.adopt(db, desired, origin, self._wall())
+                    stored_checkpoints.adopt_origin(db, desired, origin, self._wall())
                 for anchor in snapshot.of_this_line(stored.versions, checkpoint, desired):
                     registry.add_anchor(db, anchor, self._wall())
                 for digest, text in stored.layouts.items():
@@ -189,10 +195,14 @@ class Bootstrap:
             raise
         return db
 
-    def _origin(self, desired: CoordinatorSpec, part: Path) -> origins.OriginLedger | None:
+    def _origin(self, desired: CoordinatorSpec, part: Path) -> OriginLedger | None:
         """The ledger of the other run's checkpoint that this one goes on from. Blocking."""
         other = stage_plan.origin(desired)
-        return None if other is None else origins.fetch(self._store, desired, other, part)
+        return (
+            None
+            if other is None
+            else stored_checkpoints.fetch_origin(self._store, desired, other, part)
+        )
 
     def _keep_rollback(
         self, db: Database, desired: CoordinatorSpec, checkpoint: snapshot.Checkpoint | None
@@ -202,8 +212,8 @@ class Bootstrap:
             return
         went, record = self._rollback, checkpoint.rollback
         # Read from the head, not from memory: a kill between the two must not repeat the request.
-        if record is not None and record.generation > rollbacks.done(db):
-            rollbacks.keep_done(db, record.generation)
+        if record is not None and record.generation > lineage.done(db):
+            lineage.keep_done(db, record.generation)
             went = Rollback(
                 stage=checkpoint.stage,
                 step=record.step,
@@ -216,7 +226,7 @@ class Bootstrap:
         self._rollback = None
         stage = next(one for one in desired.spec.stages if one.name == checkpoint.stage)
         version = int(checkpoint.entry["version"])
-        rollbacks.leave_behind(db, stage_plan.stream_of(stage), version, desired.attempt)
+        lineage.leave_behind(db, stage_plan.stream_of(stage), version, desired.attempt)
 
 
 def _require_sound(part: Path, source: str) -> None:

@@ -30,6 +30,7 @@ Model = TypeVar("Model", bound=BaseModel)
 MAX_INTEGER = 2**63 - 1
 """What a column of the ledger can hold."""
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Hear = Callable[[str, Model], None]
 
 
 OPEN_PATHS = frozenset({"/healthz", "/readyz"})
@@ -142,6 +143,22 @@ async def _in_threads(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
         # The status has left: all that can be done is to end the connection.
         log.warning("an answer breaks off: %s", error)
         raise ConnectionAbortedError(str(error)) from error
+
+
+def tells(model: type[Model], part: str, hear: Callable[[web.Application], Hear[Model]]) -> Handler:
+    """A handler that hands a message to a component, and answers nothing.
+
+    Args:
+        part: of the path, which says of what the message is: handed over first.
+        hear: finds the component's method.
+    """
+
+    async def handle(request: web.Request) -> web.Response:
+        message = await body(request, model)
+        hear(request.app)(request.match_info[part], message)
+        return done()
+
+    return handle
 
 
 def reply(message: BaseModel) -> web.Response:

@@ -14,7 +14,6 @@ from sea_runtime.coordinator import (
     base_model,
     data_check,
     endpoints,
-    first_prompts,
     model_files,
     model_fit,
     plan_check,
@@ -220,7 +219,11 @@ class Preconditions:
             await self._check_files(desired.spec, folder, stream)
         rows = [row for found in (self._data.tasks if self._data else {}).values() for row in found]
         await asyncio.to_thread(
-            first_prompts.check, self._store, desired.spec, self._models[stage_plan.POLICY], rows
+            model_files.check_prompts,
+            self._store,
+            desired.spec,
+            self._models[stage_plan.POLICY],
+            rows,
         )
         self._fit = model_fit.digest(desired.spec)
         self._verdict = plan_check.judge(desired, configs)

@@ -13,7 +13,7 @@ from sea_runtime.coordinator import evaluation, leases, stage_plan, staleness_ga
 from sea_runtime.coordinator.background import Notifiers
 from sea_runtime.coordinator.job import Job
 from sea_runtime.coordinator.leases import Sampling
-from sea_runtime.coordinator.ledger import batches, groups, rollbacks
+from sea_runtime.coordinator.ledger import batches, groups, lineage
 from sea_runtime.coordinator.ledger.database import EPOCH, Ledger
 from sea_runtime.coordinator.ledger.episodes import Worker
 from sea_runtime.coordinator.membership import Membership
@@ -152,7 +152,7 @@ class Scheduler:
             return False
         if beat.adopted < self._weights.required(stage_plan.POLICY):
             return False
-        if rollbacks.is_left_behind(self._ledger.db, stage_plan.POLICY, beat):
+        if lineage.is_left_behind(self._ledger.db, stage_plan.POLICY, beat):
             return False
         if not stage_plan.needs_user_engine(self._job.desired.spec):
             return True
