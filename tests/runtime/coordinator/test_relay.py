@@ -104,6 +104,24 @@ def test_a_reader_that_failed_gets_another_source() -> None:
     assert fleet.ask("c", kit.version(2)) == TRAINER
 
 
+def test_a_reader_that_failed_and_had_to_wait_is_not_sent_to_the_same_source() -> None:
+    """A waiting engine asks again whenever anything changes: no word about its source."""
+    fleet, version = Fleet(), kit.version(1)
+    for pod in ("a", "b"):
+        fleet.took(pod, version)
+    assert [fleet.ask(pod, version, ranks=0) for pod in ("c", "d")] == ["a", "b"]
+    assert [fleet.ask("c", version, ranks=0) for _ in range(3)] == [None, None, None]
+    fleet.took("d", version)
+    assert fleet.ask("c", version, ranks=0) in ("b", "d")
+
+
+def test_a_reader_that_failed_everywhere_begins_again() -> None:
+    """The version may be in no store: what failed once is all that is left."""
+    fleet, version = Fleet(), kit.version(1)
+    fleet.took("a", version)
+    assert [fleet.ask("c", version, ranks=0) for _ in range(3)] == ["a", TRAINER, "a"]
+
+
 def test_a_reader_that_had_the_version_and_lost_it_may_ask_the_same_peer() -> None:
     """It restarted after the read: that says nothing about its source."""
     fleet, version = Fleet(), kit.version(1)

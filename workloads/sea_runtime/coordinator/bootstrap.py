@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 
 ROLLBACK = "rollback"
 LOOK_SECONDS = 60.0
+PART = ".part"
+"""Suffix of a ledger that is downloaded."""
 
 
 def timestamp(seconds: float) -> str:
@@ -72,6 +74,7 @@ class Bootstrap:
         # Copies that a kill left behind would fill the volume.
         for leftover in self._file.parent.glob("snapshot-*"):
             shutil.rmtree(leftover, ignore_errors=True)
+        snapshot.remove(self._file.with_suffix(PART))
         db = Database(self._file)
         pending = self._job.pending
         # Also true after a kill during a restore: it starts over, the mark
@@ -158,7 +161,7 @@ class Bootstrap:
     async def _restored(self, empty: Database, desired: CoordinatorSpec) -> Database:
         db = empty
         try:
-            part = self._file.with_suffix(".part")
+            part = self._file.with_suffix(PART)
             # Everything is read before the transaction, which must not contain an `await`.
             source, checkpoint = await asyncio.to_thread(snapshot.fetch, self._store, desired, part)
             origin = None if source else await asyncio.to_thread(self._origin, desired, part)

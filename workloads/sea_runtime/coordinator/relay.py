@@ -10,7 +10,7 @@ All of it is in memory: engines announce what they hold again after a restart of
 
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sea_runtime.wire.membership import Heartbeat
 from sea_runtime.wire.weights import EngineCopy, WeightVersion
@@ -62,6 +62,15 @@ class _Read:
         return (self.version, self.attempt) == (version.version, version.attempt)
 
 
+@dataclass(frozen=True)
+class _Refused:
+    """Holders that an engine could not read a version from."""
+
+    version: int
+    attempt: int
+    holders: frozenset[str] = frozenset()
+
+
 class Relay:
     """What the engines of one stream hold and read.
 
@@ -75,8 +84,8 @@ class Relay:
         self._copies: dict[str, EngineCopy] = {}
         self._reads: dict[str, _Read] = {}
         self._served: Counter[str] = Counter()
-        self._refused: dict[str, set[str]] = {}
-        """By reader: holders that it could not read the version from."""
+        self._refused: dict[str, _Refused] = {}
+        """By reader."""
         self._damaged: dict[tuple[str, int, int], set[str]] = {}
         """By holder, version and attempt: readers that got other bytes."""
 
@@ -140,7 +149,7 @@ class Relay:
             workers: of an engine.
         """
         self._note_failure(pod, version)
-        refused = self._refused.get(pod, set())
+        refused = self._refused[pod].holders
         holders = [one for one in self._holders(version) if one != pod and one not in refused]
         under_way = [read for reader, read in self._reads_of(version) if not read.done]
         source = choose_source(
@@ -150,8 +159,12 @@ class Relay:
             self._trainer_free(version, trainer_slots(ranks, workers) if ranks else 0),
         )
         if source is None:
-            # With a copy in the object store nobody waits for a source that may never come.
-            return version if not ranks and not under_way else None
+            if ranks or under_way:
+                return None
+            # With a copy in the object store nobody waits for a source that may never come. Should
+            # there be none, those that failed are all that is left.
+            self._refused.pop(pod)
+            return version
         self._reads[pod] = _Read(version.version, version.attempt, source, self._clock())
         if source == TRAINER:
             return version
@@ -164,10 +177,17 @@ class Relay:
         Unless it said that it has the version: it restarted, or could not be paused.
         """
         read = self._reads.pop(pod, None)
-        if read is None or read.done or not read.of(version):
-            self._refused.pop(pod, None)
-        elif read.source != TRAINER:
-            self._refused.setdefault(pod, set()).add(read.source)
+        refused = self._refused.get(pod)
+        # Not forgotten while the engine waits for a source: it would be sent to the same one again.
+        if refused is None or (refused.version, refused.attempt) != (
+            version.version,
+            version.attempt,
+        ):
+            refused = _Refused(version.version, version.attempt)
+        failed = read is not None and not read.done and read.of(version)
+        if read is not None and failed and read.source != TRAINER:
+            refused = replace(refused, holders=refused.holders | {read.source})
+        self._refused[pod] = refused
 
     def _holders(self, version: WeightVersion) -> list[str]:
         wanted = (version.version, version.attempt)

@@ -146,6 +146,7 @@ def fetch(
         Where it came from (empty if the job has left none, and nothing is downloaded), and the
         job's newest checkpoint.
     """
+    remove(target)
     newest = newest_checkpoint(store, desired)
     root = urls.join(desired.run_url, FOLDER)
     # The drained ledger first: it is at least as new as the snapshot in its checkpoint.
@@ -198,6 +199,15 @@ def snapshot_url(run_url: str, checkpoint: Checkpoint) -> str:
     """The snapshot is stored next to the manifest that head.json names."""
     folder = str(checkpoint.entry["manifest_key"]).rstrip("/").split("/")[-2]
     return urls.join(run_url, "stages", checkpoint.stage, "checkpoints", folder, FILE)
+
+
+def remove(file: Path) -> None:
+    """Removes a ledger's file with its log: SQLite would apply the log to whatever file comes next.
+
+    A kill in `require_sound` leaves the log of a download.
+    """
+    for suffix in ("", "-wal", "-shm", "-journal"):
+        Path(f"{file}{suffix}").unlink(missing_ok=True)
 
 
 def _download(store: ObjectStore, url: str, target: Path) -> None:
