@@ -10,9 +10,10 @@ import pytest
 
 from sea_api.wire.coordinator_spec import RollbackOrder
 from sea_runtime.coordinator.app import Components
-from sea_runtime.coordinator.ledger import lineage
+from sea_runtime.coordinator.ledger import lineage, progress
 from sea_runtime.wire.membership import PodState
 from sea_runtime.wire.rollouts import LeaseRequest
+from sea_runtime.wire.trainer import CheckpointCommitted
 from sea_testing.coordinator import inprocess as kit
 from sea_testing.coordinator.memory_store import MemoryStore
 
@@ -95,6 +96,21 @@ def test_an_engine_is_judged_by_number_and_attempt_of_what_it_serves(
     assert core.scheduler._may_lease(stage, asked) == (adopted is not None and not left)
     other = beat.model_copy(update={"pod": "u", "role": "user"})
     assert not core.heartbeats.heard(other).restart, "of another stream"
+
+
+def test_a_report_of_the_checkpoint_that_training_went_back_to_changes_nothing(
+    tmp_path: Path,
+) -> None:
+    """Until the ledger has followed: one that is drained before would count as that checkpoint's,
+    with the groups of the later one covered."""
+    core = kit.coordinator(tmp_path, kit.desired(kit.spec()), kit.Clock(), MemoryStore())
+    kit.fix_batches(core, 3)
+    for step in (3, 2):
+        message = CheckpointCommitted(
+            attempt=1, step=step, version=step, bytes=1, manifest_key=f"k{step}"
+        )
+        core.training.committed("rl", message)
+    assert kit.some(progress.newest_checkpoint(core.ledger.db))["manifest_key"] == "k3"
 
 
 def test_going_back_twice_leaves_both_lines_behind(tmp_path: Path) -> None:

@@ -117,11 +117,16 @@ class Heartbeats:
         self._follow_engine, self._restarts = follow_engine, restarts
 
     def heard(self, beat: Heartbeat) -> HeartbeatReply:
-        """The reply; for pods that call before the operator did, one that wants nothing."""
+        """The reply.
+
+        Raises:
+            NotReadyError: no spec is in force: the ledger is being restored, or the operator has
+                not called yet. The pod goes on as it was told last.
+        """
         before = self._membership.heard(beat)
-        known = self._job.known
-        if known is None:
-            return HeartbeatReply()
+        # Not an empty reply, which would end training processes that have outlived the volume, and
+        # take their users from the workers.
+        desired = self._job.desired
         # A worker that was restarted holds none of its leases: no need to wait for its silence.
         if before is not None and before.incarnation != beat.incarnation:
             self._expire()
@@ -139,6 +144,6 @@ class Heartbeats:
         if beat.role != ROLLOUT:
             return HeartbeatReply(restart=self._restarts(stage_plan.USER, beat))
         users: list[str] = []
-        if stage_plan.needs_user_engine(known.spec):
+        if stage_plan.needs_user_engine(desired.spec):
             users = self._membership.user_addresses(self._required(stage_plan.USER))
         return HeartbeatReply(user_addresses=users, restart=self._restarts(stage_plan.POLICY, beat))

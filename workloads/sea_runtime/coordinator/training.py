@@ -234,7 +234,12 @@ class Training:
     def committed(self, name: str, checkpoint: CheckpointCommitted) -> None:
         """Covers the batches that the checkpoint contains."""
         self._job.require_attempt(checkpoint.attempt)
-        self._job.stage_named(name)
+        rl = self._job.stage_named(name).type == StageType.RL
+        if rl and checkpoint.step < progress.last_committed(self._ledger.db, name):
+            # Of an attempt that went back to it: it is the newest once the ledger has followed,
+            # which it does when a batch is asked for. A drained ledger must not claim it before.
+            log.warning("training of '%s' went back to step %d", name, checkpoint.step)
+            return
         # Rank 0 has written head.json before this call: losing the call loses no checkpoint.
         covered = progress.commit(self._ledger.db, name, checkpoint, self._wall())
         log.info("checkpoint of '%s' step %d covers %d groups", name, checkpoint.step, covered)
