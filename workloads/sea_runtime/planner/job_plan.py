@@ -195,8 +195,8 @@ class _Planner:
         return (
             f"With rollout.routerReplay a step's trajectories have {step / 1e9:,.1f} GB of experts."
             f" The coordinator has those of up to {steps} steps on its volume,"
-            f" {steps * step / 1e9:,.0f} GB: set coordinator.volumeSize for it, and let its pod have"
-            " 2 GiB of memory for results that arrive."
+            f" {steps * step / 1e9:,.0f} GB: set coordinator.volumeSize for it. Results that arrive"
+            " take up to 2 GiB of its memory."
         )
 
     def _rl(self) -> RLStage:
