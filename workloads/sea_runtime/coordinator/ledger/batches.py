@@ -167,7 +167,7 @@ def fixed(db: Database, stage: str, step: int) -> FixedBatch:
 def _never_asked(db: Database, stage: str, step: int) -> int:
     """Episodes, of the groups that the step's batch counted, in which the agent had no turn."""
     found: int = db.value(
-        "SELECT COUNT(*) FROM episodes e JOIN groups g ON g.number = e.group_number "
+        "SELECT COUNT(*) FROM groups g CROSS JOIN episodes e ON e.group_number = g.number "
         "WHERE g.stage = ? AND g.counted_in = ? AND e.state = 'Failed' AND e.stop IS NOT NULL",
         stage,
         step,
@@ -181,7 +181,8 @@ def cover(db: Database, stage: str, step: int) -> int:
         row["number"]
         for row in db.rows(
             # `<=`: commits may skip steps, and one that was never reported is covered by the next.
-            "SELECT number FROM groups WHERE stage = ? AND state = 'Assigned' AND step <= ?",
+            # `+`: by state, of which there are few, not by step.
+            "SELECT number FROM groups WHERE stage = ? AND state = 'Assigned' AND +step <= ?",
             stage,
             step,
         )

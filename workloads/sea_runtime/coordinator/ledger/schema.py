@@ -177,4 +177,6 @@ INSERT INTO version_layouts
     json_each(kept.body, '$.shards') AS shard
     WHERE json_extract(shard.value, '$.layout') != '';
 """,
+    # What a batch counts: those of the step, or those that none has counted yet.
+    "CREATE INDEX groups_by_counted ON groups (stage, counted_in);",
 )
