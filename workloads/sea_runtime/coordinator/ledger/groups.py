@@ -256,26 +256,6 @@ def newest_finished(db: Database, stage: str, limit: int) -> list[sqlite3.Row]:
     )
 
 
-def expire(db: Database, stage: str, version: int, max_age: int, now: float) -> int:
-    """Drops groups that wait for a batch and have a trajectory older than `max_age` versions.
-
-    Args:
-        version: of the weights that the next step starts from.
-    """
-    old = db.rows(
-        "SELECT g.number, MIN(e.mean_version) AS oldest FROM groups g "
-        "JOIN episodes e ON e.group_number = g.number "
-        "WHERE g.stage = ? AND g.state = 'Admitted' GROUP BY g.number "
-        "HAVING MIN(e.mean_version) < ?",
-        stage,
-        version - max_age,
-    )
-    for row in old:
-        age = version - row["oldest"]
-        end(db, row["number"], G.EXPIRED, now, f"A trajectory was {age:.1f} versions old.")
-    return len(old)
-
-
 def kept_share(db: Database, stage: str) -> float:
     """Share of the newest finished groups that weren't dropped; 1 before there are enough.
 
