@@ -14,7 +14,7 @@ from sea_api.v1alpha1.stages import Stage, StageType
 from sea_api.wire.coordinator_spec import CoordinatorSpec
 from sea_runtime.coordinator import job, stored_checkpoints
 from sea_runtime.coordinator.errors import PreconditionError
-from sea_runtime.coordinator.ledger import imported
+from sea_runtime.coordinator.ledger import lineage
 from sea_runtime.coordinator.ledger.database import Database
 from sea_runtime.store.s3 import ObjectStore
 from sea_runtime.wire.checkpoints import Entry, entry_of
@@ -84,7 +84,7 @@ class OtherRun:
             raise self._refuse(found.asked, _differs(stage, types[stage.name]), math.inf)
         # An RL stage publishes a version per step, a supervised one a single one at its end.
         first = found.version - (found.step if stage.type is StageType.RL else 0)
-        imported.adopt(db, stage.name, first, self._wall())
+        lineage.adopt(db, stage.name, first, self._wall())
 
     def _entry(self, stage: Stage, origin: Origin) -> Entry:
         head = stored_checkpoints.read_head(self._store, origin.run_url, stage.name)
