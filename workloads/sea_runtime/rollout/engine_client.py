@@ -135,6 +135,10 @@ class EngineClient:
         """True if the engine was started without weights and has had no version yet."""
         return "True" in map(str, await self._rpc("sea_is_empty"))
 
+    async def has_fp8_weights(self) -> bool:
+        """True if the engine computes with a folder's FP8 weights: it can take no version."""
+        return "True" in map(str, await self._rpc("sea_has_fp8_weights"))
+
     async def is_applying(self) -> bool:
         """True if an update was started and not finished: the weights are half-loaded."""
         return "True" in await self._rpc("sea_is_applying")

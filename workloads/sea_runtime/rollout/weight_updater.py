@@ -79,6 +79,9 @@ class WeightUpdater:
             # Required before adopting: until it is known, the engine isn't ready and no episode
             # begins.
             self._state.require(reply.required)
+            # Also before the first version: until then the trainer computes with other numbers.
+            if reply.trained and await self._replace_fp8():
+                continue
             if reply.announce:
                 self._background(self._announce())
             version = choose(reply, served, self._failed)
@@ -98,6 +101,24 @@ class WeightUpdater:
             await self._engine.terminate()
             self._state.lost()
             await asyncio.sleep(RETRY_SECONDS)
+
+    async def _replace_fp8(self) -> bool:
+        """Ends an engine that serves FP8 weights although its model is trained; True if it has to
+        be asked again.
+
+        It started before any stage trained the model, as with a stage that an edit adds. Its
+        container starts again, and dequantizes the folder (`base_model.fetch`).
+        """
+        try:
+            if not await self._engine.has_fp8_weights():
+                return False
+            _log.warning("The model is trained from now on: the engine restarts without FP8.")
+            await self._engine.terminate()
+            self._state.lost()
+        except EngineError as error:
+            _log.warning("%s", error)
+        await asyncio.sleep(RETRY_SECONDS)
+        return True
 
     async def _newer(self, served: int) -> WeightQueryReply | None:
         """Waits for a newer version; None if the engine's state changed first."""
