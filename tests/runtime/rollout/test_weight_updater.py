@@ -21,6 +21,7 @@ from sea_runtime.wire.weights import (
     Shard,
     WeightQueryReply,
     WeightVersion,
+    WrongWeights,
 )
 from sea_testing.waiting import HANG_S
 
@@ -125,3 +126,51 @@ async def test_a_failed_prefetch_says_which_source_failed(
         assert state.unreachable == failed.unreachable
         running.cancel()
         await asyncio.wait([running])
+
+
+class DamagedEngine:
+    """Holds other weights than it was given after each update, until it is terminated."""
+
+    def __init__(self) -> None:
+        self.terminated = False
+
+    async def prefetch(self, _: WeightVersion) -> list[PrefetchStatus]:
+        return [PrefetchStatus(state=PrefetchState.READY, version=5, attempt=1, check=True)]
+
+    async def pause(self, *, keep_cache: bool) -> None:
+        assert not keep_cache
+
+    async def load(self, version: int, attempt: int, *, check: bool) -> list[str]:
+        assert (version, attempt, check) == (5, 1, True)
+        return [f"{number}.weight" for number in range(20)]
+
+    async def terminate(self) -> None:
+        self.terminated = True
+
+
+class Listener:
+    """The coordinator: offers version 5, and waits for what is reported."""
+
+    def __init__(self) -> None:
+        self.reported: asyncio.Queue[tuple[str, WrongWeights]] = asyncio.Queue()
+
+    async def newer_weights(self, *_: Any) -> WeightQueryReply:
+        return WeightQueryReply(newest=NEWEST, required=0)
+
+    async def wrong_weights(self, stream: str, message: WrongWeights) -> None:
+        self.reported.put_nowait((stream, message))
+
+
+async def test_wrong_weights_are_reported_and_the_engine_serves_nothing_until_it_is_back() -> None:
+    """The report is what becomes the job's Event (`tests/operator/test_events.py`)."""
+    state, engine, client = EngineState(), DamagedEngine(), Listener()
+    state.serves(4)
+    fakes: tuple[Any, Any] = client, engine
+    running = asyncio.ensure_future(WeightUpdater(*fakes, state, "policy", "job-rollout-0").run())
+    stream, message = await asyncio.wait_for(client.reported.get(), HANG_S)
+    assert (stream, message.pod, message.version) == ("policy", "job-rollout-0", 5)
+    assert message.tensors == [f"{number}.weight" for number in range(8)]
+    assert engine.terminated
+    assert (state.version, state.ready) == (None, False)
+    running.cancel()
+    await asyncio.wait([running])
