@@ -8,8 +8,7 @@ the version that labels the token, as the trainer computes it. Prints rows; the 
 The steps between versions are Gaussian, of such a size that the wanted share of bf16 elements
 changes. The model is random, with a sharpened head.
 
-Rewards need a model that learns: `--jobs A/metrics.json B/metrics.json` compares the RL steps of
-two demos, one without and one with `weights.keepCache` (docs/weights.md has the commands).
+Rewards need a model that learns: `keep_cache_rewards.py`.
 """
 
 import json
@@ -166,26 +165,7 @@ def measure(folder: Path) -> None:
     print(json.dumps({"keep_cache": found}))
 
 
-def compare(files: Sequence[str]) -> None:
-    """Means over the RL steps of each run."""
-    found = {}
-    for file in files:
-        rows = [one["metrics"] for one in json.loads(Path(file).read_text())]
-        rows = [one for one in rows if "logprob_max_diff" in one]
-        found[file] = {
-            name: round(sum(one[name] for one in rows) / len(rows), 4)
-            for name in ("reward", "logprob_max_diff")
-        }
-        last = rows[-len(rows) // 4 :]
-        found[file]["reward_last_quarter"] = round(sum(r["reward"] for r in last) / len(last), 4)
-        print(f"  {file}, {len(rows)} steps: {found[file]}")
-    print(json.dumps({"keep_cache_jobs": found}))
-
-
 def main() -> None:
-    if sys.argv[1:2] == ["--jobs"]:
-        compare(sys.argv[2:])
-        return
     if len(sys.argv) > 1:
         measure(Path(sys.argv[1]))
         return
