@@ -19,12 +19,13 @@ _MARK = "_sea_exits"
 
 def exit_with_engine_core() -> None:
     """Patches vLLM in this process, before the server is built; safe to call twice."""
+    from vllm.v1.engine.core_client import BackgroundResources
     from vllm.v1.engine.utils import CoreEngineProcManager
 
     if hasattr(CoreEngineProcManager, _MARK):
         return
     _exit_when_it_dies(CoreEngineProcManager)
-    _exit_when_it_gives_up()
+    _exit_when_it_gives_up(BackgroundResources)
     setattr(CoreEngineProcManager, _MARK, True)
 
 
@@ -42,11 +43,10 @@ def _exit_when_it_dies(managers: Any) -> None:
     managers.monitor_engine_liveness = watched
 
 
-def _exit_when_it_gives_up() -> None:
-    from vllm.v1.engine.core_client import BackgroundResources
+def _exit_when_it_gives_up(clients: Any) -> None:
     from vllm.v1.engine.exceptions import EngineDeadError
 
-    validate: Any = BackgroundResources.validate_alive
+    validate = clients.validate_alive
 
     def validated(resources: Any, frames: Any) -> None:
         try:
@@ -57,7 +57,7 @@ def _exit_when_it_gives_up() -> None:
             _exit("engine core failed, as it does when one of its worker processes dies")
 
     # Called for every message of the core.
-    BackgroundResources.validate_alive = validated  # type: ignore[method-assign]
+    clients.validate_alive = validated
 
 
 def _exit(what: str) -> None:
