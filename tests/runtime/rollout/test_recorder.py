@@ -1,6 +1,7 @@
 """What a model's loaders take of each tensor is recorded, or refused with the tensor's name."""
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import pytest
 import torch
@@ -22,16 +23,14 @@ class Model(nn.Module):
     def __init__(self, take: Callable[[Tensor, Tensor], None]) -> None:
         super().__init__()
         self.layer = nn.Linear(COLUMNS, ROWS, bias=False)
-
-        def loader(parameter: Tensor, tensor: Tensor) -> None:
-            take(parameter, tensor)
-
-        self.layer.weight.weight_loader = loader
+        weight: Any = self.layer.weight
+        weight.weight_loader = lambda parameter, tensor: take(parameter, tensor)
         layerwise.record_metadata_for_reloading(self)
 
     def load_weights(self, weights: Iterable[tuple[str, Tensor]]) -> None:
         for _, tensor in weights:
-            self.layer.weight.weight_loader(self.layer.weight, tensor)
+            weight: Any = self.layer.weight
+            weight.weight_loader(weight, tensor)
 
 
 def second_half(parameter: Tensor, tensor: Tensor) -> None:
