@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import aiohttp
 import msgspec
@@ -14,12 +16,13 @@ from sea_runtime.client.calls import CoordinatorUnreachableError
 from sea_runtime.client.sync_client import CoordinatorClient
 from sea_runtime.coordinator.app import Components, serve
 from sea_runtime.coordinator.errors import GoneError
-from sea_runtime.coordinator.http import streamed
+from sea_runtime.coordinator.http import BodyRoom, streamed
 from sea_runtime.coordinator.ledger import fixed_batch
 from sea_runtime.coordinator.ledger.fixed_batch import PIECE_BYTES, FixedBatch
 from sea_runtime.coordinator.ledger.trajectories import INLINE_BYTES
 from sea_runtime.wire.rollouts import Batch, Lease, LeaseRequest
 from sea_testing.coordinator import inprocess as kit
+from sea_testing.waiting import HANG_S
 
 POD, LIFE = "rollout-0", "life"
 
@@ -144,3 +147,41 @@ async def test_nothing_is_read_that_the_caller_does_not_take() -> None:
             await reply.content.readexactly(PIECE_BYTES)
             assert read < (taken + 32) * PIECE_BYTES
         reply.close()
+
+
+async def test_results_wait_for_room_in_their_order() -> None:
+    """All engines may send theirs at once, each of up to 256 MB; a larger one than all the room
+    comes alone."""
+    room, inside, ends = BodyRoom(100), list[int](), dict[int, asyncio.Event]()
+
+    async def send(nbytes: int) -> None:
+        request: Any = SimpleNamespace(content_length=nbytes)
+        async with room.of(request):
+            inside.append(nbytes)
+            try:
+                await ends[nbytes].wait()
+            finally:
+                inside.remove(nbytes)
+
+    async def until(expected: list[int]) -> None:
+        for _ in range(50):
+            await asyncio.sleep(0)
+        assert inside == expected
+
+    tasks = {}
+    for nbytes in (80, 50, 1, 999):
+        ends[nbytes] = asyncio.Event()
+        tasks[nbytes] = asyncio.ensure_future(send(nbytes))
+        await asyncio.sleep(0)
+    await until([80])
+    # Its caller has gone, as has that of one that still waits.
+    tasks[80].cancel()
+    await until([50, 1])
+    tasks[999].cancel()
+    last = asyncio.ensure_future(send(999))
+    for nbytes in (50, 1):
+        ends[nbytes].set()
+    await until([999])
+    ends[999].set()
+    await asyncio.wait_for(asyncio.gather(tasks[50], tasks[1], last), HANG_S)
+    assert room._free == 100

@@ -9,8 +9,11 @@ from typing import Any
 import pytest
 
 from sea_api.wire.coordinator_spec import RollbackOrder
+from sea_runtime.coordinator import snapshot
 from sea_runtime.coordinator.app import Components
+from sea_runtime.coordinator.errors import LedgerError
 from sea_runtime.coordinator.ledger import lineage, progress
+from sea_runtime.coordinator.problems import Source, problem_of
 from sea_runtime.wire.membership import PodState
 from sea_runtime.wire.rollouts import LeaseRequest
 from sea_runtime.wire.trainer import CheckpointCommitted
@@ -111,6 +114,16 @@ def test_a_report_of_the_checkpoint_that_training_went_back_to_changes_nothing(
         )
         core.training.committed("rl", message)
     assert kit.some(progress.newest_checkpoint(core.ledger.db))["manifest_key"] == "k3"
+
+
+def test_a_head_that_is_cut_off_is_named(tmp_path: Path) -> None:
+    """No commit can be made without it, and nothing may be taken for the newest."""
+    store: Any = MemoryStore()
+    put_checkpoints(store, 1)
+    store.put(HEAD, store.get(HEAD)[:-5])
+    with pytest.raises(LedgerError, match="head.json can't be read") as caught:
+        snapshot.newest_checkpoint(store, kit.desired(kit.spec()))
+    assert kit.some(problem_of(Source.LEDGER, caught.value, 1)).reason == "LedgerUnusable"
 
 
 def test_going_back_twice_leaves_both_lines_behind(tmp_path: Path) -> None:

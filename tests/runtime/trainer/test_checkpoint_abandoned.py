@@ -96,6 +96,16 @@ def test_what_a_kill_kept_between_the_head_and_its_deletions_is_removed(
     assert left(store, second) == kept
 
 
+def test_no_checkpoint_goes_with_a_head_that_was_lost(store: ObjectStore, run: str) -> None:
+    first = Commits(store, run, "stage", 1)
+    commit(store, first, 1)
+    store.put(f"{first.step_folder(2)}/rank-00000.state", b"never committed")
+    store.delete(f"{first.folder}/head.json")
+    second = Commits(store, run, "stage", 2)
+    remove_abandoned(second, second.fence())
+    assert left(store, second) == {"head.json", "step-000001-a1"}
+
+
 def test_nothing_is_deleted_while_a_manifest_cannot_be_read(store: ObjectStore, run: str) -> None:
     first = Commits(store, run, "stage", 1)
     commit(store, first, 1)

@@ -228,7 +228,7 @@ class Bootstrap:
         db.put_document(ROLLBACK, went)
         self._rollback = None
         stage = next(one for one in desired.spec.stages if one.name == checkpoint.stage)
-        version = int(checkpoint.entry["version"])
+        version = checkpoint.entry.version
         lineage.leave_behind(db, stage_plan.stream_of(stage), version, desired.attempt)
 
 

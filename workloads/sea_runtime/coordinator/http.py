@@ -6,6 +6,7 @@ import json
 import logging
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
 from typing import TypeVar
 
 from aiohttp import web
@@ -14,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 
 from sea_api.errors import SeaError
 from sea_data.object_store import StoreError
+from sea_runtime.coordinator.background import Notifier
 from sea_runtime.coordinator.errors import (
     CoordinatorFailure,
     LedgerUnavailableError,
@@ -27,6 +29,8 @@ from sea_runtime.coordinator.problems import Problems, Source
 log = logging.getLogger(__name__)
 
 Model = TypeVar("Model", bound=BaseModel)
+ROOM_SECONDS = 60.0
+"""Between two looks for room that nobody announced."""
 MAX_INTEGER = 2**63 - 1
 """What a column of the ledger can hold."""
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -143,6 +147,35 @@ async def _in_threads(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
         # The status has left: all that can be done is to end the connection.
         log.warning("an answer breaks off: %s", error)
         raise ConnectionAbortedError(str(error)) from error
+
+
+class BodyRoom:
+    """Bounds the bytes of results that are in memory at one time; others wait in their sockets.
+
+    With experts to replay a result has up to 256 MB, and all engines may send theirs at once.
+
+    Args:
+        nbytes: room for so many bytes of bodies; a larger one is alone.
+    """
+
+    def __init__(self, nbytes: int) -> None:
+        self._room = self._free = nbytes
+        self._turn, self._freed = asyncio.Lock(), Notifier()
+
+    @asynccontextmanager
+    async def of(self, request: web.Request) -> AsyncIterator[None]:
+        """Waits until there is room for the request's body, which is read inside."""
+        wanted = min(request.content_length or 0, self._room)
+        # In their order: small bodies must not keep a large one waiting for ever.
+        async with self._turn:
+            while self._free < wanted:
+                await self._freed.wait(ROOM_SECONDS)
+            self._free -= wanted
+        try:
+            yield
+        finally:
+            self._free += wanted
+            self._freed.notify()
 
 
 def tells(model: type[Model], part: str, hear: Callable[[web.Application], Hear[Model]]) -> Handler:

@@ -196,10 +196,10 @@ class Job:
             listener()
 
 
-def stored(db: Database) -> CoordinatorSpec | None:
-    """The ledger's spec; None if there is none that this release can read."""
+def stored(db: Database, name: str = DOCUMENT) -> CoordinatorSpec | None:
+    """A spec of the ledger, by default that in force; None if this release can read none."""
     try:
-        return db.document(DOCUMENT, CoordinatorSpec)
+        return db.document(name, CoordinatorSpec)
     except ValidationError as error:
         # A bound may be newer than the spec. The operator, which has the same ones, says so in the
         # job's status, and sends what it was edited to.

@@ -61,6 +61,8 @@ class Preconditions:
         self._data: CheckedData | None = None
         self._digest: str | None = None
         """Of the data that `_data` was read from, or that has a problem."""
+        self.checks = 0
+        """Checks of the data that have ended."""
         self._checked_at = 0.0
         """Monotonic seconds of the last check that found a problem."""
         self._models: dict[str, str] = {}
@@ -198,6 +200,7 @@ class Preconditions:
             log.info("data checked: %s rows skipped", data.skipped or "no")
         # Of the spec that was read, not of the one that may have arrived meanwhile.
         self._digest = digest
+        self.checks += 1
         self._notifiers.notify_all()
 
     async def _check_endpoints(self, desired: CoordinatorSpec) -> None:

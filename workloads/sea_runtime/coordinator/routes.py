@@ -17,7 +17,7 @@ from sea_runtime.coordinator.background import Notifiers, StoreProbe
 from sea_runtime.coordinator.bootstrap import Bootstrap
 from sea_runtime.coordinator.container_logs import ContainerLogs
 from sea_runtime.coordinator.errors import NotReadyError, RefusedError, StaleError
-from sea_runtime.coordinator.http import body, done, number, reply, seconds, tells
+from sea_runtime.coordinator.http import BodyRoom, body, done, number, reply, seconds, tells
 from sea_runtime.coordinator.job import Job
 from sea_runtime.coordinator.leases import require_sound
 from sea_runtime.coordinator.ledger.database import Ledger
@@ -55,6 +55,7 @@ TRAINING = web.AppKey("training", Training)
 SNAPSHOTS = web.AppKey("snapshots", Snapshots)
 BOOTSTRAP = web.AppKey("bootstrap", Bootstrap)
 FILES = web.AppKey("files", Files)
+BODIES = web.AppKey("bodies", BodyRoom)
 NOTIFIERS = web.AppKey("notifiers", Notifiers)
 CONTAINER_LOGS = web.AppKey("container-logs", ContainerLogs)
 
@@ -171,6 +172,11 @@ async def lease(request: web.Request) -> web.Response:
 
 
 async def result(request: web.Request) -> web.Response:
+    async with request.app[BODIES].of(request):
+        return await _result(request)
+
+
+async def _result(request: web.Request) -> web.Response:
     try:
         episode = msgspec.msgpack.decode(await request.read(), type=EpisodeResult)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

@@ -16,6 +16,7 @@ from sea_runtime.coordinator.ledger import stages
 from sea_runtime.coordinator.ledger.database import Database
 from sea_runtime.coordinator.ledger.fixed_batch import FixedBatch
 from sea_runtime.coordinator.task_rows import TaskRow
+from sea_runtime.wire.checkpoints import Entry
 from sea_runtime.wire.membership import Heartbeat, PodState
 from sea_runtime.wire.rollouts import EpisodeResult, Lease, Trajectory
 from sea_runtime.wire.weights import Shard, WeightVersion
@@ -153,6 +154,11 @@ def beat(pod: str, role: str, incarnation: str, **more: Any) -> Heartbeat:
         state=more.pop("state", PodState.READY),
         **more,
     )
+
+
+def entry(step: int, manifest_key: str = "k") -> Entry:
+    """Of a checkpoint in a stage's head."""
+    return Entry(step=step, version=step, manifest_key=manifest_key, bytes=1, time=1.0)
 
 
 def version(number: int, attempt: int = 1, *, anchor: bool = False) -> WeightVersion:

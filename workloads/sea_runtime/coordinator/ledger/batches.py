@@ -31,18 +31,30 @@ def newest(db: Database, stage: str) -> tuple[float, float] | None:
 
 
 def expire(db: Database, stage: str, version: int, max_age: int, now: float) -> int:
-    """Drops groups that are too old for the next batch; returns how many.
+    """Drops groups that wait for a batch with a trajectory too old for the next; returns how many.
 
     Args:
         version: of the weights that the next step starts from.
         max_age: versions that a trajectory may be older.
     """
+    old = db.rows(
+        "SELECT g.number, MIN(e.mean_version) AS oldest FROM groups g "
+        "JOIN episodes e ON e.group_number = g.number "
+        "WHERE g.stage = ? AND g.state = 'Admitted' GROUP BY g.number "
+        "HAVING MIN(e.mean_version) < ?",
+        stage,
+        version - max_age,
+    )
+    # The trainer asks again and again while it waits for a batch: mostly there are none.
+    if not old:
+        return 0
     with db.transaction():
-        expired = groups.expire(db, stage, version, max_age, now)
-        # Only then: the trainer asks again and again while it waits for a batch.
-        if expired:
-            db.put_text(EXPIRED.format(stage), str(_expired(db, stage) + expired))
-    return expired
+        for row in old:
+            age = version - row["oldest"]
+            reason = f"A trajectory was {age:.1f} versions old."
+            groups.end(db, row["number"], GroupState.EXPIRED, now, reason)
+        db.put_text(EXPIRED.format(stage), str(_expired(db, stage) + len(old)))
+    return len(old)
 
 
 def assign(
@@ -167,7 +179,7 @@ def fixed(db: Database, stage: str, step: int) -> FixedBatch:
 def _never_asked(db: Database, stage: str, step: int) -> int:
     """Episodes, of the groups that the step's batch counted, in which the agent had no turn."""
     found: int = db.value(
-        "SELECT COUNT(*) FROM episodes e JOIN groups g ON g.number = e.group_number "
+        "SELECT COUNT(*) FROM groups g CROSS JOIN episodes e ON e.group_number = g.number "
         "WHERE g.stage = ? AND g.counted_in = ? AND e.state = 'Failed' AND e.stop IS NOT NULL",
         stage,
         step,
@@ -181,7 +193,8 @@ def cover(db: Database, stage: str, step: int) -> int:
         row["number"]
         for row in db.rows(
             # `<=`: commits may skip steps, and one that was never reported is covered by the next.
-            "SELECT number FROM groups WHERE stage = ? AND state = 'Assigned' AND step <= ?",
+            # `+`: by state, of which there are few, not by step.
+            "SELECT number FROM groups WHERE stage = ? AND state = 'Assigned' AND +step <= ?",
             stage,
             step,
         )

@@ -177,4 +177,10 @@ INSERT INTO version_layouts
     json_each(kept.body, '$.shards') AS shard
     WHERE json_extract(shard.value, '$.layout') != '';
 """,
+    # What a batch counts: those of the step, or those that none has counted yet. What a worker
+    # holds: asked at each of its leases, of thousands that are out.
+    """
+CREATE INDEX groups_by_counted ON groups (stage, counted_in);
+CREATE INDEX episodes_by_owner ON episodes (pod, incarnation) WHERE state = 'Leased';
+""",
 )

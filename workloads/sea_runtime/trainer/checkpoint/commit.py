@@ -8,7 +8,8 @@ deletion of what it no longer names (retention, going back), is removed in the b
 0 owns the stage (`restore.py`). In doubt it stays: a folder is deleted only if an older attempt
 wrote it, `head.json` doesn't list its manifest, and no manifest that it names refers to it. An
 older attempt can no longer commit it, since the head carries our number; folders of this attempt
-and of newer ones are never considered.
+and of newer ones are never considered. While the head names no checkpoint, none that has a manifest
+is deleted.
 """
 
 import logging
@@ -19,7 +20,7 @@ from sea_data import urls
 from sea_data.object_store import ObjectNotFoundError, PreconditionFailedError, StoreError
 from sea_runtime.store.s3 import ObjectStore
 from sea_runtime.trainer.checkpoint import head as heads
-from sea_runtime.trainer.checkpoint.head import parse_manifest
+from sea_runtime.trainer.checkpoint.head import MANIFEST, parse_manifest
 from sea_runtime.wire.checkpoints import Entry, Head
 
 log = logging.getLogger(__name__)
@@ -169,6 +170,9 @@ def remove_abandoned(commits: Commits, head: Head) -> None:
         log.warning("Unfinished uploads of older attempts are kept: %s", error)
     keys = [commits.key(one.url) for one in commits.store.list(urls.folder(commits.folder))]
     found = folders_of_older(keys, root, commits.attempt)
+    if not head.checkpoints:
+        # A person has deleted the head, or it was lost: whole checkpoints aren't lost with it.
+        found = {one for one in found if f"{one}{MANIFEST}" not in keys}
     if not found:
         return
     # Before any deletion: a manifest that can't be read may name objects in any folder.
