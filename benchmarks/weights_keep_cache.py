@@ -6,7 +6,7 @@ Each token's log-probability is compared with what a fresh pass over the whole s
 the version that labels the token, as the trainer computes it. Prints rows; the last line is JSON.
 
 The steps between versions are Gaussian, of such a size that the wanted share of bf16 elements
-changes. The model is random, with a sharpened head.
+changes. The model is random, with weights as large as a trained one's.
 
 Rewards need a model that learns: `keep_cache_rewards.py`.
 """
@@ -29,8 +29,8 @@ PERCENTS = (0.6, 4.0, 25.0)
 SEQUENCES, PROMPT, TOKENS = 16, 48, 96
 UPDATE_EVERY = 24
 """Tokens of each request."""
-SHARPNESS = 12.0
-"""Factor of the output head: a random one of 0.02 would draw all tokens alike."""
+SHARPNESS = 3.0
+"""Standard deviation of the logits: with 1 all tokens would be drawn nearly alike."""
 Tensors = dict[str, torch.Tensor]
 
 
@@ -142,10 +142,18 @@ def row(run: Run, *, keep: bool) -> dict[str, Any]:
     }
 
 
+def scaled(tensor: torch.Tensor) -> torch.Tensor:
+    """As large as in a trained model: norms of 1, and matrices that keep the size of what they
+    multiply. With small ones everywhere no layer would change what comes through."""
+    if tensor.dim() == 1:
+        return torch.ones_like(tensor)
+    return tensor / tensor.std() / math.sqrt(tensor.shape[-1])
+
+
 def measure(folder: Path) -> None:
     import weights_pause
 
-    tensors = weights_pause.build(folder)
+    tensors = {name: scaled(one) for name, one in weights_pause.build(folder).items()}
     tensors["lm_head.weight"] *= SHARPNESS
     engine = weights_pause.Engine(folder, tensors, SEQUENCES)
     found = {}
