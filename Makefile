@@ -79,7 +79,7 @@ bench-late-engine: setup ## a late engine that reads from a peer while the train
 	@$(PYTHON) benchmarks/late_engine.py
 
 bench-operator: setup ## the operator's cost and speed at 200 jobs, and at N with N=2000; last line is one JSON object
-	@$(PYTHON) benchmarks/operator_load.py --jobs $(or $(N),200)
+	@$(PYTHON) benchmarks/operator_load.py --jobs $(or $(N),200) $(if $(ONLY),--only $(ONLY))
 
 bench-trainer: setup ## tokens per second of one RL step next to transformers and a Megatron loop; last line is one JSON object
 	@$(PYTHON) -W ignore benchmarks/trainer.py

@@ -121,7 +121,7 @@ def test_a_head_that_is_cut_off_is_named(tmp_path: Path) -> None:
     store: Any = MemoryStore()
     put_checkpoints(store, 1)
     store.put(HEAD, store.get(HEAD)[:-5])
-    with pytest.raises(LedgerError, match="head.json can't be read") as caught:
+    with pytest.raises(LedgerError, match=r"head\.json can't be read") as caught:
         snapshot.newest_checkpoint(store, kit.desired(kit.spec()))
     assert kit.some(problem_of(Source.LEDGER, caught.value, 1)).reason == "LedgerUnusable"
 

@@ -9,19 +9,13 @@ from pathlib import Path
 
 from sea_api.v1alpha1.status import Rollback
 from sea_api.wire.coordinator_spec import CoordinatorSpec
-from sea_runtime.coordinator import (
-    evaluation,
-    snapshot,
-    stage_plan,
-    stored_checkpoints,
-    weight_manifests,
-)
+from sea_runtime.coordinator import evaluation, snapshot, stage_plan, weight_manifests
+from sea_runtime.coordinator import origin as origins
 from sea_runtime.coordinator.background import Notifiers
 from sea_runtime.coordinator.errors import LedgerError
 from sea_runtime.coordinator.job import Job
 from sea_runtime.coordinator.ledger import lineage, progress, registry
 from sea_runtime.coordinator.ledger.database import Database, Ledger
-from sea_runtime.coordinator.stored_checkpoints import OriginLedger
 from sea_runtime.store.s3 import ObjectStore
 
 log = logging.getLogger(__name__)
@@ -56,6 +50,7 @@ class Bootstrap:
     ) -> None:
         self._job, self._ledger, self._file, self._store = job, ledger, file, store
         self._notifiers, self._wall = notifiers, wall
+        self._other_run = origins.OtherRun(store, wall)
         self._caught_up = ("", 0)
         """Checkpoint that the ledger was restored to once more."""
         self._rollback: Rollback | None = None
@@ -179,7 +174,7 @@ class Bootstrap:
                 db = snapshot.replace(self._file, part)
             with db.transaction(durable=True):
                 if origin:
-                    stored_checkpoints.adopt_origin(db, desired, origin, self._wall())
+                    self._other_run.adopt(db, desired, origin)
                 for anchor in snapshot.of_this_line(stored.versions, checkpoint, desired):
                     registry.add_anchor(db, anchor, self._wall())
                 for digest, text in stored.layouts.items():
@@ -198,14 +193,10 @@ class Bootstrap:
             raise
         return db
 
-    def _origin(self, desired: CoordinatorSpec, part: Path) -> OriginLedger | None:
+    def _origin(self, desired: CoordinatorSpec, part: Path) -> origins.OriginLedger | None:
         """The ledger of the other run's checkpoint that this one goes on from. Blocking."""
         other = stage_plan.origin(desired)
-        return (
-            None
-            if other is None
-            else stored_checkpoints.fetch_origin(self._store, desired, other, part)
-        )
+        return None if other is None else self._other_run.fetch(desired, other, part)
 
     def _keep_rollback(
         self, db: Database, desired: CoordinatorSpec, checkpoint: snapshot.Checkpoint | None
