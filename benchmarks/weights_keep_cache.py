@@ -31,6 +31,8 @@ UPDATE_EVERY = 24
 """Tokens of each request."""
 SHARPNESS = 3.0
 """Standard deviation of the logits: with 1 all tokens would be drawn nearly alike."""
+TITLE = "Log-probabilities of the engine minus a fresh pass, tokens after an update"
+ROW = "% changed per step"
 Tensors = dict[str, torch.Tensor]
 
 
@@ -157,7 +159,7 @@ def measure(folder: Path) -> None:
     tensors["lm_head.weight"] *= SHARPNESS
     engine = weights_pause.Engine(folder, tensors, SEQUENCES)
     found = {}
-    print("Log-probabilities of the engine minus a fresh pass, tokens after an update")
+    print(TITLE)
     for percent in PERCENTS:
         versions = [tensors]
         for seed in range(TOKENS // UPDATE_EVERY - 1):
@@ -168,8 +170,8 @@ def measure(folder: Path) -> None:
         same = sum(a == b for one, other in both for a, b in zip(one, other, strict=True))
         found[f"{percent:g}"] = rows | {"same_tokens": round(same / SEQUENCES / TOKENS, 3)}
         for name, one in rows.items():
-            print(f"  {percent:4g} % changed per step, {name:9}: {one}")
-        print(f"  {percent:4g} % changed per step, tokens alike: {same / SEQUENCES / TOKENS:.3f}")
+            print(f"  {percent:4g} {ROW}, {name:9}: {one}")
+        print(f"  {percent:4g} {ROW}, tokens alike: {same / SEQUENCES / TOKENS:.3f}")
     print(json.dumps({"keep_cache": found}))
 
 
@@ -184,7 +186,8 @@ def main() -> None:
         program = [sys.executable, "-W", "ignore", __file__, folder]
         done = subprocess.run(program, env=variables, stdout=subprocess.PIPE, text=True, check=True)
     lines = done.stdout.splitlines()
-    print(*lines[-3 * len(PERCENTS) - 2 :], sep="\n")
+    # vLLM logs to the same output.
+    print(*[line for line in lines if TITLE in line or ROW in line], lines[-1], sep="\n")
 
 
 if __name__ == "__main__":
