@@ -72,8 +72,8 @@ bench-synth: setup ## procedural tasks with their verification per second and do
 bench-weights: setup ## reads, pause and deltas of a weight version (WEIGHTS_ARGS="--only pause"); last line is one JSON object
 	@$(PYTHON) benchmarks/weights.py $(WEIGHTS_ARGS)
 
-bench-keep-cache: setup ## what weights.keepCache changes in log-probabilities; last line is one JSON object
-	@$(PYTHON) benchmarks/weights_keep_cache.py
+bench-keep-cache: setup ## what weights.keepCache changes in log-probabilities, with REWARDS=1 in a job's rewards; last line is one JSON object
+	@$(PYTHON) benchmarks/$(if $(REWARDS),keep_cache_rewards,weights_keep_cache).py
 
 bench-late-engine: setup ## a late engine that reads from a peer while the trainer is stopped, and one on S3 alone; last line is one JSON object
 	@$(PYTHON) benchmarks/late_engine.py

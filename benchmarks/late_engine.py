@@ -31,8 +31,9 @@ from sea_devcluster.demo.kubectl import Kubectl, job_reader
 from sea_devcluster.demo.options import ROOT
 from sea_devcluster.demo.target import devcluster_target
 from sea_devcluster.errors import DemoError
+from sea_devcluster.interrupts import raise_on_signals
 
-NAMESPACE = "sea-demo"
+EXAMPLE, NAMESPACE = "tensor-parallel", "sea-demo"
 DATA = ["shop", "--seed", "0", "--dialogues", "200", "--train-tasks", "64", "--test-tasks", "16"]
 WAIT_SECONDS = 1200.0
 POLL_SECONDS = 1.0
@@ -40,16 +41,19 @@ SERVED = re.compile(r"The engine serves version (\d+): .*transport='(\w+)'")
 
 
 class Job:
-    """One run of the example."""
+    """One run of examples/EXAMPLE.yaml, with some fields of its spec replaced."""
 
-    def __init__(self, cluster: DevCluster, folder: Path, name: str, **spec: Any) -> None:
+    def __init__(
+        self, cluster: DevCluster, folder: Path, name: str, example: str = EXAMPLE, **spec: Any
+    ) -> None:
         self.name, self.target = name, devcluster_target(cluster)
         self.kubectl = Kubectl(self.target.kubectl, self.target.kubeconfig)
-        example = demo_job.load(ROOT / "examples" / "tensor-parallel.yaml", self.target.server)
-        text = yaml.safe_dump(example).replace("s3://sea/tensor-parallel", f"s3://sea/{name}")
-        job = yaml.safe_load(text)
-        job["metadata"]["name"] = name
-        job["spec"] |= spec
+        found = demo_job.load(ROOT / "examples" / f"{example}.yaml", self.target.server)
+        found["metadata"]["name"] = name
+        found["spec"] |= spec
+        job = yaml.safe_load(
+            re.sub(rf"s3://sea/{example}\b", f"s3://sea/{name}", yaml.safe_dump(found))
+        )
         object_store.upload(folder, job, self.target.server)
         demo_run.submit(self.kubectl, job, self.target)
         self._read = job_reader(self.target.kubeconfig, NAMESPACE, name)
@@ -59,22 +63,41 @@ class Job:
         return found
 
     def until(self, what: str, holds: Callable[[dict[str, Any]], Any]) -> float:
-        """Seconds until it holds; raises TimeoutError with the job's conditions."""
+        """Seconds until it holds.
+
+        Raises:
+            TimeoutError, RuntimeError: it takes too long, or the job fails; with its status.
+        """
         started = time.monotonic()
         while (seconds := time.monotonic() - started) < WAIT_SECONDS:
             if holds(status := self.status()):
                 print(f"  {self.name}: {what} after {seconds:.0f} s", flush=True)
                 return round(seconds, 1)
+            if is_true(status, "Failed"):
+                raise RuntimeError(f"{self.name} has failed: {status}")
             time.sleep(POLL_SECONDS)
         raise TimeoutError(f"{self.name}: {what} within {WAIT_SECONDS:.0f} s; {status}")
 
     def adopted(self, pod: str) -> list[tuple[int, str]]:
         """(version, transport) of everything that an engine has adopted; empty before its start."""
+        return [(int(one[1]), one[2]) for one in SERVED.finditer(self._log(pod, "worker"))]
+
+    def newest_adopted(self, pod: str) -> int:
+        """-1 before the first."""
+        return max((version for version, _ in self.adopted(pod)), default=-1)
+
+    def warnings(self, pod: str, container: str) -> None:
+        """Prints what went wrong there."""
+        for line in self._log(pod, container).splitlines():
+            if '"warning"' in line:
+                print(f"    {pod}: {line[:400]}", flush=True)
+
+    def _log(self, pod: str, container: str) -> str:
         try:
-            log = self.kubectl.run("-n", NAMESPACE, "logs", f"{self.name}-{pod}", "-c", "worker")
+            name = f"{self.name}-{pod}"
+            return self.kubectl.run("-n", NAMESPACE, "logs", name, "-c", container)
         except DemoError:  # the pod or its container is not there yet
-            return []
-        return [(int(one[1]), one[2]) for one in SERVED.finditer(log)]
+            return ""
 
     def add_engine(self) -> None:
         self.kubectl.run("-n", NAMESPACE, "scale", "seatrainingjob", self.name, "--replicas=2")
@@ -113,9 +136,13 @@ def is_training(status: dict[str, Any]) -> bool:
     return status.get("stage") == "rl" and (status.get("weights") or {}).get("adoptedMax", 0) >= 3
 
 
-def is_complete(status: dict[str, Any]) -> bool:
+def is_true(status: dict[str, Any], condition: str) -> bool:
     conditions = status.get("conditions", [])
-    return any(one["type"] == "Complete" and one["status"] == "True" for one in conditions)
+    return any(one["type"] == condition and one["status"] == "True" for one in conditions)
+
+
+def is_complete(status: dict[str, Any]) -> bool:
+    return is_true(status, "Complete")
 
 
 def late(cluster: DevCluster, folder: Path) -> dict[str, Any]:
@@ -124,14 +151,19 @@ def late(cluster: DevCluster, folder: Path) -> dict[str, Any]:
     with job.trainer_stopped():
         newest = job.status()["weights"]["published"]
         job.add_engine()
-        seconds = job.until("the late engine serves a version", lambda _: job.adopted("rollout-1"))
-        version, transport = job.adopted("rollout-1")[0]
+        seconds = job.until(
+            "the late engine serves the newest version",
+            lambda _: job.newest_adopted("rollout-1") >= newest,
+        )
+        # Before the trainer goes on. Usually one; more if the peer did not answer at once.
+        adopted = job.adopted("rollout-1")
     job.until("Complete", is_complete)
     print(f"  the late engine: {job.adopted('rollout-1')}")
+    job.warnings("rollout-1", "worker")
+    job.warnings("coordinator-0", "coordinator")
     return {
         "late_engine_s": seconds,
-        "late_transport": transport,
-        "late_version_is_newest": version >= newest,
+        "late_transports": [transport for _, transport in adopted],
     }
 
 
@@ -148,6 +180,7 @@ JOBS = {"late": late, "store": store}
 
 
 def main() -> int:
+    raise_on_signals()  # the cluster is taken down whatever ends the program
     chosen = [name for name in (os.environ.get("JOBS") or ",".join(JOBS)).split(",") if name]
     cluster = DevCluster(f"late-engine-{os.getpid()}", options=Options(), persistent=False)
     cluster.up()

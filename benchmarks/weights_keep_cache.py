@@ -6,10 +6,9 @@ Each token's log-probability is compared with what a fresh pass over the whole s
 the version that labels the token, as the trainer computes it. Prints rows; the last line is JSON.
 
 The steps between versions are Gaussian, of such a size that the wanted share of bf16 elements
-changes. The model is random, with a sharpened head.
+changes. The model is random, with weights as large as a trained one's.
 
-Rewards need a model that learns: `--jobs A/metrics.json B/metrics.json` compares the RL steps of
-two demos, one without and one with `weights.keepCache` (docs/weights.md has the commands).
+Rewards need a model that learns: `keep_cache_rewards.py`.
 """
 
 import json
@@ -30,8 +29,10 @@ PERCENTS = (0.6, 4.0, 25.0)
 SEQUENCES, PROMPT, TOKENS = 16, 48, 96
 UPDATE_EVERY = 24
 """Tokens of each request."""
-SHARPNESS = 12.0
-"""Factor of the output head: a random one of 0.02 would draw all tokens alike."""
+SHARPNESS = 3.0
+"""Standard deviation of the logits: with 1 all tokens would be drawn nearly alike."""
+TITLE = "Log-probabilities of the engine minus a fresh pass, tokens after an update"
+ROW = "% changed per step"
 Tensors = dict[str, torch.Tensor]
 
 
@@ -143,14 +144,22 @@ def row(run: Run, *, keep: bool) -> dict[str, Any]:
     }
 
 
+def scaled(tensor: torch.Tensor) -> torch.Tensor:
+    """As large as in a trained model: norms of 1, and matrices that keep the size of what they
+    multiply. With small ones everywhere no layer would change what comes through."""
+    if tensor.dim() == 1:
+        return torch.ones_like(tensor)
+    return tensor / tensor.std() / math.sqrt(tensor.shape[-1])
+
+
 def measure(folder: Path) -> None:
     import weights_pause
 
-    tensors = weights_pause.build(folder)
+    tensors = {name: scaled(one) for name, one in weights_pause.build(folder).items()}
     tensors["lm_head.weight"] *= SHARPNESS
     engine = weights_pause.Engine(folder, tensors, SEQUENCES)
     found = {}
-    print("Log-probabilities of the engine minus a fresh pass, tokens after an update")
+    print(TITLE)
     for percent in PERCENTS:
         versions = [tensors]
         for seed in range(TOKENS // UPDATE_EVERY - 1):
@@ -161,31 +170,12 @@ def measure(folder: Path) -> None:
         same = sum(a == b for one, other in both for a, b in zip(one, other, strict=True))
         found[f"{percent:g}"] = rows | {"same_tokens": round(same / SEQUENCES / TOKENS, 3)}
         for name, one in rows.items():
-            print(f"  {percent:4g} % changed per step, {name:9}: {one}")
-        print(f"  {percent:4g} % changed per step, tokens alike: {same / SEQUENCES / TOKENS:.3f}")
+            print(f"  {percent:4g} {ROW}, {name:9}: {one}")
+        print(f"  {percent:4g} {ROW}, tokens alike: {same / SEQUENCES / TOKENS:.3f}")
     print(json.dumps({"keep_cache": found}))
 
 
-def compare(files: Sequence[str]) -> None:
-    """Means over the RL steps of each run."""
-    found = {}
-    for file in files:
-        rows = [one["metrics"] for one in json.loads(Path(file).read_text())]
-        rows = [one for one in rows if "logprob_max_diff" in one]
-        found[file] = {
-            name: round(sum(one[name] for one in rows) / len(rows), 4)
-            for name in ("reward", "logprob_max_diff")
-        }
-        last = rows[-len(rows) // 4 :]
-        found[file]["reward_last_quarter"] = round(sum(r["reward"] for r in last) / len(last), 4)
-        print(f"  {file}, {len(rows)} steps: {found[file]}")
-    print(json.dumps({"keep_cache_jobs": found}))
-
-
 def main() -> None:
-    if sys.argv[1:2] == ["--jobs"]:
-        compare(sys.argv[2:])
-        return
     if len(sys.argv) > 1:
         measure(Path(sys.argv[1]))
         return
@@ -196,7 +186,8 @@ def main() -> None:
         program = [sys.executable, "-W", "ignore", __file__, folder]
         done = subprocess.run(program, env=variables, stdout=subprocess.PIPE, text=True, check=True)
     lines = done.stdout.splitlines()
-    print(*lines[-3 * len(PERCENTS) - 2 :], sep="\n")
+    # vLLM logs to the same output.
+    print(*[line for line in lines if TITLE in line or ROW in line], lines[-1], sep="\n")
 
 
 if __name__ == "__main__":

@@ -19,8 +19,8 @@ from sea_env.tokens.renderer import Renderer
 from sea_env.verify.sandbox.pool import Sandboxes
 from sea_runtime.coordinator import synthesis
 from sea_runtime.rollout.databases import Databases
-from sea_runtime.rollout.engine_client import Generation
 from sea_runtime.rollout.episode_runner import EpisodeRunner
+from sea_runtime.rollout.generation import Generation
 from sea_runtime.rollout.scoring import Scoring
 from sea_runtime.rollout.settings import Identity
 from sea_runtime.rollout.simulated_users import SimulatedUsers

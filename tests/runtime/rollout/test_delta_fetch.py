@@ -1,5 +1,6 @@
 """A version from the object store: a chain of deltas on what is held, or the anchor."""
 
+import threading
 from collections.abc import Callable
 
 import numpy as np
@@ -10,13 +11,15 @@ from sea_data.object_store import AccessDeniedError, ObjectNotFoundError, StoreU
 from sea_runtime.parallel.regions import Region, cut
 from sea_runtime.rollout.vllm_plugin.delta_fetch import DeltaFetcher, spans
 from sea_runtime.rollout.vllm_plugin.fetch import FetchError
-from sea_runtime.rollout.vllm_plugin.host_copies import HostCopy
+from sea_runtime.rollout.vllm_plugin.host_copies import HostCopies, HostCopy
 from sea_runtime.rollout.vllm_plugin.store_reader import MAX_GAP
 from sea_runtime.trainer.delta_upload import Packed, encode
-from sea_runtime.transport import manifest, stored_versions
+from sea_runtime.transport import delta_codec, manifest, stored_versions
+from sea_runtime.transport.delta_codec import Bytes, DamagedDeltaError
 from sea_runtime.transport.read_plan import ShardRead, reads_of
 from sea_runtime.transport.sources import DELTA, OBJECT_STORE
 from sea_runtime.wire.weights import FetchCause, Shard, ShardDelta, WeightVersion
+from sea_testing.waiting import HANG_S
 
 RUN = "s3://runs/job-1"
 WHERE = (RUN, "policy")
@@ -104,19 +107,16 @@ class Worker:
 
     def __init__(self, store: Trainer) -> None:
         self.held: HostCopy | None = None
-        self._fetcher = DeltaFetcher(lambda: store, self._target)
-        self._free: dict[int, torch.Tensor] = {}
+        self._copies = HostCopies(lambda _: False, lambda _: None)
+        self._fetcher = DeltaFetcher(lambda: store, self._copies.target)
         self.needed = {name: [Trainer._cut(name, None)[-1]] for name in SHAPES}
-
-    def _target(self, read: ShardRead) -> torch.Tensor:
-        self._free[read.rank] = manifest.allocate(read.nbytes)
-        return self._free[read.rank]
 
     def bring(self, version: WeightVersion) -> str:
         """Returns the transport."""
         reads = reads_of(version, self.needed)
         fetched = self._fetcher.bring(version, reads, self.held)
         self.held = HostCopy(version.version, version.attempt, tuple(reads), fetched.buffers)
+        self._copies.keep(self.held)
         return fetched.transport
 
     def holds(self, trainer: Trainer, number: int) -> bool:
@@ -216,7 +216,15 @@ def change(name: str, edit: Callable[[bytes], bytes | None]) -> Callable[[Traine
     return apply
 
 
+def impossible_size(trainer: Trainer, _: Worker) -> None:
+    """The manifest says that a block's delta has a petabyte."""
+    delta = trainer.versions[6].shards[0].delta
+    assert delta is not None
+    delta.sizes[-1] = 1 << 50
+
+
 DELTA_FAULTS = {
+    "manifest with an impossible size": impossible_size,
     "wrong base": wrong_base,
     "damaged memory": damaged_memory,
     "another attempt": another_attempt,
@@ -237,6 +245,35 @@ def test_whatever_is_wrong_with_the_deltas_the_anchor_is_taken(fault: str) -> No
     worker.bring(trainer.versions[5])
     DELTA_FAULTS[fault](trainer, worker)
     assert worker.bring(version) == OBJECT_STORE
+    assert worker.holds(trainer, 6)
+
+
+def test_an_anchor_is_read_once_no_delta_writes_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One block's delta is damaged while another's is being applied, into the same memory."""
+    trainer = Trainer()
+    trainer.publish(5, full=True)
+    version = trainer.publish(6, full=True, base=5)
+    worker = Worker(trainer)
+    worker.bring(trainer.versions[5])
+    small, anchored, wrote = 2 * SHAPES["b"][0], threading.Event(), threading.Event()
+
+    def apply(_: object, base: Bytes, out: Bytes, __: int) -> None:
+        if base.nbytes != small:
+            raise DamagedDeltaError("damaged")
+        anchored.wait(0.3)  # until the anchor is read, if nobody waits for this block
+        out[:] = 7
+        wrote.set()
+
+    def read_into(url: str, out: memoryview, start: int = 0) -> int:
+        done = Trainer.read_into(trainer, url, out, start)
+        if "shard-1" in url:
+            anchored.set()
+        return done
+
+    monkeypatch.setattr(delta_codec, "apply", apply)
+    monkeypatch.setattr(trainer, "read_into", read_into)
+    assert worker.bring(version) == OBJECT_STORE
+    assert wrote.wait(HANG_S)
     assert worker.holds(trainer, 6)
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from sea_runtime.rollout.engine_client import ServedVersion
 from sea_runtime.rollout.engine_state import EMPTY, EngineState, observe
+from sea_runtime.rollout.generation import ServedVersion
 from sea_runtime.rollout.health import heartbeat
 from sea_runtime.rollout.settings import Identity, Settings
 from sea_runtime.rollout.weight_updater import WeightUpdater

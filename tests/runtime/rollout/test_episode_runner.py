@@ -21,8 +21,8 @@ from sea_env.verify.sandbox.pool import Sandboxes
 from sea_env.verify.sandbox.process import SandboxError
 from sea_runtime.rollout import episode_runner
 from sea_runtime.rollout.databases import DomainData
-from sea_runtime.rollout.engine_client import Generation
 from sea_runtime.rollout.episode_runner import EpisodeRunner
+from sea_runtime.rollout.generation import Generation
 from sea_runtime.rollout.scoring import Scoring
 from sea_runtime.rollout.settings import Identity
 from sea_runtime.wire.rollouts import (

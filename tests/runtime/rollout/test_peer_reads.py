@@ -13,6 +13,7 @@ from sea_runtime.transport import manifest
 from sea_runtime.transport.read_plan import reads_of
 from sea_runtime.transport.sources import NIXL, Source
 from sea_runtime.wire.weights import PEER, EngineCopy, FetchCause, WeightVersion
+from sea_testing.waiting import HANG_S
 from sea_testing.weights_source import WeightsSource, needed, tensor
 
 pytestmark = pytest.mark.component
@@ -22,7 +23,7 @@ NBYTES = 32 << 20
 
 
 class Engine:
-    """The reading side of one worker; `during` happens in its first read of a peer."""
+    """The reading side of one worker; `during` happens in its first read."""
 
     def __init__(self) -> None:
         self.reader = NixlReader()
@@ -31,14 +32,14 @@ class Engine:
 
     def begin(self, source: Source, runs: Sequence[Run], out: torch.Tensor) -> Callable[[], None]:
         finish = self.reader.begin(source, runs, out)
-        if source.transport == PEER and self.during is not None:
-            self.during()
-            self.during = None
+        if self.during is not None:
+            during, self.during = self.during, None
+            during()
         return finish
 
     def fetch(self, version: WeightVersion, *peers: EngineCopy) -> Fetched:
         offered = version.model_copy(update={"peers": list(peers)})
-        fetcher = Fetcher({PEER: self, NIXL: self.reader}, self.copies.target)
+        fetcher = Fetcher({PEER: self, NIXL: self}, self.copies.target)
         return fetcher.fetch(offered, reads_of(offered, needed(offered)))
 
 
@@ -96,16 +97,44 @@ def test_a_peer_alone_is_enough(
     assert (fetched.transport, causes(fetched)) == (NIXL, {"early": FetchCause.DAMAGED})
 
 
-@pytest.mark.parametrize(
-    ("fault", "cause"), [("kill", FetchCause.UNREACHABLE), ("stop", FetchCause.TIMED_OUT)]
-)
+FAULTS = [("kill", FetchCause.UNREACHABLE), ("stop", FetchCause.TIMED_OUT)]
+
+
+@pytest.mark.parametrize(("fault", "cause"), FAULTS)
 def test_a_peer_that_goes_away_in_mid_read_is_left_for_the_trainer(
     trainer: WeightsSource, peer: WeightsSource, engine: Engine, fault: str, cause: FetchCause
 ) -> None:
     """Killed: an error. Stopped: a time-out, and the read's memory is put aside."""
     version = trainer.publish(4, NBYTES)
     copy = peer.fetch(version)
-    engine.during = peer.kill if fault == "kill" else peer.stop
+    engine.during = getattr(peer, fault)
     fetched = engine.fetch(version, copy)
     assert (fetched.transport, causes(fetched)) == (NIXL, {"early": cause})
     assert torch.equal(bytes_of(fetched, version), tensor(4, NBYTES))
+
+
+@pytest.mark.parametrize(("fault", "cause"), FAULTS)
+def test_a_trainer_that_goes_away_in_mid_read_delivers_nothing(
+    trainer: WeightsSource, peer: WeightsSource, engine: Engine, fault: str, cause: FetchCause
+) -> None:
+    """`peer` is the trainer here; the version of the attempt after it is read as ever."""
+    engine.during = getattr(peer, fault)
+    with pytest.raises(FetchError) as caught:
+        engine.fetch(peer.publish(5, NBYTES))
+    assert [one.cause for one in caught.value.failed] == [cause]
+    version = trainer.publish(5, NBYTES)
+    assert torch.equal(bytes_of(engine.fetch(version), version), tensor(5, NBYTES))
+
+
+def test_a_trainer_that_publishes_into_memory_that_is_being_read_leaves_no_mixture(
+    trainer: WeightsSource, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The read itself succeeds, with bytes of two versions."""
+    monkeypatch.setattr(fetch, "MIN_NIXL_TIMEOUT_SECONDS", HANG_S)  # it lasts while it publishes
+    old = trainer.publish(6, NBYTES)
+    published: list[WeightVersion] = []
+    engine.during = lambda: published.append(trainer.publish(7, NBYTES, over=True))
+    with pytest.raises(FetchError, match="wrong checksums") as caught:
+        engine.fetch(old)
+    assert [one.cause for one in caught.value.failed] == [FetchCause.DAMAGED]
+    assert torch.equal(bytes_of(engine.fetch(published[0]), published[0]), tensor(7, NBYTES))

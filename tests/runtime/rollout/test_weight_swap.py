@@ -1,4 +1,4 @@
-"""A weight update that is cut short by the end of its worker, or ends with wrong weights."""
+"""A weight update that is cut short by the end of its worker, ends with wrong weights, or never."""
 
 import asyncio
 import json
@@ -8,7 +8,7 @@ from aiohttp import test_utils, web
 
 from sea_runtime.rollout import weight_swap
 from sea_runtime.rollout.engine_client import EngineClient, session
-from sea_runtime.rollout.weight_swap import WrongWeightsError
+from sea_runtime.rollout.weight_swap import PrefetchError, WrongWeightsError
 from sea_runtime.wire.weights import PrefetchState, PrefetchStatus, WeightVersion
 from sea_testing.waiting import HANG_S
 
@@ -77,3 +77,23 @@ async def test_only_an_engine_whose_weights_are_right_is_resumed(
             await adopt
     last = ["sea_terminate"] if wrong else ["/update_weight_version", "/resume"]
     assert asked == ["sea_prefetch", "/pause", "sea_load", *last]
+
+
+async def test_a_fetch_that_takes_too_long_is_given_up_and_the_engine_never_paused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As from a store that answers byte by byte; the engine goes on with what it has."""
+    monkeypatch.setattr(weight_swap, "PREFETCH_TIMEOUT_SECONDS", 0.1)
+    running = PrefetchStatus(state=PrefetchState.RUNNING, version=1, attempt=1).model_dump_json()
+    asked = set()
+
+    async def answer(request: web.Request) -> web.Response:
+        asked.add((await request.json())["method"] if request.path == RPC else request.path)
+        return web.json_response({"results": [running]})
+
+    app = web.Application()
+    app.add_routes([web.post("/{_}", answer)])
+    async with test_utils.TestServer(app) as server, session() as http:
+        with pytest.raises(PrefetchError, match="was not fetched within"):
+            await weight_swap.adopt(EngineClient(http, str(server.make_url(""))), VERSION)
+    assert asked == {"sea_prefetch", "sea_prefetch_status"}

@@ -13,6 +13,7 @@ from sea_runtime.rollout.engine_state import EngineState
 from sea_runtime.rollout.weight_updater import WeightUpdater, choose
 from sea_runtime.wire.weights import (
     PEER,
+    EngineCopy,
     FailedSource,
     FetchCause,
     NotFetched,
@@ -21,6 +22,8 @@ from sea_runtime.wire.weights import (
     Shard,
     WeightQueryReply,
     WeightVersion,
+    WorkerCopy,
+    WrongWeights,
 )
 from sea_testing.waiting import HANG_S
 
@@ -125,3 +128,116 @@ async def test_a_failed_prefetch_says_which_source_failed(
         assert state.unreachable == failed.unreachable
         running.cancel()
         await asyncio.wait([running])
+
+
+class DamagedEngine:
+    """Holds other weights than it was given after each update, until it is terminated."""
+
+    def __init__(self) -> None:
+        self.terminated = False
+
+    async def prefetch(self, _: WeightVersion) -> list[PrefetchStatus]:
+        return [PrefetchStatus(state=PrefetchState.READY, version=5, attempt=1, check=True)]
+
+    async def pause(self, *, keep_cache: bool) -> None:
+        assert not keep_cache
+
+    async def load(self, version: int, attempt: int, *, check: bool) -> list[str]:
+        assert (version, attempt, check) == (5, 1, True)
+        return [f"{number}.weight" for number in range(20)]
+
+    async def terminate(self) -> None:
+        self.terminated = True
+
+
+class Listener:
+    """The coordinator: offers version 5, and waits for what is reported."""
+
+    def __init__(self) -> None:
+        self.reported: asyncio.Queue[tuple[str, WrongWeights]] = asyncio.Queue()
+
+    async def newer_weights(self, *_: Any) -> WeightQueryReply:
+        return WeightQueryReply(newest=NEWEST, required=0)
+
+    async def wrong_weights(self, stream: str, message: WrongWeights) -> None:
+        self.reported.put_nowait((stream, message))
+
+
+async def test_wrong_weights_are_reported_and_the_engine_serves_nothing_until_it_is_back() -> None:
+    """The report is what becomes the job's Event (`tests/operator/test_events.py`)."""
+    state, engine, client = EngineState(), DamagedEngine(), Listener()
+    state.serves(4)
+    fakes: tuple[Any, Any] = client, engine
+    running = asyncio.ensure_future(WeightUpdater(*fakes, state, "policy", "job-rollout-0").run())
+    stream, message = await asyncio.wait_for(client.reported.get(), HANG_S)
+    assert (stream, message.pod, message.version) == ("policy", "job-rollout-0", 5)
+    assert message.tensors == [f"{number}.weight" for number in range(8)]
+    assert engine.terminated
+    assert (state.version, state.ready) == (None, False)
+    running.cancel()
+    await asyncio.wait([running])
+
+
+class ServingEngine:
+    """Other engines can read version 4 from it."""
+
+    async def served_copy(self) -> list[WorkerCopy]:
+        return [WorkerCopy(version=4, attempt=1, nixl_agent="a", nixl_metadata="m", parts=[])]
+
+
+class SlowCoordinator:
+    """Answers when it is told to; counts the questions."""
+
+    def __init__(self) -> None:
+        self.announced: list[int] = []
+        self.asked: list[int] = []
+        self.cancelled = 0
+        self.answer: asyncio.Queue[WeightQueryReply] = asyncio.Queue()
+        self.waits = asyncio.Event()
+
+    async def announce(self, _: str, copy: EngineCopy) -> None:
+        self.announced.append(copy.version)
+
+    async def newer_weights(self, _: str, after: int, *__: Any) -> WeightQueryReply:
+        self.asked.append(after)
+        self.waits.set()
+        try:
+            return await self.answer.get()
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+
+
+@pytest.mark.parametrize(
+    ("back", "asked", "announced"),
+    [(4, [4], [4]), (0, [4, 0], [])],
+    ids=["the same engine", "one that restarted"],
+)
+async def test_an_engine_that_was_slow_for_a_moment_stays_a_reader_and_a_source(
+    back: int, asked: list[int], announced: list[int]
+) -> None:
+    """The answer on its way may name a source, and to ask again says that it could not be read;
+    what the engine holds was forgotten when it was reported as down."""
+    state, client = EngineState(), SlowCoordinator()
+    state.require(0)
+    state.serves(4)
+    fakes: tuple[Any, Any] = client, ServingEngine()
+    updater = WeightUpdater(*fakes, state, "policy", "pod")
+    running = asyncio.ensure_future(updater.run())
+    await asyncio.wait_for(client.waits.wait(), HANG_S)
+    client.waits.clear()
+    state.lost()
+    await asyncio.sleep(0)
+    state.serves(back)
+    if back != 4:
+        await asyncio.wait_for(client.waits.wait(), HANG_S)
+    client.answer.put_nowait(WeightQueryReply(newest=None, required=3))
+    while state.required != 3:
+        await asyncio.wait_for(state.change(), HANG_S)
+    assert client.asked[: len(asked)] == asked
+    assert client.announced == announced
+    running.cancel()
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    await asyncio.wait_for(asyncio.wait(left), HANG_S)
+    # None is left behind: neither the one that was of no use, nor the one that was open.
+    assert client.cancelled == len(client.asked) - 1

@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 
 from sea_runtime.rollout import weight_swap
-from sea_runtime.rollout.engine_client import EngineClient, Generation, session
+from sea_runtime.rollout.engine_client import EngineClient, session
+from sea_runtime.rollout.generation import Generation
 from sea_runtime.rollout.weight_swap import Timings
 from sea_runtime.store.folders import download_folder
 from sea_runtime.store.s3 import ObjectStore

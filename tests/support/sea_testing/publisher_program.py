@@ -1,8 +1,8 @@
 """Two ranks' worth of NIXL sources, as a trainer would be: `python publisher_program.py BASE`.
 
-Each line on stdin is a JSON request {version, save, scale?, after?, damage?}; the answer is a line
-`VERSION ` with the JSON of the published WeightVersion. The tensors are saved in the file `save`,
-each shard's bytes in `save`.shard0 and .shard1.
+Each line on stdin is a JSON request {version, save, scale?, after?, dtype?, damage?}; the answer is
+a line `VERSION ` with the JSON of the published WeightVersion. The tensors are saved in the file
+`save`, each shard's bytes in `save`.shard0 and .shard1.
 """
 
 import json
@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from sea_runtime.parallel.engine_blocks import EngineCuts, blocks
 from sea_runtime.transport import manifest
 from sea_runtime.transport.nixl_link import NixlSource
-from sea_runtime.wire.weights import Shard, WeightVersion
+from sea_runtime.wire.weights import Block, Shard, WeightVersion
 
 TENSOR_PARALLEL = 2
 """The workers of the engine that the blocks are cut for."""
@@ -28,19 +28,25 @@ class Rank:
 
     def __init__(self, number: int, tensors: Tensors) -> None:
         self.number = number
-        cuts = EngineCuts(tensor=TENSOR_PARALLEL, kv_heads=2)
-        self.plan = manifest.plan(tensors, lambda name, shape: blocks(name, shape, cuts))
-        self.buffer = manifest.allocate(manifest.total_bytes(self.plan))
+        self.names = list(tensors)
+        self.buffer = manifest.allocate(manifest.total_bytes(self._plan(tensors)))
         self.source = NixlSource(f"rank{number}")
         self.address = self.source.register(self.buffer)
 
+    @staticmethod
+    def _plan(tensors: Tensors) -> list[Block]:
+        cuts = EngineCuts(tensor=TENSOR_PARALLEL, kv_heads=2)
+        return manifest.plan(tensors, lambda name, shape: blocks(name, shape, cuts))
+
     def pack(self, tensors: Tensors, save: str) -> Shard:
-        own = {block.name: tensors[block.name] for block in self.plan}
-        packed = manifest.pack(self.plan, own.items(), self.buffer)
-        Path(f"{save}.shard{self.number}").write_bytes(self.buffer.numpy().tobytes())
+        own = {name: tensors[name] for name in self.names}
+        plan = self._plan(own)
+        nbytes = manifest.total_bytes(plan)
+        packed = manifest.pack(plan, own.items(), self.buffer)
+        Path(f"{save}.shard{self.number}").write_bytes(self.buffer[:nbytes].numpy().tobytes())
         return Shard(
             rank=self.number,
-            nbytes=self.buffer.numel(),
+            nbytes=nbytes,
             blocks=packed,
             nixl_agent=self.source.name,
             nixl_metadata=self.source.metadata_b64(),
@@ -63,7 +69,8 @@ def noisy(base: Tensors, request: dict[str, Any]) -> Tensors:
 
 
 def publish(ranks: list[Rank], base: Tensors, request: dict[str, Any]) -> WeightVersion:
-    tensors = noisy(base, request)
+    dtype = getattr(torch, request.get("dtype", "float32"))
+    tensors = {name: one.to(dtype) for name, one in noisy(base, request).items()}
     save_file(tensors, request["save"])
     shards = [rank.pack(tensors, request["save"]) for rank in ranks]
     if request.get("damage"):

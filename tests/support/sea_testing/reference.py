@@ -1,6 +1,13 @@
-"""Log-probabilities by transformers, to compare with."""
+"""Log-probabilities and experts by transformers, to compare with."""
 
+from collections.abc import Sequence
 from pathlib import Path
+
+import numpy as np
+
+NEAR_TIES = 2
+"""Places in which vLLM and transformers may round to another expert; other weights differ in more
+than half of all."""
 
 
 class Reference:
@@ -45,3 +52,15 @@ class Reference:
             found = self._model(torch.tensor([tokens]), output_router_logits=True)
         layers = [logits.topk(chosen, -1).indices.tolist() for logits in found.router_logits]
         return [[set(layer[i]) for layer in layers] for i in range(len(tokens))]
+
+
+def differing_experts(named: Sequence[bytes], wanted: Sequence[list[set[int]]]) -> int:
+    """In how many places, of tokens times layers, an engine's choice isn't that of `experts`."""
+    assert len(named) == len(wanted)
+    rows = [np.frombuffer(token, np.uint8).reshape(len(wanted[0]), -1) for token in named]
+    # As sets: the order of a token's experts is no router's promise.
+    return sum(
+        set(map(int, chosen)) != layer
+        for row, layers in zip(rows, wanted, strict=True)
+        for chosen, layer in zip(row, layers, strict=True)
+    )

@@ -1,9 +1,10 @@
 """A process that serves a weight version over NIXL, as a trainer rank or as a peer engine.
 
-`python weights_source.py`: each line on stdin is a JSON request. {"publish": V, "nbytes": N} packs
-one tensor of N bytes that depends on V, and answers the Shard. {"fetch": WeightVersion} reads all
-of it as an engine's worker does, keeps and serves it, and answers the WorkerCopy. {"hang":
-WeightVersion} begins to read it and stops itself.
+`python weights_source.py`: each line on stdin is a JSON request. {"publish": V, "nbytes": N,
+"over": bool} packs one tensor of N bytes that depends on V, with `over` into the buffer of the
+version before, and answers the Shard. {"fetch": WeightVersion} reads all of it as an engine's
+worker does, keeps and serves it, and answers the WorkerCopy. {"hang": WeightVersion} begins to read
+it and stops itself.
 """
 
 import json
@@ -58,8 +59,9 @@ class WeightsSource:
     def __exit__(self, *_: object) -> None:
         self.kill()
 
-    def publish(self, number: int, nbytes: int) -> WeightVersion:
-        shard = Shard.model_validate_json(self._ask({"publish": number, "nbytes": nbytes}))
+    def publish(self, number: int, nbytes: int, *, over: bool = False) -> WeightVersion:
+        request = {"publish": number, "nbytes": nbytes, "over": over}
+        shard = Shard.model_validate_json(self._ask(request))
         return WeightVersion(
             stream="policy", version=number, attempt=1, stage="rl", step=1, shards=[shard]
         )
@@ -98,20 +100,22 @@ class WeightsSource:
 class _Trainer:
     def __init__(self) -> None:
         self.source = NixlSource("trainer")
+        self.buffer = manifest.allocate(0)
 
-    def publish(self, number: int, nbytes: int) -> Shard:
+    def publish(self, number: int, nbytes: int, over: bool) -> Shard:
         content = {"t": tensor(number, nbytes)}
 
         def rows(_: str, shape: Any) -> list[Region]:
             return [Region((row, 0), (1, shape[1])) for row in range(shape[0])]
 
         plan = manifest.plan(content, rows)
-        buffer = manifest.allocate(manifest.total_bytes(plan))
-        blocks = manifest.pack(plan, content.items(), buffer)
-        address = self.source.register(buffer)
+        if not over:
+            self.buffer = manifest.allocate(manifest.total_bytes(plan))
+        blocks = manifest.pack(plan, content.items(), self.buffer)
+        address = self.source.register(self.buffer)
         return Shard(
             rank=0,
-            nbytes=buffer.numel(),
+            nbytes=self.buffer.numel(),
             blocks=blocks,
             nixl_agent=self.source.name,
             nixl_metadata=self.source.metadata_b64(),
@@ -147,7 +151,9 @@ def main() -> None:
             peer.hang(WeightVersion.model_validate(request["hang"]))
             continue
         if "publish" in request:
-            answer: Shard | WorkerCopy = trainer.publish(request["publish"], request["nbytes"])
+            answer: Shard | WorkerCopy = trainer.publish(
+                request["publish"], request["nbytes"], request["over"]
+            )
         else:
             answer = peer.fetch(WeightVersion.model_validate(request["fetch"]))
         print("DONE " + answer.model_dump_json(), flush=True)  # noqa: T201

@@ -122,8 +122,18 @@ class WeightRegistry:
         # An anchor that the engine has passed, or that is `newest` itself, is no alternative.
         behind = anchor is not None and anchor.version > after and anchor != newest
         return WeightQueryReply(
-            newest=offered, required=self.required(stream), anchor=anchor if behind else None
+            newest=offered,
+            required=self.required(stream),
+            anchor=anchor if behind else None,
+            trained=self._is_trained(stream),
         )
+
+    def _is_trained(self, stream: str) -> bool:
+        """True from the start of the first stage that trains the stream's model."""
+        stage = self._job.running_stage
+        if stage is None or not stage_plan.trains(stage):
+            return self.newest(stream) > 0
+        return stage_plan.stream_of(stage) == stream or self.newest(stream) > 0
 
     def _available(self, stream: str, after: int) -> WeightVersion | None:
         """The largest version that the living attempt, the store or an engine has."""
@@ -159,6 +169,7 @@ class WeightRegistry:
             newest=None,
             required=self.required(stream),
             busy=self._available(stream, after) is not None,
+            trained=self._is_trained(stream),
             announce=unknown and self._relayed,
         )
 

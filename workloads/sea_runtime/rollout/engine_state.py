@@ -22,6 +22,8 @@ class EngineState:
         self.version: int | None = None
         self.attempt = 0
         """Of the trainer that published the version; 0 for the base model."""
+        self.downs = 0
+        """How often it was found down."""
         self.required: int | None = None
         """Smallest version to generate with; None until the coordinator has said so."""
         self.updating = False
@@ -44,6 +46,7 @@ class EngineState:
         """Records the version that the engine serves; None: it did not answer."""
         if (version, attempt) != (self.version, self.attempt):
             self.version, self.attempt = version, attempt
+            self.downs += version is None
             self._announce()
 
     def lost(self) -> None:

@@ -26,13 +26,9 @@ from sea_env.tokens.renderer import Renderer
 from sea_env.users.base import User
 from sea_runtime.errors import RuntimeFailure
 from sea_runtime.rollout.databases import Databases
-from sea_runtime.rollout.engine_client import (
-    EngineClient,
-    EngineError,
-    EngineRefusedError,
-    Generation,
-)
+from sea_runtime.rollout.engine_client import EngineClient, EngineError, EngineRefusedError
 from sea_runtime.rollout.engine_state import EngineState
+from sea_runtime.rollout.generation import Generation
 from sea_runtime.rollout.scoring import Scoring, details_of
 from sea_runtime.rollout.settings import Identity
 from sea_runtime.wire.rollouts import (

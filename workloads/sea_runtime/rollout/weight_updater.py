@@ -9,6 +9,7 @@ older one from the object store is still newer than what the engine serves: `cho
 import asyncio
 import logging
 from collections.abc import Coroutine
+from dataclasses import dataclass
 from typing import Any
 
 from sea_runtime.client.async_client import AsyncCoordinatorClient
@@ -54,6 +55,15 @@ def choose(
     return next(iter(others or offers), None)
 
 
+@dataclass(frozen=True)
+class _Question:
+    """For a version after `after`, asked at a time of the event loop's clock."""
+
+    after: int
+    time: float
+    answer: "asyncio.Task[WeightQueryReply | None]"
+
+
 class WeightUpdater:
     """One per worker; `run` ends only when cancelled."""
 
@@ -68,17 +78,33 @@ class WeightUpdater:
         self._client, self._engine, self._state = client, engine, state
         self._stream, self._pod = stream, pod
         self._failed: WeightVersion | None = None
+        self._asked: _Question | None = None
         self._reports: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
+        try:
+            await self._run()
+        finally:
+            self._forget_question()
+
+    async def _run(self) -> None:
+        downs = self._state.downs
         while True:
             served = await self._state.wait_up()
+            if self._state.downs != downs and served > 0:
+                # To the coordinator an engine that does not answer holds nothing: this one was only
+                # slow for a moment.
+                self._background(self._announce())
+            downs = self._state.downs
             reply = await self._newer(served)
             if reply is None:
                 continue
             # Required before adopting: until it is known, the engine isn't ready and no episode
             # begins.
             self._state.require(reply.required)
+            # Also before the first version: until then the trainer computes with other numbers.
+            if reply.trained and await self._replace_fp8():
+                continue
             if reply.announce:
                 self._background(self._announce())
             version = choose(reply, served, self._failed)
@@ -99,24 +125,61 @@ class WeightUpdater:
             self._state.lost()
             await asyncio.sleep(RETRY_SECONDS)
 
+    async def _replace_fp8(self) -> bool:
+        """Ends an engine that serves FP8 weights although its model is trained; True if it has to
+        be asked again.
+
+        It started before any stage trained the model, as with a stage that an edit adds. Its
+        container starts again, and dequantizes the folder (`base_model.fetch`).
+        """
+        try:
+            if not await self._engine.has_fp8_weights():
+                return False
+            _log.warning("The model is trained from now on: the engine restarts without FP8.")
+            await self._engine.terminate()
+            self._state.lost()
+        except EngineError as error:
+            _log.warning("%s", error)
+        await asyncio.sleep(RETRY_SECONDS)
+        return True
+
     async def _newer(self, served: int) -> WeightQueryReply | None:
         """Waits for a newer version; None if the engine's state changed first."""
-        ask = asyncio.ensure_future(self._ask(served))
+        question = self._question(max(served, 0))
         change = asyncio.ensure_future(self._state.change())
         try:
-            await asyncio.wait({ask, change}, return_when=asyncio.FIRST_COMPLETED)
-            # Also if both are done: an answer must not be lost.
-            return ask.result() if ask.done() else None
+            await asyncio.wait({question.answer, change}, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            # An answer to the old question is of no use once the engine serves another version.
             change.cancel()
-            ask.cancel()
+        if not question.answer.done():
+            return None
+        # Also if both are done: an answer must not be lost.
+        self._asked = None
+        return question.answer.result()
 
-    async def _ask(self, served: int) -> WeightQueryReply | None:
+    def _question(self, after: int) -> "_Question":
+        """The question that was asked before the engine's state changed, if it is the same.
+
+        Its answer may name an engine to read from. To ask again tells the coordinator that the read
+        failed: an engine that was only slow to say that it lives would be sent away from the one
+        that has the version.
+        """
+        now, asked = asyncio.get_running_loop().time(), self._asked
+        if asked is None or asked.after != after or now - asked.time > LONG_POLL_SECONDS:
+            self._forget_question()
+            asked = _Question(after, now, asyncio.ensure_future(self._ask(after)))
+            self._asked = asked
+        return asked
+
+    def _forget_question(self) -> None:
+        if self._asked is not None:
+            self._asked.answer.cancel()
+            self._asked = None
+
+    async def _ask(self, after: int) -> WeightQueryReply | None:
         # No long poll at first: the engine is not ready before it is known which version it needs.
         wait = 0.0 if self._state.required is None else LONG_POLL_SECONDS
         try:
-            after = max(served, 0)
             return await self._client.newer_weights(self._stream, after, wait, self._pod)
         except CoordinatorError as error:
             _log.warning("The coordinator did not answer about weights: %s", error)

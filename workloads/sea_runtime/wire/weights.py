@@ -152,6 +152,9 @@ class WeightQueryReply(Message):
     what to load if `newest` is unavailable because its trainer has gone."""
     busy: bool = False
     """A newer version exists, but everyone who has it serves another engine: ask again."""
+    trained: bool = False
+    """A stage has begun to train the stream's model: engines compute with the numbers that the
+    trainer begins with, so one that serves FP8 weights restarts, which dequantizes them."""
     announce: bool = False
     """The coordinator doesn't know what the engine holds of the version that it serves, as after
     its own restart: announce it again."""

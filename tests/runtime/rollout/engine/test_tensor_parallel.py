@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from sea_runtime.rollout import weight_swap
+from sea_runtime.rollout.dead_engine_core import EXIT_CODE
 from sea_runtime.rollout.engine_client import EngineClient, session
 from sea_runtime.rollout.engine_state import EMPTY, EngineState, observe
 from sea_runtime.rollout.weight_swap import Timings
@@ -107,10 +108,11 @@ async def test_a_late_engine_reads_from_a_peer_of_another_layout_while_the_train
         assert (await adopted(engine, back, publisher, reference, [])).transport == "Peer"
 
         # Both workers end within the call that asks for it. vLLM's core outlives them for a moment
-        # and reports it, so that the server ends by itself (exit code 0).
+        # and reports it.
         await late.terminate()
         assert two_workers.process is not None
-        await asyncio.to_thread(two_workers.process.wait, HANG_S)
+        assert await asyncio.to_thread(two_workers.process.wait, HANG_S) == EXIT_CODE
+        assert "vLLM's engine core failed" in two_workers.log.read_text()
 
 
 async def each_worker_has_its_half(engine: EngineClient, published: WeightVersion) -> None:

@@ -6,13 +6,14 @@ from collections.abc import Callable
 import pytest
 
 from sea_runtime.rollout import weight_swap
-from sea_runtime.rollout.engine_client import EngineClient, Generation
+from sea_runtime.rollout.engine_client import EngineClient
 from sea_runtime.rollout.engine_state import recover
+from sea_runtime.rollout.generation import Generation
 from sea_runtime.rollout.weight_swap import PrefetchError
 from sea_runtime.wire.weights import WeightVersion
 from sea_testing.engine import EngineProcess
 from sea_testing.publisher import Publisher
-from sea_testing.reference import Reference
+from sea_testing.reference import NEAR_TIES, Reference, differing_experts
 from sea_testing.waiting import wait_for
 
 pytestmark = pytest.mark.component
@@ -25,7 +26,7 @@ PROMPT = [7, 42, 19, 30, 11, 50, 33, 8, 9, 10, 44, 25]
 
 async def generate(engine: EngineClient, prompt: list[int], tokens: int) -> Generation:
     return await engine.generate(
-        prompt, max_tokens=tokens, temperature=1.0, stop_token_ids=[], seed=0
+        prompt, max_tokens=tokens, temperature=1.0, stop_token_ids=[], seed=0, experts_from=0
     )
 
 
@@ -51,6 +52,18 @@ async def test_three_updates_each_equal_transformers(
             turn = await generate(engine, each, 24)
             assert turn.versions == [number] * len(turn.token_ids)
             assert difference(reference, each, turn) < TOLERANCE
+
+
+async def test_a_version_of_another_precision_is_rounded_as_a_loader_would(
+    engine: EngineClient, publisher: Publisher, reference: Reference, versions: Callable[[], int]
+) -> None:
+    """What the engine then holds is compared with the version, element by element, and right."""
+    number = versions()
+    published = publisher.publish(number, dtype="bfloat16").model_copy(update={"check": True})
+    await weight_swap.adopt(engine, published)
+    reference.load(publisher.weights(number))
+    turn = await generate(engine, PROMPT, 24)
+    assert difference(reference, PROMPT, turn) < TOLERANCE
 
 
 async def paused_in_flight(
@@ -82,7 +95,8 @@ async def test_request_in_flight_survives_an_update(
     reference: Reference,
     versions: Callable[[], int],
 ) -> None:
-    """Its tokens say which version made them, and each version's log-probabilities are right."""
+    """Its tokens say which version made them; each version's log-probabilities and experts are
+    right."""
     old, new = versions(), versions()
     await weight_swap.adopt(engine, publisher.publish(old, scale=0.02))
     published = publisher.publish(new, scale=0.02)
@@ -93,11 +107,18 @@ async def test_request_in_flight_survives_an_update(
     assert set(turn.versions) == {old, new}
     assert turn.versions == sorted(turn.versions)
     switch = turn.versions.index(new)
-    for number, part in ((old, slice(0, switch)), (new, slice(switch, None))):
+    # The token before the first one of the new version was computed by it.
+    computed = len(PROMPT) + switch - 1
+    for number, part, tokens in (
+        (old, slice(0, switch), slice(0, computed)),
+        (new, slice(switch, None), slice(computed, None)),
+    ):
         reference.load(publisher.weights(number))
         expected = reference.logprobs(PROMPT, turn.token_ids)[part]
         pairs = zip(expected, turn.logprobs[part], strict=True)
         assert max(abs(a - b) for a, b in pairs) < TOLERANCE
+        wanted = reference.experts([*PROMPT, *turn.token_ids])[:-1]
+        assert differing_experts(turn.experts[tokens], wanted[tokens]) <= NEAR_TIES
 
 
 @pytest.mark.parametrize("keep", [False, True])

@@ -11,19 +11,22 @@ import json
 import sys
 import threading
 import weakref
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+import zmq
 from safetensors.torch import load_file, save_file
 from vllm import LLM, SamplingParams
 from vllm.engine.arg_utils import EngineArgs
 from vllm.v1.engine import core_client
 from vllm.v1.engine import utils as engine_utils
-from vllm.v1.serial_utils import MsgpackEncoder
+from vllm.v1.engine.core import EngineCoreProc
+from vllm.v1.engine.exceptions import EngineDeadError
+from vllm.v1.serial_utils import MsgpackDecoder, MsgpackEncoder
 
 from sea_runtime.parallel.regions import Region
 from sea_runtime.rollout.forked_engine_core import fork_engine_core
@@ -176,33 +179,64 @@ class DeadCore:
         pass
 
 
-async def is_answered_after_death() -> bool:
-    """Whether vLLM's client fails a call that is open when its engine core ends."""
+def client_of(core: Any, output_socket: Any = None) -> Any:
+    """vLLM's client of an engine core, as far as an open call needs it."""
     client: Any = object.__new__(core_client.AsyncMPClient)
-    client.resources = core_client.BackgroundResources(ctx=None, engine_manager=DeadCore())
-    client._finalizer = weakref.finalize(client, client.resources)
+    client.resources = core_client.BackgroundResources(
+        ctx=None, engine_manager=core, output_socket=output_socket
+    )
+    client._finalizer = weakref.finalize(client, nothing)
     client.utility_results, client.client_index = {}, 0
-    client.core_engine, client.encoder = b"", MsgpackEncoder()
+    client.core_engine, client.encoder, client.decoder = b"", MsgpackEncoder(), MsgpackDecoder()
+    client.outputs_queue = asyncio.Queue()
+    return client
 
+
+@asynccontextmanager
+async def open_call(client: Any) -> AsyncIterator["asyncio.Future[Any]"]:
     async def sent(*_: Any) -> None:
         pass
 
-    with (
-        replaced(core_client.AsyncMPClient, "_send_input_message", sent),
-        replaced(core_client.AsyncMPClient, "_ensure_output_queue_task", nothing),
-    ):
+    with replaced(core_client.AsyncMPClient, "_send_input_message", sent):
         call = asyncio.ensure_future(client.call_utility_async("get_weight_version"))
         await asyncio.sleep(0)  # up to its wait
         assert len(client.utility_results) == 1
-        client.start_engine_core_monitor()
-        for thread in threading.enumerate():
-            if thread.name == "MPClientEngineMonitor":
-                await asyncio.to_thread(thread.join)
+        yield call
+    call.cancel()
+
+
+async def is_answered_after_death() -> bool:
+    """Whether vLLM's client fails a call that is open when its engine core ends."""
+    with replaced(core_client.AsyncMPClient, "_ensure_output_queue_task", nothing):
+        client = client_of(DeadCore())
+        async with open_call(client) as call:
+            client.start_engine_core_monitor()
+            for thread in threading.enumerate():
+                if thread.name == "MPClientEngineMonitor":
+                    await asyncio.to_thread(thread.join)
+            assert client.resources.engine_dead
+            await asyncio.sleep(0)  # what the monitor left to the loop
+            return call.done()
+
+
+class LastMessage:
+    """The socket of an engine core that reports that it can't go on."""
+
+    def __init__(self) -> None:
+        self._left = [[zmq.Frame(EngineCoreProc.ENGINE_CORE_DEAD)]]
+
+    async def recv_multipart(self, **_: Any) -> list[zmq.Frame]:
+        return self._left.pop() if self._left else await asyncio.Future()
+
+
+async def is_answered_after_last_message() -> bool:
+    """Whether vLLM's client fails a call that is open when its engine core gives up."""
+    client = client_of(None, LastMessage())
+    async with open_call(client) as call:
+        assert isinstance(await client.outputs_queue.get(), EngineDeadError)
         assert client.resources.engine_dead
-        await asyncio.sleep(0)  # what the monitor left to the loop
-        answered = call.done()
-        call.cancel()
-    return answered
+        await asyncio.sleep(0)
+        return call.done()
 
 
 def main() -> None:
@@ -219,7 +253,10 @@ def main() -> None:
         found[case] = engine.logprobs()
     found["start_methods"] = start_methods()
     found["cpu_routed_experts"] = routed_experts(folder)
-    found["dead_engine_core"] = asyncio.run(is_answered_after_death())
+    found["dead_engine_core"] = {
+        "dies": asyncio.run(is_answered_after_death()),
+        "gives up": asyncio.run(is_answered_after_last_message()),
+    }
     found["cpu_seeded_prefill"] = engine.seeded()
     print(json.dumps(found))  # noqa: T201
 

@@ -10,7 +10,7 @@ for another base), the newest anchor on the way is read instead, with the deltas
 import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import cache
 
@@ -139,7 +139,7 @@ class DeltaFetcher:
             sums = [block.checksum for block in blocks]
             chains = zip(*[zip(one.blocks, one.deltas, strict=True) for one in steps], strict=True)
             work = zip(bases, sums, chains, parts_of(read, out), strict=True)
-            list(_threads().map(lambda one: _apply(*one), work))
+            _finish([_threads().submit(_apply, *one) for one in work])
         return out
 
     def _anchor(self, version: WeightVersion, read: ShardRead, out: torch.Tensor) -> list[Block]:
@@ -164,13 +164,23 @@ class DeltaFetcher:
         assert shard.delta is not None
         positions = {block.offset: index for index, block in enumerate(shard.blocks)}
         wanted = [positions[block.offset] for block in read.blocks]
-        return _Pieces([shard.blocks[one] for one in wanted], self._read(shard.delta, wanted))
+        blocks = [shard.blocks[one] for one in wanted]
+        return _Pieces(blocks, self._read(shard.delta, wanted, [one.nbytes for one in blocks]))
 
-    def _read(self, delta: ShardDelta, wanted: Sequence[int]) -> list[memoryview]:
-        """The deltas of some blocks, in as few requests as that takes."""
+    def _read(
+        self, delta: ShardDelta, wanted: Sequence[int], nbytes: Sequence[int]
+    ) -> list[memoryview]:
+        """The deltas of some blocks, of so many bytes each, in as few requests as that takes."""
         sizes = delta.sizes
         if len(delta.offsets) != len(sizes) or max(wanted) >= len(sizes) or min(sizes) < 0:
             raise DamagedDeltaError(f"The manifest lists other blocks than {delta.url} has.")
+        # Before memory is asked for: a delta is hardly larger than its block (`delta_codec`).
+        if any(
+            sizes[index] > 2 * most + MAX_GAP for index, most in zip(wanted, nbytes, strict=True)
+        ):
+            raise DamagedDeltaError(
+                f"The manifest lists an impossible size of a part of {delta.url}."
+            )
         found: dict[int, memoryview] = {}
         for start, end, members in spans(delta, wanted):
             data = memoryview(bytearray(end - start))
@@ -197,6 +207,19 @@ def spans(delta: ShardDelta, wanted: Sequence[int]) -> Iterator[tuple[int, int, 
         members.append(index)
     if members:
         yield start, end, members
+
+
+def _finish(blocks: Sequence[Future[None]]) -> None:
+    """Waits for all blocks; raises the first error once none is at work any more."""
+    _, left = wait(blocks, return_when=FIRST_EXCEPTION)
+    for one in left:
+        one.cancel()
+    # The anchor is read into the same memory next: a block that still runs would overwrite it, and
+    # after its checksums were compared.
+    wait(left)
+    for one in blocks:
+        if not one.cancelled():
+            one.result()
 
 
 def _apply(

@@ -86,6 +86,7 @@ def record(model: nn.Module, tensors: TensorTypes) -> Recording:
         (name, FakeRDTTensor(name, torch.Size(shape), dtype, device, sink=sink))
         for name, (dtype, shape) in tensors.items()
     ]
+    # What loaders make themselves, such as expert maps, belongs where the model is.
     with torch.device(device), _loaders_recorded(model, sink):
         try:
             model.load_weights(fakes)
@@ -154,6 +155,7 @@ def _loaders_recorded(model: nn.Module, sink: BakeSink) -> Iterator[None]:
     try:
         yield
     finally:
+        # First, also after an error: the parameters are on `meta`, and requests go on.
         _place_kernel_tensors(model)
         for tensor in added:
             del tensor.weight_loader
@@ -170,6 +172,7 @@ def _stamping(
         try:
             return inner(*args, **kwargs)
         finally:
+            # A copy that no loader makes must not count for the last one's parameter.
             sink.current = None
 
     return loader

@@ -19,6 +19,7 @@ from vllm.distributed.weight_transfer.base import (
     WeightTransferUpdateInfo,
 )
 
+from sea_data.models import fp8_blocks
 from sea_runtime.rollout.vllm_plugin import recorder, replay
 from sea_runtime.rollout.vllm_plugin.cpu_moe_prepack import forget_moe_kernels
 from sea_runtime.rollout.vllm_plugin.cpu_tied_head import repack_heads
@@ -124,6 +125,11 @@ class SeaWorker:
         """True if the engine was started without weights and has had no version yet."""
         worker: Any = self
         return worker.load_config.load_format == "dummy" and not STAGING.filled
+
+    def sea_has_fp8_weights(self) -> bool:
+        """True if the folder's FP8 weights were loaded as they are."""
+        worker: Any = self
+        return fp8_blocks.is_in_blocks(worker.model_config.hf_config.to_dict())
 
     def sea_is_applying(self) -> bool:
         """True if the model's weights are half-loaded or unchecked (its updater died)."""

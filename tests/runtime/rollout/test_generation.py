@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sea_runtime.rollout import engine_client
-from sea_runtime.rollout.engine_client import Generation, MalformedGenerationError, ServedVersion
+from sea_runtime.rollout import generation
 from sea_runtime.rollout.episode_runner import acceptable
+from sea_runtime.rollout.generation import Generation, MalformedGenerationError, ServedVersion
 
 
 def body(
@@ -28,7 +28,7 @@ def body(
 
 def test_spans_become_one_version_per_token() -> None:
     """`default` is the base model, version 0."""
-    turn = engine_client.parse_generation(body(4, 4, [("default", 0, 1), ("12@3", 1, 4)]))
+    turn = generation.parse_generation(body(4, 4, [("default", 0, 1), ("12@3", 1, 4)]))
     assert turn == Generation([0, 1, 2, 3], [-0.5] * 4, [0, 12, 12, 12], "stop")
 
 
@@ -53,7 +53,7 @@ def test_an_engine_knows_who_published_what_it_serves(served: ServedVersion) -> 
 )
 def test_what_cannot_be_trained_on_is_refused(answer: bytes, words: str) -> None:
     with pytest.raises(MalformedGenerationError, match=words):
-        engine_client.parse_generation(answer)
+        generation.parse_generation(answer)
 
 
 def with_experts(experts: Any) -> bytes:
@@ -70,13 +70,13 @@ def with_experts(experts: Any) -> bytes:
 def test_an_answer_names_the_experts_of_every_token_that_was_computed() -> None:
     """Of two tokens of the prompt and of the first two of three new ones, in three layers."""
     chosen = np.argsort(np.random.default_rng(0).random((4, 3, 8)), axis=-1)[..., :2]
-    turn = engine_client.parse_generation(with_experts(chosen.astype(np.uint8)), computed=2)
+    turn = generation.parse_generation(with_experts(chosen.astype(np.uint8)), computed=2)
     assert np.frombuffer(b"".join(turn.experts), np.uint8).tolist() == chosen.ravel().tolist()
     assert len(turn.experts) == 4
-    many = engine_client.parse_generation(with_experts(chosen.astype(np.uint16) + 300), computed=2)
+    many = generation.parse_generation(with_experts(chosen.astype(np.uint16) + 300), computed=2)
     assert {len(one) for one in many.experts} == {3 * 2 * 2}
     # Nobody asked.
-    assert engine_client.parse_generation(with_experts(chosen.astype(np.uint8))).experts == ()
+    assert generation.parse_generation(with_experts(chosen.astype(np.uint8))).experts == ()
 
 
 @pytest.mark.parametrize(
@@ -91,14 +91,14 @@ def test_an_answer_names_the_experts_of_every_token_that_was_computed() -> None:
 )
 def test_experts_that_cannot_be_replayed_are_refused(experts: Any, words: str) -> None:
     with pytest.raises(MalformedGenerationError, match=words):
-        engine_client.parse_generation(with_experts(experts), computed=2)
+        generation.parse_generation(with_experts(experts), computed=2)
 
 
 def test_experts_that_are_no_array_are_refused() -> None:
     broken = json.loads(with_experts(None))
     broken["choices"][0]["routed_experts"] = "AAAA"
     with pytest.raises(MalformedGenerationError, match="can't be read"):
-        engine_client.parse_generation(json.dumps(broken).encode(), computed=2)
+        generation.parse_generation(json.dumps(broken).encode(), computed=2)
 
 
 @pytest.mark.parametrize(
