@@ -163,6 +163,19 @@ def test_experts_of_another_model_are_refused(rows: list[bytes], words: str) -> 
         unpack(Batch("rl", 1, [encoded(wrong)], 0, 0.5), shape=MOE)
 
 
+def test_a_sample_longer_than_the_context_is_refused() -> None:
+    """Of a trajectory that strips thoughts each exchange is bounded, not their sum."""
+    length = MOE.context + 1
+    row = ([5] * length, [1] * length, [0.0] * length, [0] * length)
+    whole, cut = Trajectory.pack(*row), Trajectory.pack(*row, [length - 8])
+    words = (
+        r"Trajectory 0 of group g0 .* A sample of it has 65 tokens, and the model's context has 64"
+    )
+    with pytest.raises(UndecodableError, match=words):
+        unpack(Batch("rl", 1, [encoded(whole)], 0, 0.5), shape=MOE)
+    assert len(unpack(Batch("rl", 1, [encoded(cut)], 0, 0.5), shape=MOE).tokens) == 2
+
+
 def encoded(*members: Trajectory) -> Group:
     return Group("g0", [1.0, 0.0], [one.encode() for one in members])
 
