@@ -248,16 +248,28 @@ KINDS = {
 
 
 def killed(kind: str) -> dict[str, Any]:
-    """A rank dies in a step: how long the other waits in the collective, and with which error."""
+    """A rank dies in a step: how long the other waits in the collective, and with which error; then
+    the next attempt, which goes on from the checkpoint before.
+    """
     shape, folder = shape_of("two layers"), folder_of("two layers")
-    (found,) = layout_ranks.run(
-        parallel_layout.plan(KINDS[kind], shape, 2),
-        lambda place: layout_training.lose_a_rank(shape, place, folder, lost=1),
+    layout = parallel_layout.plan(KINDS[kind], shape, 2)
+    checkpoint = root() / f"killed-{kind}"
+    checkpoint.mkdir()
+    (lost,) = layout_ranks.run(
+        layout,
+        lambda place: layout_checkpoints.lose_a_rank(shape, place, folder, checkpoint, lost=1),
         killed=1,
     )
-    print(f"killed among {kind:40} {found[0]:5.2f} s until {found[1]}", flush=True)
+    again = layout_ranks.run(
+        layout, lambda place: layout_checkpoints.load(shape, place, folder, checkpoint)
+    )
+    gap = max(abs(own[0] - lost.losses[0]) for own in again)
+    print(
+        f"killed among {kind:40} {lost.seconds:5.2f} s until {lost.error}, then loss {gap:.1e}",
+        flush=True,
+    )
     deadline = layout_ranks.COLLECTIVE_SECONDS
-    return {"seconds": found[0], "error": found[1], "deadline": deadline}
+    return {"seconds": lost.seconds, "error": lost.error, "deadline": deadline, "loss": gap}
 
 
 class Report:
