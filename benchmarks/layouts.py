@@ -30,6 +30,7 @@ import layout_traps
 from layout_training import Run
 
 from sea_api.v1alpha1.roles import TrainerParallelism
+from sea_devcluster import interrupts
 from sea_runtime.parallel import parallel_layout
 from sea_runtime.parallel.hf_config import ModelShape
 from sea_runtime.parallel.parallel_layout import ParallelLayout
@@ -309,6 +310,7 @@ def main() -> int:
     parser.add_argument("--only", default="", help="cases whose names contain this")
     parser.add_argument("--report", type=Path, help="file for the figures of every case")
     given = parser.parse_args()
+    interrupts.raise_on_signals()  # the ranks are children, which would go on
     report, found = Report(), None
     try:
         for case in SMALL if given.small else [*WHOLE, REFERENCE_48]:

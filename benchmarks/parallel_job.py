@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from sea_devcluster import interrupts
 from sea_devcluster.cluster import DevCluster, Options
 from sea_devcluster.demo import job as demo_job
 from sea_devcluster.demo import object_store
@@ -82,9 +83,11 @@ def compared(folder: Path) -> dict[str, float]:
 
 
 def main() -> int:
+    # A signal must not leave the cluster behind.
+    interrupts.raise_on_signals()
     cluster = DevCluster(f"parallel-job-{os.getpid()}", options=Options(), persistent=False)
-    cluster.up()
     try:
+        cluster.up()
         with tempfile.TemporaryDirectory() as folder:
             target = devcluster_target(cluster)
             demo_run.install(Kubectl(target.kubectl, target.kubeconfig), target)

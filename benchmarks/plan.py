@@ -14,6 +14,7 @@ import plan_scaling
 import yaml
 
 from sea_api.v1alpha1.job import Spec
+from sea_devcluster import interrupts
 from sea_runtime.planner import calibration, published_steps
 
 ROOT = Path(__file__).parents[1]
@@ -104,6 +105,7 @@ def main() -> None:
     )
     parser.add_argument("--only", choices=["memory", "published", "demo", "scaling"])
     given = parser.parse_args()
+    interrupts.raise_on_signals()  # the ranks of `plan_memory` are children, which would go on
     tables: dict[str, Callable[[], Any]] = {
         "memory": lambda: memory(given.memory or ()),
         "published": others,
