@@ -68,9 +68,10 @@ def download(objects: RunObjects, folder: Path) -> Path:
 def compared(folder: Path) -> dict[str, float]:
     """Largest difference of one token's log-probability between each two programs."""
     texts = [part for text in TEXTS for part in ("--text", text)]
+    program = Path(sys.executable).with_name("sea")
     # Its exit code says whether they agree; what they differ by is printed either way.
     done = subprocess.run(
-        [Path(sys.executable).with_name("sea"), "model", "check", folder, *texts, "--json"],
+        [str(program), "model", "check", str(folder), *texts, "--json"],
         check=False,
         capture_output=True,
         text=True,
