@@ -44,6 +44,9 @@ from sea_runtime.parallel import parallel_layout
 from sea_runtime.parallel.hf_config import ModelShape
 
 TOLERANCE = 1e-5
+DEEP_TOLERANCE = 4 * TOLERANCE
+"""Of single gradients that passed 94 layers instead of 6: rounding adds up like a random walk, and
+sqrt(94 / 6) is 4. Their norm, the log-probabilities and the parameters are held to `TOLERANCE`."""
 
 
 @functools.cache
@@ -170,12 +173,15 @@ class Report:
     def __init__(self) -> None:
         self.cases: dict[str, dict[str, Any]] = {}
 
-    def row(self, name: str, measure: Any) -> bool:
+    def row(self, name: str, measure: Any, gradients: float = TOLERANCE) -> bool:
+        """`gradients`: the largest relative difference that one may have."""
         started = time.monotonic()
         try:
             found = measure()
-            worst = max(found.values())
-            failed = "" if worst <= TOLERANCE else "DIFFERS"
+            allowed = dict.fromkeys(found, TOLERANCE) | {"grad_rel": gradients}
+            # Not `>`: a NaN differs too.
+            beyond = [key for key, value in found.items() if not value <= allowed[key]]
+            failed = f"DIFFERS in {', '.join(beyond)}" if beyond else ""
         except Exception as error:
             found, failed = {}, f"FAILED {str(error).strip().splitlines()[-1]}"
             print(error, file=sys.stderr)
@@ -206,7 +212,8 @@ def main() -> int:
     try:
         for case in SMALL if given.small else [*WHOLE, REFERENCE_48]:
             if given.only in str(case):
-                agrees = report.row(str(case), functools.partial(parity, case))
+                deep = DEEP_TOLERANCE if case is REFERENCE_48 else TOLERANCE
+                agrees = report.row(str(case), functools.partial(parity, case), deep)
                 found = agrees if case is REFERENCE_48 else found
         model = "two layers" if given.small else "moe"
         for before, after in SMALL_PAIRS if given.small else PAIRS:
