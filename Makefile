@@ -4,7 +4,7 @@ PYTHON ?= .venv/bin/python
 BIN := .venv/bin
 export PYTHONUNBUFFERED := 1
 .DEFAULT_GOAL := help
-.PHONY: help setup demo down test test-unit test-cluster test-component test-e2e lint type crds verify lock bench-first-light bench-env bench-tau2 bench-synth bench-weights bench-keep-cache bench-late-engine bench-operator bench-coordinator bench-trainer bench-gpu bench-layouts bench-parallel-job bench-checkpoint bench-plan bench-recovery clean
+.PHONY: help setup demo down test test-unit test-cluster test-component test-e2e lint type crds verify lock bench-first-light bench-env bench-tau2 bench-synth bench-weights bench-keep-cache bench-late-engine bench-operator bench-coordinator bench-trainer bench-gpu bench-layouts bench-checkpoint bench-plan bench-recovery clean
 
 help: ## list the targets
 	@grep -hE '^[a-z][a-zA-Z0-9_-]*:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-20s %s\n", $$1, $$2}'
@@ -84,6 +84,10 @@ bench-operator: setup ## the operator's cost and speed at 200 jobs, and at N wit
 bench-trainer: setup ## tokens per second of one RL step next to transformers and a Megatron loop; last line is one JSON object
 	@$(PYTHON) -W ignore benchmarks/trainer.py
 
+.PHONY: bench-parallel-job
+bench-parallel-job: setup ## a job on four processes (tensor 2, pipeline 2, expert 2), its export in transformers, trainer and vLLM; last line is one JSON object
+	@$(PYTHON) benchmarks/parallel_job.py
+
 bench-gpu: ## the trainer's GPU path on one CUDA device with PYTHON=an interpreter that has torch; last line is one JSON object
 	@PYTHONPATH=workloads $(PYTHON) benchmarks/gpu.py
 
@@ -101,9 +105,6 @@ bench-checkpoint: setup ## what a checkpoint costs: how long training waits, and
 
 bench-layouts: setup ## every parallel layout of the trainer against one process, up to 48 ranks on the CPU; last line is one JSON object
 	@OMP_NUM_THREADS=1 $(PYTHON) -W ignore benchmarks/layouts.py
-
-bench-parallel-job: setup ## a job on four processes (tensor 2, pipeline 2, expert 2), its export in transformers, trainer and vLLM; last line is one JSON object
-	@$(PYTHON) benchmarks/parallel_job.py
 
 clean: ## stop devclusters of this checkout and remove build outputs
 	-@[ -x $(PYTHON) ] && $(PYTHON) -m sea_devcluster down --all
