@@ -84,6 +84,10 @@ bench-operator: setup ## the operator's cost and speed at 200 jobs, and at N wit
 bench-trainer: setup ## tokens per second of one RL step next to transformers and a Megatron loop; last line is one JSON object
 	@$(PYTHON) -W ignore benchmarks/trainer.py
 
+.PHONY: bench-parallel-job
+bench-parallel-job: setup ## a job on four processes (tensor 2, pipeline 2, expert 2), its export in transformers, trainer and vLLM; last line is one JSON object
+	@$(PYTHON) benchmarks/parallel_job.py
+
 bench-gpu: ## the trainer's GPU path on one CUDA device with PYTHON=an interpreter that has torch; last line is one JSON object
 	@PYTHONPATH=workloads $(PYTHON) benchmarks/gpu.py
 

@@ -3,6 +3,12 @@
 As the trainer saves and reads them, in a folder instead of an object store.
 """
 
+import itertools
+import math
+import os
+import signal
+import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +31,7 @@ from sea_runtime.trainer.checkpoint.index import KINDS
 from sea_runtime.trainer.checkpoint.reader import CheckpointReader
 from sea_runtime.trainer.checkpoint.staging import StagedSave
 from sea_runtime.trainer.checkpoint.state import RankState
+from sea_runtime.trainer.stage_trainer import StageTrainer
 from sea_runtime.wire.checkpoints import FORMAT, StoredObject
 
 
@@ -32,12 +39,18 @@ def save(shape: ModelShape, place: Place, folder: Path, checkpoint: Path) -> lis
     """Two steps, a checkpoint, two more: the losses of these."""
     stage = stage_of(build(shape, place, folder))
     sft_steps(stage, 2)
+    _write(stage, checkpoint)
+    return [one["loss"] for one in sft_steps(stage, 2)]
+
+
+def _write(stage: StageTrainer, checkpoint: Path) -> None:
+    """This rank's part of a checkpoint."""
+    place = stage.model.place
     state, store = RankState(stage.model, stage.optimizer), FolderStore(checkpoint)
     staged = StagedSave(state, torch.zeros(state.nbytes, dtype=torch.uint8))
     index = staged.upload(store, f"s3://b/{state_name(place.rank)}")
     store.put(f"s3://b/{index_name(place.rank)}", index.model_dump_json().encode())
     (checkpoint / "layout").write_text(SavedLayout.of(place.layout).model_dump_json())
-    return [one["loss"] for one in sft_steps(stage, 2)]
 
 
 def load(shape: ModelShape, place: Place, folder: Path, checkpoint: Path) -> list[float]:
@@ -50,6 +63,43 @@ def load(shape: ModelShape, place: Place, folder: Path, checkpoint: Path) -> lis
     index = reader.index(0)
     state.finish_load(memory, index.optimizer_step, torch.get_rng_state().numpy().tobytes())
     return [one["loss"] for one in sft_steps(stage, 2)]
+
+
+@dataclass(frozen=True)
+class Lost:
+    """What a rank saw of another's death."""
+
+    seconds: float
+    """From the kill to this rank's error."""
+    error: str
+    """Its type."""
+    losses: list[float]
+    """Of the step after the checkpoint, which the next attempt repeats."""
+
+
+def lose_a_rank(shape: ModelShape, place: Place, folder: Path, checkpoint: Path, lost: int) -> Lost:
+    """A step, a checkpoint, a step, and one in which rank `lost` is killed between two collectives;
+    on the other ranks.
+    """
+    stage = stage_of(build(shape, place, folder))
+    sft_steps(stage, 1)
+    _write(stage, checkpoint)
+    losses = [one["loss"] for one in sft_steps(stage, 1)]
+    when = checkpoint / "killed"
+    calls = itertools.count()
+
+    def alive() -> None:
+        if place.rank == lost and next(calls) == 1:
+            when.write_text(str(time.time()))
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    context: Any = stage.context
+    context.status.alive = alive
+    try:
+        sft_steps(stage, 1)
+    except Exception as error:
+        return Lost(time.time() - float(when.read_text()), type(error).__name__, losses)
+    return Lost(math.inf, "none: the step ended without the rank", losses)
 
 
 class FolderStore(ObjectStore):

@@ -6,12 +6,8 @@ its reduced gradients, and its parameters after the steps, which also shows repl
 
 import contextlib
 import functools
-import itertools
 import json
 import math
-import os
-import signal
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -274,28 +270,3 @@ def difference(
         scale = max(float(whole.abs().max()), 1e-12) if relative else 1.0
         worst = max(worst, gap / scale)
     return math.inf if math.isnan(worst) else worst
-
-
-def lose_a_rank(shape: ModelShape, place: Place, folder: Path, lost: int) -> tuple[float, str]:
-    """Trains until rank `lost` is killed between two collectives of a step, on the other ranks.
-
-    Returns:
-        Seconds from the kill to this rank's error, and the type of the error.
-    """
-    stage = stage_of(build(shape, place, folder))
-    sft_steps(stage, 1)
-    when = folder / f"killed-{place.layout}"
-    calls = itertools.count()
-
-    def alive() -> None:
-        if place.rank == lost and next(calls) == 1:
-            when.write_text(str(time.time()))
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    context: Any = stage.context
-    context.status.alive = alive
-    try:
-        sft_steps(stage, 1)
-    except Exception as error:
-        return time.time() - float(when.read_text()), type(error).__name__
-    return math.inf, "none: the step ended without the rank"

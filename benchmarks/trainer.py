@@ -2,9 +2,12 @@
 
 The demo's model (four layers, eight experts) on three batches: the demo's, and of sequences of 3k
 and 8k tokens. All compute decoupled PPO on the same batch with the same weights, in turns, so that
-a busy machine slows all of them; the fastest of several rounds counts. The last line is one JSON
-object
-`{"ratio_to_best": {shape: ours / the best of the others}, "tokens_per_s": ..., "loss": ...}`.
+a busy machine slows all of them; the fastest of several rounds counts.
+
+A last step of ours is profiled: what its attention kernels and matrix products take alone, which
+any program has to compute, bounds the ratio that leaving out everything else would give. The last
+line is one JSON object `{"ratio_to_best": {shape: ours / the best of the others}, "bound": ...,
+"share": {shape: {"attention": ..., "products": ...}}, "tokens_per_s": ..., "loss": ...}`.
 """
 
 import argparse
@@ -13,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -34,26 +38,48 @@ from trainer_rivals import (
 from sea_api.v1alpha1.roles import TrainerParallelism
 from sea_runtime.trainer import megatron_workarounds
 
-CAPACITY = {"demo": 3072, "3k": 4096, "8k": 8192}
-"""Most tokens of a padded batch. A long sequence is alone in one: with others in it the mask of the
-padding would keep torch from its causal kernel."""
-ROW_TOKENS = {"demo": 3072, "3k": 8192, "8k": 16384}
-"""Most tokens of our rows: both trajectories of a group, which share their prompt."""
+Range = tuple[int, int]
 
 
-def batch_of(shape: str) -> Batch:
+@dataclass(frozen=True)
+class Shape:
+    """A batch, and how it is cut."""
+
+    groups: int
+    size: int
+    """Trajectories per group."""
+    prompt: Range
+    """Tokens; the trajectories of a group share them."""
+    length: Range
+    """Of a trajectory, its prompt included."""
+    padded: int
+    """Most tokens of the others' padded batches. A long sequence is alone in one: with others in it
+    the mask of the padding would keep torch from its causal kernel."""
+    row: int
+    """Most tokens of our rows: they hold a whole group, which shares its prompt."""
+    rounds: int
+
+
+SHAPES = {
+    "demo": Shape(16, 8, (30, 50), (60, 140), 3072, 3072, 5),
+    "3k": Shape(1, 8, (1000, 1400), (2600, 3072), 4096, 16384, 2),
+    "8k": Shape(1, 4, (2500, 3500), (7600, 8192), 8192, 24576, 1),
+}
+KERNELS = {
+    "attention": ("aten::_scaled_dot_product_flash_attention",),
+    "products": ("aten::mm", "aten::addmm", "aten::bmm"),
+}
+"""Beginnings of the names of torch's operations."""
+
+
+def batch_of(shape: Shape) -> Batch:
     """Groups of trajectories with one prompt each; the model's turns are every third part."""
     rng = np.random.default_rng(7)
-    groups, size, prompt, longest = {
-        "demo": (16, 8, (30, 50), (60, 140)),
-        "3k": (2, 2, (1000, 1400), (2600, 3072)),
-        "8k": (1, 2, (2500, 3500), (7600, 8192)),
-    }[shape]
     tokens, masks, gains, group_of = [], [], [], []
-    for group in range(groups):
-        start = rng.integers(10, 900, rng.integers(*prompt))
-        for member in range(size):
-            rest = rng.integers(10, 900, rng.integers(*longest) - len(start))
+    for group in range(shape.groups):
+        start = rng.integers(10, 900, rng.integers(*shape.prompt))
+        for member in range(shape.size):
+            rest = rng.integers(10, 900, rng.integers(*shape.length) - len(start))
             tokens.append(np.concatenate([start, rest]))
             turns = (np.arange(len(rest)) // 20) % 3 == 0
             masks.append(np.concatenate([np.zeros(len(start), bool), turns]).astype(np.uint8))
@@ -151,45 +177,102 @@ def tiny_model(folder: Path) -> Path:
     return folder
 
 
-def measure(shape: str, folder: Path, rounds: int) -> tuple[dict[str, float], dict[str, float]]:
-    """Tokens per second of processor time and the first loss, by program."""
+@dataclass
+class Measured:
+    """Of one shape, by program."""
+
+    tokens_per_s: dict[str, float]
+    """Per second of processor time: on a shared machine the others' work doesn't count."""
+    losses: dict[str, float]
+    """Of the first step."""
+    share: dict[str, float]
+    """Of our step's time, by kind of kernel."""
+
+    @property
+    def ratio(self) -> float:
+        """Ours over the best of the others."""
+        return self.tokens_per_s["ours"] / self._best
+
+    @property
+    def bound(self) -> float:
+        """The ratio if our step were its attention and its products alone."""
+        return self.ratio / sum(self.share.values())
+
+    @property
+    def _best(self) -> float:
+        return max(rate for name, rate in self.tokens_per_s.items() if name != "ours")
+
+
+def measure(shape: Shape, folder: Path, rounds: int) -> Measured:
     batch = batch_of(shape)
-    tokens = dict.fromkeys(PROGRAMS, CAPACITY[shape]) | {"ours": ROW_TOKENS[shape]}
+    tokens = dict.fromkeys(PROGRAMS, shape.padded) | {"ours": shape.row}
     programs = {name: make(folder, tokens[name]) for name, make in PROGRAMS.items()}
-    losses = {name: one.step(batch) for name, one in programs.items()}
-    best = dict.fromkeys(programs, float("inf"))
+    seconds: dict[str, list[float]] = {name: [] for name in programs}
+    losses: dict[str, float] = {}
     for _ in range(rounds):
         for name, one in programs.items():
-            # Of this process: on a shared machine the others' work doesn't count.
             began = time.process_time()
-            one.step(batch)
-            best[name] = min(best[name], time.process_time() - began)
-    return {name: batch.count / seconds for name, seconds in best.items()}, losses
+            loss = one.step(batch)
+            seconds[name].append(time.process_time() - began)
+            losses.setdefault(name, loss)
+    rates = {name: batch.count / min(found) for name, found in seconds.items()}
+    return Measured(rates, losses, shares(lambda: programs["ours"].step(batch)))
+
+
+def shares(step: Callable[[], object]) -> dict[str, float]:
+    """Of a step's time, by kind of kernel."""
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as seen:
+        step()
+    events = seen.key_averages()
+    total = sum(event.self_cpu_time_total for event in events)
+    return {
+        kind: sum(e.self_cpu_time_total for e in events if e.key.startswith(names)) / total
+        for kind, names in KERNELS.items()
+    }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--rounds", type=int, default=4, help="of each shape (default 4)")
-    parser.add_argument("--shapes", nargs="+", default=list(CAPACITY), choices=list(CAPACITY))
+    parser.add_argument("--rounds", type=int, help="of each shape (default: fewer of longer ones)")
+    parser.add_argument("--shapes", nargs="+", default=list(SHAPES), choices=list(SHAPES))
     given = parser.parse_args()
     torch.set_num_threads(1)
     megatron_workarounds.apply(cuda=False, te=False)
-    rates, losses, ratios = {}, {}, {}
+    found: dict[str, Measured] = {}
     with tempfile.TemporaryDirectory() as temporary:
         folder = tiny_model(Path(temporary) / "model")
         _join(Path(temporary), folder)
         for shape in given.shapes:
-            rates[shape], losses[shape] = measure(shape, folder, given.rounds)
-            others = max(rate for name, rate in rates[shape].items() if name != "ours")
-            ratios[shape] = round(rates[shape]["ours"] / others, 3)
-            for name, rate in rates[shape].items():
-                share = rate / rates[shape]["ours"]
-                print(f"{shape:<6}{name:<16}{rate:>10.0f} tokens/s{share:>8.2f}", end="")
-                print(f"   loss {losses[shape][name]:.5f}", flush=True)
-    rounded = {
-        shape: {name: round(rate) for name, rate in found.items()} for shape, found in rates.items()
+            rounds = given.rounds or SHAPES[shape].rounds
+            found[shape] = measure(SHAPES[shape], folder, rounds)
+            _print(shape, found[shape])
+    print(json.dumps(_summary(found)))
+
+
+def _print(shape: str, one: Measured) -> None:
+    for name, rate in one.tokens_per_s.items():
+        share = rate / one.tokens_per_s["ours"]
+        print(f"{shape:<6}{name:<16}{rate:>10.0f} tokens/s{share:>8.2f}", end="")
+        print(f"   loss {one.losses[name]:.5f}", flush=True)
+    kinds = ", ".join(f"{kind} {share:.0%}" for kind, share in one.share.items())
+    print(
+        f"{shape:<6}our step: {kinds}; nothing else would be {one.bound:.2f} times the best other"
+    )
+
+
+def _summary(found: dict[str, Measured]) -> dict[str, Any]:
+    def each(of: Callable[[Measured], Any]) -> dict[str, Any]:
+        return {shape: of(one) for shape, one in found.items()}
+
+    return {
+        "ratio_to_best": each(lambda one: round(one.ratio, 3)),
+        "bound": each(lambda one: round(one.bound, 3)),
+        "share": each(lambda one: {kind: round(part, 3) for kind, part in one.share.items()}),
+        "tokens_per_s": each(
+            lambda one: {name: round(rate) for name, rate in one.tokens_per_s.items()}
+        ),
+        "loss": each(lambda one: one.losses),
     }
-    print(json.dumps({"ratio_to_best": ratios, "tokens_per_s": rounded, "loss": losses}))
 
 
 def _join(folder: Path, model: Path) -> None:

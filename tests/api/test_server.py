@@ -17,7 +17,7 @@ from sea_testing.waiting import wait_for
 pytestmark = pytest.mark.cluster
 
 JOBS = "/apis/sea-operator.io/v1alpha1/namespaces/default/seatrainingjobs"
-EXAMPLES = ["tiny", "retail", "worlds", "areal-sea-235b"]
+EXAMPLES = ["tiny", "retail", "worlds", "parallel", "areal-sea-235b"]
 STATUS = {
     "observedGeneration": 1,
     "state": "Running",

@@ -67,7 +67,7 @@ def test_data_that_the_demo_cannot_make_are_asked_for() -> None:
     job.require_data(manifest, Path("out"))
 
 
-@pytest.mark.parametrize("name", ["tiny", "retail", "worlds", "thinking", "areal-sea-235b"])
+@pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "examples").glob("*.yaml")))
 def test_the_examples_are_jobs(name: str) -> None:
     manifest: dict[str, Any] = job.read(ROOT / "examples" / f"{name}.yaml")
     assert manifest["metadata"]["name"]

@@ -1,12 +1,16 @@
 """Fixtures of the trainer's tests: a real S3 server, a few-line coordinator, two real ranks."""
 
+import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import sea_testing
 from sea_api.v1alpha1.job import Spec
 from sea_devcluster.s3 import S3Server
 from sea_runtime.store.folders import upload_folder
@@ -17,6 +21,29 @@ from sea_testing.ranks import Ranks
 from sea_testing.waiting import HANG_S
 
 BUCKET = "s3://runs"
+HERE = Path(__file__).parent
+
+
+@pytest.fixture(scope="session")
+def run_probe() -> Callable[..., Any]:
+    """Runs a program of this folder without a device; the JSON object that it prints last."""
+
+    def run(name: str, *arguments: object, given: str = "") -> Any:
+        support = str(Path(*sea_testing.__path__).parent)
+        paths = os.pathsep.join([support, *filter(None, [os.environ.get("PYTHONPATH")])])
+        no_device = {"CUDA_VISIBLE_DEVICES": "", "PYTORCH_NVML_BASED_CUDA_CHECK": "1"}
+        done = subprocess.run(
+            [sys.executable, "-W", "ignore", str(HERE / name), *map(str, arguments)],
+            env=os.environ | no_device | {"PYTHONPATH": paths},
+            input=given,
+            capture_output=True,
+            text=True,
+            timeout=HANG_S,
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+        return json.loads(done.stdout.splitlines()[-1])
+
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -30,21 +30,10 @@ from sea_runtime.trainer import (
 )
 from sea_runtime.trainer.optimizer import Optimizer
 from sea_runtime.trainer.packed_row import MicrobatchTensors
+from sea_testing.models import MOE_CONFIG
 
 STEPS = 3
-MOE = {
-    "architectures": ["Qwen3MoeForCausalLM"],
-    "num_hidden_layers": 2,
-    "hidden_size": 32,
-    "num_attention_heads": 2,
-    "num_key_value_heads": 1,
-    "head_dim": 16,
-    "num_experts": 4,
-    "num_experts_per_tok": 2,
-    "moe_intermediate_size": 16,
-    "vocab_size": 64,
-    "tie_word_embeddings": True,
-}
+MOE = MOE_CONFIG | {"tie_word_embeddings": True}
 DENSE = {key: value for key, value in MOE.items() if not key.startswith(("num_experts", "moe"))} | {
     "architectures": ["Qwen3ForCausalLM"],
     "intermediate_size": 48,

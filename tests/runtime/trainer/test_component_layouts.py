@@ -85,6 +85,14 @@ def test_the_death_of_a_rank_ends_the_collectives_of_the_others(
     assert found["seconds"] < found["deadline"]
 
 
+@pytest.mark.parametrize("kind", ["tensor", "pipeline", "context", "expert"])
+def test_after_the_death_of_a_rank_the_next_attempt_repeats_the_losses(
+    report: dict[str, Any], kind: str
+) -> None:
+    """From the checkpoint before it."""
+    assert report["killed"][kind]["loss"] <= TOLERANCE
+
+
 def test_no_case_is_left_unread(report: dict[str, Any]) -> None:
     assert report["cases"].keys() == {*CASES, *(f"checkpoint: {pair}" for pair in RESHARDED)}
     assert report["traps"].keys() == set(TRAPS)

@@ -1,33 +1,17 @@
 """Every way to save memory computes the same: one rank of the real Megatron."""
 
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-
-from sea_testing.waiting import HANG_S
 
 pytestmark = pytest.mark.component
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
+def found(run_probe: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Any:
     """Losses, norms and parameters of each case; one program, since imports are slow."""
-    probe = Path(__file__).parent / "memory_probe.py"
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", str(probe), str(tmp_path_factory.mktemp("memory"))],
-        env=os.environ | {"CUDA_VISIBLE_DEVICES": "", "PYTORCH_NVML_BASED_CUDA_CHECK": "1"},
-        capture_output=True,
-        text=True,
-        timeout=HANG_S,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    cases: dict[str, list[Any]] = json.loads(done.stdout.splitlines()[-1])
-    return cases
+    return run_probe("memory_probe.py", tmp_path_factory.mktemp("memory"))
 
 
 def test_grouped_experts_train_as_sequential_ones_do(found: dict[str, list[Any]]) -> None:

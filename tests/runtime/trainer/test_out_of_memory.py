@@ -1,5 +1,6 @@
 """A lack of memory names the rank, its pipeline stage, the item, and what would help."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -7,8 +8,13 @@ import torch
 
 from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.policy import Cause
-from sea_api.v1alpha1.trainer_memory import Recomputation
+from sea_api.v1alpha1.roles import TrainerParallelism
+from sea_api.v1alpha1.trainer_memory import OptimizerMemory, Recomputation
+from sea_runtime.parallel import parallel_layout
+from sea_runtime.parallel.hf_config import ModelShape
 from sea_runtime.parallel.parallel_layout import ParallelLayout
+from sea_runtime.planner import trainer_memory
+from sea_runtime.planner.trainer_memory import TrainerSetup
 from sea_runtime.trainer.errors import RankOutOfMemoryError, cause_of
 from sea_runtime.trainer.out_of_memory import PASSES, UPDATE, RankMemory
 
@@ -77,3 +83,27 @@ def test_the_advice_is_what_is_left_to_do(
     advice = memory(1, precision, **trainer).advice()
     assert all(words in advice for words in wanted), advice
     assert not any(words in advice for words in unwanted), advice
+
+
+MODEL = ModelShape(8, 2048, 16, 4, 128, 0, 32, 4, 768, True, 151936, False, 1e6, 1e-6, 32768)
+ALONE, STAGES = (
+    parallel_layout.plan(TrainerParallelism(pipeline=stages), MODEL, stages) for stages in (1, 2)
+)
+SETUP = TrainerSetup(MODEL, ALONE, 2, 32768, 4)
+FOLLOWED = {
+    "set trainer.recomputation to Full": replace(SETUP, recomputation=Recomputation.FULL),
+    "set trainer.maxTokensPerMicrobatch below 32768": replace(SETUP, row_tokens=16384),
+    "set trainer.optimizer.offload to true": replace(
+        SETUP, optimizer=OptimizerMemory(offload=True)
+    ),
+    "divide the model over more processes in trainer.parallelism": replace(SETUP, layout=STAGES),
+}
+
+
+def test_each_advice_is_a_change_that_the_planner_says_saves_memory() -> None:
+    given = memory(1, recomputation="None").advice()
+    listed = given[0].lower() + given[1:-1]
+    assert listed.split(", or ") == list(FOLLOWED)
+    before = trainer_memory.peak_bytes(SETUP)
+    for advice, setup in FOLLOWED.items():
+        assert trainer_memory.peak_bytes(setup) < before, advice

@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from sea_api.v1alpha1.stages import AdvantageNormalization, ImportanceMode
-from sea_runtime.parallel.hf_config import ModelShape
 from sea_runtime.trainer import objective
 from sea_runtime.trainer.objective import PPOSettings
 from sea_runtime.trainer.rl_batch import Shaping, advantages, coefficients, unpack
 from sea_runtime.wire.rollouts import Batch, Group, Trajectory, UndecodableError
+from sea_testing.models import moe_shape
 
 SPOKE = Trajectory.pack([5, 6, 7, 8], [0, 1, 1, 0], [0.0, -1.0, -2.0, 0.0], [-1, 3, 3, -1])
 EMPTY = Trajectory.pack([], [], [], [])
@@ -116,23 +116,7 @@ def test_the_exchanges_of_a_trajectory_weigh_what_the_whole_would() -> None:
         assert [two.metrics(5)[key] for key in shared] == [one.metrics(5)[key] for key in shared]
 
 
-MOE = ModelShape(
-    layers=2,
-    hidden=8,
-    heads=2,
-    kv_heads=1,
-    head_dim=4,
-    ffn=8,
-    experts=4,
-    experts_per_token=2,
-    expert_ffn=8,
-    normalize_top_k=True,
-    vocabulary=16,
-    tied=False,
-    rope_theta=1e6,
-    norm_eps=1e-6,
-    context=64,
-)
+MOE = moe_shape(max_position_embeddings=64)
 
 
 def test_experts_go_with_the_tokens_of_each_sample() -> None:
@@ -161,6 +145,19 @@ def test_experts_of_another_model_are_refused(rows: list[bytes], words: str) -> 
     wrong = Trajectory.pack([5, 6, 7, 8], [0, 1, 0, 1], [0.0] * 4, [0] * 4, (), rows)
     with pytest.raises(UndecodableError, match=words):
         unpack(Batch("rl", 1, [encoded(wrong)], 0, 0.5), shape=MOE)
+
+
+def test_a_sample_longer_than_the_context_is_refused() -> None:
+    """Of a trajectory that strips thoughts each exchange is bounded, not their sum."""
+    length = MOE.context + 1
+    row = ([5] * length, [1] * length, [0.0] * length, [0] * length)
+    whole, cut = Trajectory.pack(*row), Trajectory.pack(*row, [length - 8])
+    words = (
+        r"Trajectory 0 of group g0 .* A sample of it has 65 tokens, and the model's context has 64"
+    )
+    with pytest.raises(UndecodableError, match=words):
+        unpack(Batch("rl", 1, [encoded(whole)], 0, 0.5), shape=MOE)
+    assert len(unpack(Batch("rl", 1, [encoded(cut)], 0, 0.5), shape=MOE).tokens) == 2
 
 
 def encoded(*members: Trajectory) -> Group:

@@ -3,18 +3,15 @@
 Fails once a newer megatron-core (or torch) no longer needs one: delete its file then.
 """
 
-import json
-import os
 import re
-import subprocess
-import sys
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from sea_runtime.trainer import megatron_workarounds
-from sea_testing.waiting import HANG_S
 
 pytestmark = pytest.mark.component
 
@@ -46,20 +43,9 @@ FAILURES = {
 
 
 @pytest.fixture(scope="module")
-def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def outcomes(run_probe: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Any:
     """Error of each case, "" if training succeeded; one program, since imports are slow."""
-    probe = Path(__file__).parent / "workaround_probe.py"
-    no_device = {"CUDA_VISIBLE_DEVICES": "", "PYTORCH_NVML_BASED_CUDA_CHECK": "1"}
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", str(probe), str(tmp_path_factory.mktemp("probe"))],
-        env=os.environ | no_device,
-        capture_output=True,
-        text=True,
-        timeout=HANG_S,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    found: dict[str, str] = json.loads(done.stdout.splitlines()[-1])
-    return found
+    return run_probe("workaround_probe.py", tmp_path_factory.mktemp("probe"))
 
 
 @pytest.mark.parametrize(

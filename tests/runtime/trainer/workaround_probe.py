@@ -23,8 +23,7 @@ import torch.distributed as dist
 
 from sea_api.v1alpha1.roles import TrainerParallelism
 from sea_api.v1alpha1.trainer_memory import Recomputation
-from sea_runtime.parallel import hf_config, parallel_layout
-from sea_runtime.parallel.hf_config import ModelShape
+from sea_runtime.parallel import parallel_layout
 from sea_runtime.parallel.parallel_layout import Place
 from sea_runtime.trainer import megatron_workarounds, model, pipeline, process_groups
 from sea_runtime.trainer.checkpoint import state as states
@@ -32,21 +31,7 @@ from sea_runtime.trainer.checkpoint.state import RankState
 from sea_runtime.trainer.megatron_workarounds import cuda_names
 from sea_runtime.trainer.optimizer import Optimizer
 from sea_runtime.trainer.packed_row import MicrobatchTensors
-
-SHAPE = {
-    "architectures": ["Qwen3MoeForCausalLM"],
-    "num_hidden_layers": 2,
-    "hidden_size": 32,
-    "num_attention_heads": 2,
-    "num_key_value_heads": 1,
-    "head_dim": 16,
-    "num_experts": 4,
-    "num_experts_per_tok": 2,
-    "moe_intermediate_size": 16,
-    "vocab_size": 64,
-    "tie_word_embeddings": False,
-}
-
+from sea_testing.models import MOE_CONFIG, moe_shape
 
 ALONE = TrainerParallelism()
 TENSOR = TrainerParallelism(tensor=2)
@@ -64,17 +49,13 @@ LAYOUTS = {
 def build(place: Place) -> tuple[model.Model, Optimizer]:
     # With recomputation, for its workaround.
     built = model.build(
-        shape(), place, torch.float32, row_tokens=64, recompute=Recomputation.SELECTIVE
+        moe_shape(), place, torch.float32, row_tokens=64, recompute=Recomputation.SELECTIVE
     )
     # By name: what every rank has a copy of must be equal.
     for name, parameter in built.gpt.named_parameters():
         generator = torch.Generator().manual_seed(sum(name.encode()))
         torch.nn.init.normal_(parameter.data, std=0.1, generator=generator)
     return built, Optimizer(built, 1e-2)
-
-
-def shape() -> ModelShape:
-    return hf_config.parse(json.dumps(SHAPE))
 
 
 def step(built: model.Model, optimizer: Optimizer) -> float:
@@ -159,7 +140,7 @@ def leave_out(case: str) -> None:
     """Applies all workarounds but the case's."""
     megatron_workarounds.apply(cuda=False, te=False, without=case)
     # In the case's own process.
-    SHAPE["tie_word_embeddings"] = case in TIED
+    MOE_CONFIG["tie_word_embeddings"] = case in TIED
     if case in CUDA_NAMES:
         part = functools.partial(PartOfCudaNames, CUDA_NAMES[case])
         cuda_names.cuda_names = part
@@ -187,7 +168,7 @@ def in_children(case: str, folder: Path) -> str:
     """The errors of all ranks; a child per rank."""
     folder.mkdir()
     requested = LAYOUTS.get(case, ALONE)
-    layout = parallel_layout.plan(requested, shape(), 2 if case in LAYOUTS else 1)
+    layout = parallel_layout.plan(requested, moe_shape(), 2 if case in LAYOUTS else 1)
     children = {}
     for place in layout.places:
         child = os.fork()

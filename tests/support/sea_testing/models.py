@@ -1,9 +1,35 @@
-"""A small complete model folder, in an object store or on disk."""
+"""Small models: a complete folder, in an object store or on disk; configurations and shapes."""
 
+import json
 from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from sea_runtime.parallel.hf_config import ModelShape
+
+MOE_CONFIG: dict[str, Any] = {
+    "architectures": ["Qwen3MoeForCausalLM"],
+    "num_hidden_layers": 2,
+    "hidden_size": 32,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 1,
+    "head_dim": 16,
+    "num_experts": 4,
+    "num_experts_per_tok": 2,
+    "moe_intermediate_size": 16,
+    "vocab_size": 64,
+    "tie_word_embeddings": False,
+}
+"""A mixture of experts that trains in milliseconds, as in its config.json."""
+
+
+def moe_shape(**changes: Any) -> "ModelShape":
+    """Of `MOE_CONFIG` with other values, by the names of config.json."""
+    from sea_runtime.parallel import hf_config
+
+    return hf_config.parse(json.dumps(MOE_CONFIG | changes))
 
 
 class Puts(Protocol):

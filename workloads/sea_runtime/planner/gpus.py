@@ -61,6 +61,8 @@ ASSUMPTIONS = (
     "Training reaches 25 % of the peak with experts, 40 % without. Source: Megatron-LM's and"
     " Megatron-MoE-ModelZoo's tables for H100 with TransformerEngine (Qwen3-235B-A22B: 17 to 28 %)."
     " This project's trainer has run on no GPU yet.",
+    "Next to ten RL steps that NeMo-RL published for H100, plans are too fast: up to 1.4 times for"
+    " dense models, up to 2.1 times with experts (docs/performance.md).",
 )
 
 

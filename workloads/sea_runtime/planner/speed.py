@@ -99,13 +99,16 @@ def training(
     compute = passes * forward / rate * ROW_IMBALANCE
     proximal = forward / rate * ROW_IMBALANCE if minibatches > 1 else 0.0
     rows = microbatches(workload, layout, row_tokens)
+    # One-forward-one-backward: (p - 1) / m of the computing time, for p stages and m microbatches
+    # of an update. Source: Narayanan et al., https://arxiv.org/abs/2104.04473, section 2.2.
     idle = (layout.pipeline - 1) / max(1, rows // minibatches)
     held = max(
         (parameters.of_rank(shape, layout, stage) for stage in range(layout.pipeline)),
         key=lambda count: count.total,
     )
     replicas = layout.data * layout.context
-    # A reduce-scatter of FP32 gradients and an all-gather of parameters: every byte once each way.
+    # A reduce-scatter of FP32 gradients and an all-gather of bf16 parameters (4 + 2 bytes each):
+    # in a ring of many ranks every byte passes a rank once.
     reduced = held.dense * 6 if replicas > 1 else 0
     reduced += held.experts * 6 if layout.expert_data > 1 else 0
     # Gradient, main copy and two moments are read, three of them and the parameter written.

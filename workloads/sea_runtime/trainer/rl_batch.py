@@ -95,10 +95,12 @@ def unpack(batch: Batch, shaping: Shaping = Shaping(), shape: ModelShape | None 
     """The wire form as arrays, with advantages.
 
     Args:
-        shape: of the model whose experts are replayed; without it none are.
+        shape: of the model, whose context bounds samples and whose experts are replayed; without it
+            nothing is bounded or replayed.
 
     Raises:
-        UndecodableError: a trajectory can't be decoded; names batch, group and sample.
+        UndecodableError: a trajectory can't be decoded, or a sample of it is longer than the
+            model's context; names batch, group and trajectory.
     """
     decoded = [one for group in batch.groups for one in _decoded(batch, group, shape)]
     trajectories = [trajectory for trajectory, _ in decoded]
@@ -125,6 +127,15 @@ def unpack(batch: Batch, shaping: Shaping = Shaping(), shape: ModelShape | None 
         expired_groups=batch.expired_groups,
         crc32=checksum(batch),
     )
+
+
+def _require_context(trajectory: Trajectory, shape: ModelShape | None) -> None:
+    """No engine makes a longer sample, and the model's positions would mean nothing beyond it."""
+    longest = max((cut.stop - cut.start for cut in trajectory.samples()), default=0)
+    if shape is not None and longest > shape.context:
+        raise UndecodableError(
+            f"A sample of it has {longest} tokens, and the model's context has {shape.context}."
+        )
 
 
 def _chosen_experts(trajectory: Trajectory, shape: ModelShape | None) -> NDArray[Any] | None:
@@ -154,6 +165,7 @@ def _decoded(
     for sample, body in enumerate(group.trajectories):
         try:
             one = Trajectory.decode(body)
+            _require_context(one, shape)
             yield one, _chosen_experts(one, shape)
         except UndecodableError as error:
             raise UndecodableError(
