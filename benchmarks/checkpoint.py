@@ -56,8 +56,8 @@ def rank_state(hidden: int, layers: int) -> RankState:
         "tie_word_embeddings": False,
     }
     shape = hf_config.parse(json.dumps(config))
-    with tempfile.NamedTemporaryFile() as file:
-        dist.init_process_group("gloo", store=dist.FileStore(file.name, 1), rank=0, world_size=1)
+    # In memory: Megatron's groups use it later, after a file for one call would have gone.
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
     layout = parallel_layout.plan(TrainerParallelism(), shape, 1)
     process_groups.build_model_parallel_groups(layout, 60.0)
     built = model.build(shape, layout.place(0), torch.float32, 64)
