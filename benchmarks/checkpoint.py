@@ -27,6 +27,7 @@ import torch
 import torch.distributed as dist
 
 from sea_api.v1alpha1.roles import TrainerParallelism
+from sea_devcluster import interrupts
 from sea_devcluster.s3 import S3Server
 from sea_runtime.parallel import hf_config, parallel_layout
 from sea_runtime.store.multipart import CONCURRENCY, PART
@@ -117,6 +118,8 @@ def main() -> int:
     parser.add_argument("--layers", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=3)
     given = parser.parse_args()
+    # What a time-out or a person ends must not leave an S3 server behind.
+    interrupts.raise_on_signals()
     state = rank_state(given.hidden, given.layers)
     # Touched, as `Staging` has it.
     buffer = torch.zeros(state.nbytes, dtype=torch.uint8)

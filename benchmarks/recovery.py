@@ -11,12 +11,12 @@ the fault:
     load       all processes have the checkpoint and the stage begins
     step       the first new step is reported
 
-Every case comes again with the operator killed in the same moment (OPERATOR=0 leaves that out). The
-operator looks at a job once per second, so what the status says is known within a second; `restart`
-and `load` are the times of the processes' own log lines. `import_s` is what a training process
-takes to import its libraries on this machine at the end of the run, alone; `beyond_import_s` the
-longest median `step` of a case minus that. Prints a row per case, the timeline of sizes, steps and
-rewards, and one JSON object as its last line.
+Every case comes again with the operator killed in the same moment (OPERATOR=0 leaves that out);
+after MINUTES no other case begins. The operator looks at a job once per second, so what the status
+says is known within a second; `restart` and `load` are the times of the processes' own log lines.
+`import_s` is what a training process takes to import its libraries on this machine at the end of
+the run, alone; `beyond_import_s` is the longest median `step` of a case minus that. Prints a row
+per case, the timeline of sizes, steps and rewards, and one JSON object as its last line.
 
 With GOODPUT=30 it is `goodput.py` instead: 30 minutes with a failure every two minutes. With
 TIMELINE=1 it is `timeline.py`: a job whose node comes and goes, as a table. With ROLLBACK=1 it is
@@ -221,6 +221,7 @@ def main() -> int:
 
         return rollback.main()
     runs = int(os.environ.get("RUNS") or 1)
+    ends = time.monotonic() + 60 * float(os.environ.get("MINUTES") or 600)
     chosen = [name.strip() for name in (os.environ.get("CASES") or "").split(";") if name.strip()]
     with two_nodes(f"recovery-{os.getpid()}") as cluster:
         with tempfile.TemporaryDirectory() as folder:
@@ -231,8 +232,8 @@ def main() -> int:
             known += [Case("operator", bench.kill_operator, "operator")]
             known += [with_operator(bench, case) for case in known[:-1]]
         todo = [one for one in known if not chosen or one.name in chosen]
-        for _ in range(runs):
-            for case in todo:
+        for case in todo * runs:
+            if time.monotonic() < ends:
                 measure(bench, case)
         imports = import_seconds()
         result = report(bench, todo, imports)
