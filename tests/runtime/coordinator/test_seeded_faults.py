@@ -74,8 +74,9 @@ def a_result_counts_again(patch: pytest.MonkeyPatch) -> None:
 
     def by_lease(db: Database, lease_id: str) -> Any:
         row = real(db, lease_id)
-        done = row is not None and row["state"] == EpisodeState.DONE
-        return {**dict(row), "state": EpisodeState.LEASED} if done else row
+        if row is None or row["state"] != EpisodeState.DONE:
+            return row
+        return {**dict(row), "state": EpisodeState.LEASED}
 
     def replace(db: Database, number: int, sample: int, *body: Any) -> None:
         where = "group_number = ? AND sample = ?"

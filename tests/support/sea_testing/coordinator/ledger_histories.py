@@ -98,11 +98,11 @@ class History:
             return
         index = self.chance.randrange(len(self.known))
         reward = self.chance.choice(REWARDS)
-        lease, pod, life = self.known[index]
+        held = self.known[index]
         if self.chance.random() < 1 / 2:
             self.known.pop(index)
         for _ in range(self.chance.randint(1, 2)):
-            self.deliver(lease, pod, life, reward)
+            self.deliver(*held, reward)
 
     def deliver(self, lease: Lease, pod: str, life: str, reward: float | None) -> None:
         accepted = self.core.scheduler.result(kit.result(lease, pod, life, reward))

@@ -560,7 +560,7 @@ class Run:
         fixed = batches.newest_step(db, "rl")
         counted = groups.running(db, "rl") * groups.kept_share(db, "rl")
         ahead = fixed * BATCH + groups.admitted(db, "rl") + counted
-        staleness = self.spec.stages[0].rl.max_staleness
+        staleness = kit.some(self.spec.stages[0].rl).max_staleness
         assert ahead <= (staleness + fixed + 1) * BATCH, "the gate is too far open"
 
     def deliver(self, engine: Engine, times: int = 1) -> None:
