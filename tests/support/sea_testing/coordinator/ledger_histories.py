@@ -101,7 +101,8 @@ class History:
         held = self.known[index]
         if self.chance.random() < 1 / 2:
             self.known.pop(index)
-        for _ in range(self.chance.randint(1, 2)):
+        self.deliver(*held, reward)
+        if self.chance.random() < 1 / 2:
             self.deliver(*held, reward)
 
     def deliver(self, lease: Lease, pod: str, life: str, reward: float | None) -> None:
