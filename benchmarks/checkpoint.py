@@ -27,6 +27,7 @@ import torch
 import torch.distributed as dist
 
 from sea_api.v1alpha1.roles import TrainerParallelism
+from sea_devcluster import interrupts
 from sea_devcluster.s3 import S3Server
 from sea_runtime.parallel import hf_config, parallel_layout
 from sea_runtime.store.multipart import CONCURRENCY, PART
@@ -56,8 +57,8 @@ def rank_state(hidden: int, layers: int) -> RankState:
         "tie_word_embeddings": False,
     }
     shape = hf_config.parse(json.dumps(config))
-    with tempfile.NamedTemporaryFile() as file:
-        dist.init_process_group("gloo", store=dist.FileStore(file.name, 1), rank=0, world_size=1)
+    # In memory: Megatron's groups use it later, after a file for one call would have gone.
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
     layout = parallel_layout.plan(TrainerParallelism(), shape, 1)
     process_groups.build_model_parallel_groups(layout, 60.0)
     built = model.build(shape, layout.place(0), torch.float32, 64)
@@ -117,6 +118,8 @@ def main() -> int:
     parser.add_argument("--layers", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=3)
     given = parser.parse_args()
+    # What a time-out or a person ends must not leave an S3 server behind.
+    interrupts.raise_on_signals()
     state = rank_state(given.hidden, given.layers)
     # Touched, as `Staging` has it.
     buffer = torch.zeros(state.nbytes, dtype=torch.uint8)

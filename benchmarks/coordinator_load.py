@@ -32,6 +32,7 @@ from sea_api.contract import Env
 from sea_api.v1alpha1.job import Spec
 from sea_api.wire.coordinator_spec import CoordinatorSpec
 from sea_data.tiny_model import model_folder
+from sea_devcluster import interrupts
 from sea_devcluster.s3 import S3Server
 from sea_runtime.client.async_client import AsyncCoordinatorClient
 from sea_runtime.client.sync_client import CoordinatorClient
@@ -318,6 +319,8 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60.0, help="measured (default 60)")
     parser.add_argument("--rate", type=float, default=RATE, help="episodes per second")
     options = parser.parse_args()
+    # What a time-out or a person ends must not leave a coordinator behind.
+    interrupts.raise_on_signals()
     with tempfile.TemporaryDirectory(prefix="bench-coordinator-") as name:
         folder = Path(name)
         with S3Server(folder / "s3") as s3:

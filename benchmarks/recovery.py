@@ -1,22 +1,31 @@
-"""`make bench-recovery`: how long a job stands still after a failure of each kind, and goodput.
+"""`make bench-recovery`: how long a job stands still after a failure of each kind.
 
-One RL job with an elastic trainer of two pods on a devcluster of two nodes; its parts are killed
-one after the other, RUNS times each (CASES=a,b for some of them). A case ends with the first
-optimizer step of a newer number than the newest before it. Its items, seconds after the fault:
+One RL job with an elastic trainer of two pods on a devcluster of two nodes (`recovery_job.py`); its
+parts are killed one after the other, RUNS times each (CASES="a;b" for some of them). A case ends
+with the first optimizer step of a newer number than the newest before it. Its items, seconds after
+the fault:
 
-    noticed    the status names another failure, size or attempt
-    restarted  all trainer pods of the attempt are ready: their processes have joined
+    detect     the status names a failure, another size, or a role that lacks a pod
+    decide     the status names another attempt of the trainer
+    restart    the last process of the attempt has joined, or the role's pods are ready again
+    load       all processes have the checkpoint and the stage begins
     step       the first new step is reported
 
-The operator looks at a job once per second, so items are known within a second. Prints a row per
-case, the timeline of sizes, steps and rewards, and one JSON object as its last line.
+Every case comes again with the operator killed in the same moment (OPERATOR=0 leaves that out);
+after MINUTES no other case begins. The operator looks at a job once per second, so what the status
+says is known within a second; `restart` and `load` are the times of the processes' own log lines.
+`import_s` is what a training process takes to import its libraries on this machine at the end of
+the run, alone; `beyond_import_s` is the longest median `step` of a case minus that. Prints a row
+per case, the timeline of sizes, steps and rewards, and one JSON object as its last line.
 
 With GOODPUT=30 it is `goodput.py` instead: 30 minutes with a failure every two minutes. With
-TIMELINE=1 it is `timeline.py`: a job whose node comes and goes, as a table.
+TIMELINE=1 it is `timeline.py`: a job whose node comes and goes, as a table. With ROLLBACK=1 it is
+`rollback.py`: a job that goes back to a checkpoint, and one that starts from it.
 """
 
 import json
 import os
+import subprocess
 import sys
 import tempfile
 import time
@@ -27,105 +36,19 @@ from statistics import median
 from typing import Any
 
 import plan_scaling
-import psutil
 import yaml
+from recovery_job import RL, Bench, Seen, two_nodes
 
 from sea_api.v1alpha1.job import Spec
-from sea_devcluster.cluster import DevCluster, Options
-from sea_devcluster.demo import job as demo_job
-from sea_devcluster.demo import object_store
-from sea_devcluster.demo import run as demo_run
-from sea_devcluster.demo.kubectl import Kubectl, job_reader
 from sea_devcluster.demo.options import ROOT
-from sea_devcluster.demo.target import devcluster_target
 from sea_runtime.planner import job_plan, simulation
 from sea_runtime.planner.simulated_pipeline import Failures
 
-NAME, NAMESPACE = "recovery", "sea-demo"
-DATA = ["shop", "--seed", "0", "--dialogues", "200", "--train-tasks", "64", "--test-tasks", "16"]
-CASE_SECONDS = 900.0
-"""After which a case counts as failed."""
-POLL_SECONDS = 0.2
+NAME = "recovery"
 SIMULATED_STEPS = 120
-APART = {
-    "podAntiAffinity": {
-        "requiredDuringSchedulingIgnoredDuringExecution": [
-            {
-                "labelSelector": {"matchLabels": {"sea-operator.io/role": "trainer"}},
-                "topologyKey": "kubernetes.io/hostname",
-            }
-        ]
-    }
-}
-
-
-RL = {
-    "name": "rl",
-    "type": "RL",
-    "rl": {
-        "steps": 100000,
-        "promptsPerStep": 4,
-        "trajectoriesPerPrompt": 4,
-        "learningRate": 0.0001,
-        "maxTokensPerTurn": 16,
-        "maxTurns": 3,
-        "filterConstantGroups": False,
-    },
-}
-
-
-def manifest(server: Any, name: str, *stages: dict[str, Any]) -> dict[str, Any]:
-    """examples/tiny.yaml with these stages, a scripted user, and an elastic trainer whose pods are
-    on different nodes."""
-    job = demo_job.load(ROOT / "examples" / "tiny.yaml", server)
-    job = json.loads(json.dumps(job).replace("s3://sea/tiny", f"s3://sea/{name}"))
-    job["metadata"] |= {"name": name, "namespace": NAMESPACE}
-    spec = job["spec"]
-    spec["stages"] = list(stages)
-    spec["userModel"] = {"engine": "Scripted"}
-    spec["checkpoint"] |= {"everySteps": 1}
-    spec["failurePolicy"] = {"budget": {"restarts": 1000}}
-    spec["trainer"] |= {
-        "replicas": 2,
-        "parallelism": {},
-        "elastic": {
-            "minReplicas": 1,
-            "maxReplicas": 2,
-            # A pod that is only replaced is there again within this time.
-            "giveUpSeconds": 20,
-            "retrySeconds": 10,
-            "stableSeconds": 2,
-        },
-        "template": {"patch": {"spec": {"affinity": APART}}},
-    }
-    return dict(job)
-
-
-@dataclass(frozen=True)
-class Seen:
-    """What matters of one status."""
-
-    time: float
-    step: int = 0
-    attempt: int = 0
-    size: int = 0
-    ready: int = 0
-    reward: float | None = None
-    failure: str = ""
-
-    @staticmethod
-    def of(job: dict[str, Any], now: float) -> "Seen":
-        status = job.get("status", {})
-        trainer = status.get("roles", {}).get("trainer", {})
-        return Seen(
-            now,
-            int(status.get("step") or 0),
-            int(status.get("trainerAttempt") or 0),
-            int(trainer.get("desired") or 0),
-            int(trainer.get("ready") or 0),
-            status.get("reward"),
-            json.dumps(status.get("lastFailure")),
-        )
+IMPORTS = "from sea_runtime.trainer.process import _warm_up; _warm_up()"
+JOINED, OPENED = "joined.", "begins at step"
+"""Words of the training processes' log lines."""
 
 
 @dataclass
@@ -134,154 +57,113 @@ class Case:
 
     name: str
     strike: Callable[[], None]
-    restarts: bool = True
-    """Whether the trainer begins another attempt."""
+    role: str = "trainer"
+    """Whose pods or processes are killed."""
     size: int | None = None
     """Trainer pods that the first new step must be trained with."""
     found: list[dict[str, float]] = field(default_factory=list)
 
+    @property
+    def restarts(self) -> bool:
+        """Whether the trainer begins another attempt."""
+        return self.role == "trainer"
+
     def row(self) -> dict[str, float]:
-        names = sorted({name for one in self.found for name in one})
+        names = ("detect", "decide", "restart", "load", "step")
         return {
-            name: round(median(one[name] for one in self.found if name in one), 1) for name in names
+            name: round(median(known), 1)
+            for name in names
+            if (known := [one[name] for one in self.found if name in one])
         }
 
 
-class Bench:
-    """The job, and what is done to it."""
+class Measured:
+    """The items of one case, from the statuses that follow its fault."""
 
-    def __init__(
-        self, cluster: DevCluster, folder: Path, name: str, *stages: dict[str, Any]
-    ) -> None:
-        self.cluster, self.name = cluster, name
-        self.target = devcluster_target(cluster)
-        self.kubectl = Kubectl(self.target.kubectl, self.target.kubeconfig)
-        self.timeline: list[Seen] = []
-        demo_run.install(self.kubectl, self.target)
-        demo_job.generate(DATA, folder)
-        job = manifest(self.target.server, name, *stages)
-        object_store.upload(folder, job, self.target.server)
-        demo_run.submit(self.kubectl, job, self.target)
-        self.read = job_reader(self.target.kubeconfig, NAMESPACE, name)
-
-    def look(self) -> Seen:
-        seen = Seen.of(self.read(), time.monotonic())
-        last = self.timeline[-1] if self.timeline else None
-        if last is None or (last.size, last.step, last.attempt) != (
-            seen.size,
-            seen.step,
-            seen.attempt,
-        ):
-            self.timeline.append(seen)
-        return seen
-
-    def until(self, what: str, holds: Callable[[Seen], bool]) -> Seen:
-        """Raises TimeoutError."""
-        deadline = time.monotonic() + CASE_SECONDS
-        while time.monotonic() < deadline:
-            seen = self.look()
-            if holds(seen):
-                return seen
-            time.sleep(POLL_SECONDS)
-        raise TimeoutError(f"{what} within {CASE_SECONDS:.0f} s: the last status is {seen}")
-
-    def measure(self, case: Case) -> None:
-        """Two steps first: what came before must not be measured."""
-        calm = self.look()
-        self.until("two calm steps", lambda now: now.step >= calm.step + 2)
-        before = self.look()
-        began = time.monotonic()
+    def __init__(self, bench: Bench, case: Case) -> None:
+        self.bench, self.case = bench, case
+        self.before = bench.look()
+        self.began, self.wall = time.monotonic(), time.time()
+        self.items: dict[str, float] = {}
+        self._first_step: int | None = None
+        self._down = False
         case.strike()
-        found: dict[str, float] = {}
-        first: dict[str, int] = {}
 
-        def step(now: Seen) -> bool:
-            passed = now.time - began
-            moved = (now.attempt, now.size, now.failure) != (
-                before.attempt,
-                before.size,
-                before.failure,
-            )
-            again = now.attempt > before.attempt and (case.size is None or now.size == case.size)
-            if moved:
-                found.setdefault("noticed", passed)
-            if again:
-                # Steps of the attempt before may be reported until its end.
-                first.setdefault("step", now.step)
-                if now.ready < now.size:
-                    first["down"] = 1
-                elif "down" in first:
-                    found.setdefault("restarted", passed)
-            least = first["step"] if case.restarts and again else before.step
-            return now.step > least and (again or not case.restarts)
+    def ended(self, now: Seen) -> bool:
+        """Takes a status; true with the first new step."""
+        passed, before, case = now.time - self.began, self.before, self.case
+        down = not now.up(case.role)
+        again = now.attempt > before.attempt and case.size in (None, now.size)
+        if down or (now.attempt, now.size, now.failure) != (
+            before.attempt,
+            before.size,
+            before.failure,
+        ):
+            self.items.setdefault("detect", passed)
+        if again and case.restarts:
+            self.items.setdefault("decide", passed)
+            # Steps of the attempt before may be reported until its end.
+            self._first_step = now.step if self._first_step is None else self._first_step
+        self._down |= down
+        if self._down and not down and not case.restarts:
+            self.items.setdefault("restart", passed)
+        if not case.restarts:
+            return now.step > before.step
+        return self._first_step is not None and again and now.step > self._first_step
 
-        ended = self.until(f"a step after {case.name}", step)
-        found["step"] = ended.time - began
-        case.found.append(found)
-        print(f"{case.name:>24}  " + "  ".join(f"{k} {v:.1f} s" for k, v in found.items()))
-        sys.stdout.flush()
+    def finish(self, now: Seen) -> dict[str, float]:
+        """All items of a case that has ended with this status."""
+        self.items["step"] = now.time - self.began
+        if self.case.restarts:
+            for name, words in (("restart", JOINED), ("load", OPENED)):
+                times = self.bench.log_times(now.attempt, words)
+                if times:
+                    self.items[name] = max(times) - self.wall
+        return self.items
 
-    # What is done to it.
 
-    def kill(self, program: str) -> None:
-        """SIGKILL to a process of the job's pods."""
-        endpoint = self.target.server.endpoint
-        for process in psutil.process_iter():
-            try:
-                command = " ".join(process.cmdline())
-                inside = program in command and "bwrap" not in command
-                mine = inside and process.environ().get("AWS_ENDPOINT_URL") == endpoint
-                if mine and process.environ().get("SEA_JOB") == self.name:
-                    process.kill()
-                    return
-            except (psutil.NoSuchProcess, psutil.AccessDenied):
-                continue
-        raise RuntimeError(f"no process of the job runs {program}")
+def measure(bench: Bench, case: Case) -> None:
+    """Two steps first: what came before must not be measured."""
+    calm = bench.look()
+    bench.until("two calm steps", lambda now: now.step >= calm.step + 2 and now.up(case.role))
+    measured = Measured(bench, case)
+    found = measured.finish(bench.until(f"a step after {case.name}", measured.ended))
+    case.found.append(found)
+    print(f"{case.name:>34}  " + "  ".join(f"{k} {v:.1f} s" for k, v in found.items()), flush=True)
 
-    def kill_operator(self) -> None:
-        agents = [node.daemon.process for node in self.cluster.nodes]
-        below = [
-            child
-            for agent in agents
-            if agent is not None
-            for child in psutil.Process(agent.pid).children(recursive=True)
-        ]
-        next(p for p in below if p.cmdline()[1:3] == ["-m", "sea_operator"]).kill()
 
-    def delete_pod(self, pod: str, *more: str) -> None:
-        self.kubectl.run("delete", "pod", "-n", NAMESPACE, pod, "--wait=false", *more)
+def cases(bench: Bench) -> list[Case]:
+    """In an order in which each leaves what the next one needs."""
+    engine, coordinator = "sea_runtime.rollout.server", "sea_runtime.coordinator"
+    ledger = (f"{bench.name}-coordinator-0", "--force", "--grace-period=0")
+    return [
+        Case("trainer process", lambda: bench.kill("sea_runtime.trainer.process")),
+        Case("trainer pod", lambda: bench.delete_pod(f"{bench.name}-trainer-1")),
+        Case("node gone", bench.lose_node, size=1),
+        Case("node back", bench.return_node, size=2),
+        Case("rollout engine", lambda: bench.kill(engine), "rollout"),
+        Case("coordinator process", lambda: bench.kill(coordinator), "coordinator"),
+        Case("coordinator pod, ledger", lambda: bench.delete_pod(*ledger), "coordinator"),
+    ]
 
-    def lose_node(self) -> None:
-        """No pod can be placed on the node of the second trainer pod any more."""
-        self.kubectl.run("cordon", self._node())
-        self.delete_pod(f"{self.name}-trainer-1", "--force", "--grace-period=0")
 
-    def return_node(self) -> None:
-        for node in self.cluster.nodes:
-            self.kubectl.run("uncordon", node.name)
+def with_operator(bench: Bench, case: Case) -> Case:
+    """The same with the operator killed in the same moment."""
 
-    def _node(self) -> str:
-        pod = self.kubectl.get("pod", "-n", NAMESPACE, f"{self.name}-trainer-1")
-        return str(pod["spec"]["nodeName"])
+    def strike() -> None:
+        case.strike()
+        bench.kill_operator()
 
-    def cases(self) -> list[Case]:
-        engine, coordinator = "sea_runtime.rollout.server", "sea_runtime.coordinator"
-        return [
-            Case("trainer process", lambda: self.kill("sea_runtime.trainer.process")),
-            Case("trainer pod", lambda: self.delete_pod(f"{self.name}-trainer-1")),
-            Case("node gone", self.lose_node, size=1),
-            Case("node back", self.return_node, size=2),
-            Case("rollout engine", lambda: self.kill(engine), restarts=False),
-            Case("coordinator process", lambda: self.kill(coordinator), restarts=False),
-            Case(
-                "coordinator pod, ledger",
-                lambda: self.delete_pod(
-                    f"{self.name}-coordinator-0", "--force", "--grace-period=0"
-                ),
-                restarts=False,
-            ),
-            Case("operator", self.kill_operator, restarts=False),
-        ]
+    return Case(f"{case.name} + operator", strike, case.role, case.size)
+
+
+def import_seconds() -> float:
+    """What a training process takes to import its libraries."""
+    started = time.monotonic()
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-W", "ignore", "-c", IMPORTS]
+    subprocess.run(command, env=environment, check=True, timeout=300.0)
+    return time.monotonic() - started
 
 
 def simulated() -> dict[str, float]:
@@ -304,7 +186,7 @@ def simulated() -> dict[str, float]:
     return found
 
 
-def report(bench: Bench, cases: list[Case]) -> dict[str, Any]:
+def report(bench: Bench, done: list[Case], imports: float) -> dict[str, Any]:
     status = bench.read()["status"]
     start = bench.timeline[0].time
     print(f"\n{'seconds':>8}  {'attempt':>7}  {'size':>4}  {'step':>5}  reward")
@@ -312,9 +194,12 @@ def report(bench: Bench, cases: list[Case]) -> dict[str, Any]:
         reward = "" if seen.reward is None else f"{seen.reward:.2f}"
         row = f"{seen.time - start:>8.0f}  {seen.attempt:>7}  {seen.size:>4}  {seen.step:>5}"
         print(f"{row}  {reward}")
+    rows = {case.name: case.row() for case in done if case.found}
     return {
-        "cases": {case.name: case.row() for case in cases if case.found},
-        "runs": max(len(case.found) for case in cases),
+        "cases": rows,
+        "runs": max(len(case.found) for case in done),
+        "import_s": round(imports, 1),
+        "beyond_import_s": round(max(row["step"] for row in rows.values()) - imports, 1),
         "goodput": status.get("goodput"),
         "steps": status.get("step"),
         "simulated_80_gpus": simulated(),
@@ -331,21 +216,27 @@ def main() -> int:
         import timeline
 
         return timeline.main()
+    if os.environ.get("ROLLBACK"):
+        import rollback
+
+        return rollback.main()
     runs = int(os.environ.get("RUNS") or 1)
-    chosen = [name.strip() for name in (os.environ.get("CASES") or "").split(",") if name.strip()]
-    cluster = DevCluster(f"recovery-{os.getpid()}", options=Options(nodes=2), persistent=False)
-    cluster.up()
-    try:
+    ends = time.monotonic() + 60 * float(os.environ.get("MINUTES") or 600)
+    chosen = [name.strip() for name in (os.environ.get("CASES") or "").split(";") if name.strip()]
+    with two_nodes(f"recovery-{os.getpid()}") as cluster:
         with tempfile.TemporaryDirectory() as folder:
             bench = Bench(cluster, Path(folder), NAME, RL)
-            bench.until("the first two steps", lambda now: now.step >= 2)
-            cases = [one for one in bench.cases() if not chosen or one.name in chosen]
-            for _ in range(runs):
-                for case in cases:
-                    bench.measure(case)
-            result = report(bench, cases)
-    finally:
-        cluster.down()
+        bench.until("the first two steps", lambda now: now.step >= 2)
+        known = cases(bench)
+        if os.environ.get("OPERATOR") != "0":
+            known += [Case("operator", bench.kill_operator, "operator")]
+            known += [with_operator(bench, case) for case in known[:-1]]
+        todo = [one for one in known if not chosen or one.name in chosen]
+        for case in todo * runs:
+            if time.monotonic() < ends:
+                measure(bench, case)
+        imports = import_seconds()
+        result = report(bench, todo, imports)
     print(json.dumps(result))
     return 0
 

@@ -17,15 +17,16 @@ from statistics import mean
 from typing import Any
 
 import yaml
-from recovery import Bench, Seen
+from recovery_job import Bench, Seen, two_nodes
 
-from sea_devcluster.cluster import DevCluster, Options
 from sea_devcluster.demo.object_store import RunObjects
 from sea_devcluster.demo.options import ROOT
 
 NAME = "timeline"
 GONE, BACK, STEPS = 6, 16, 30
 EVERY = 4
+DATA = ["shop", "--seed", "0"]
+"""The demo's: with fewer dialogues SFT ends before the model can do anything."""
 POLL_SECONDS = 0.5
 LIMIT_SECONDS = 3600.0
 
@@ -83,22 +84,20 @@ def table(found: list[tuple[Seen, str]], rewards: dict[int, float]) -> list[str]
 
 
 def main() -> int:
-    cluster = DevCluster(f"timeline-{os.getpid()}", options=Options(nodes=2), persistent=False)
-    cluster.up()
-    try:
+    with two_nodes(f"timeline-{os.getpid()}") as cluster:
         with tempfile.TemporaryDirectory() as folder:
-            bench = Bench(cluster, Path(folder), NAME, *stages())
-            todo = [(GONE, bench.lose_node), (BACK, bench.return_node)]
+            bench = Bench(
+                cluster, Path(folder), NAME, *stages(), data=DATA, checkpoint={"everySteps": 2}
+            )
+        todo = [(GONE, bench.lose_node), (BACK, bench.return_node)]
 
-            def strike(seen: Seen) -> None:
-                while todo and seen.step >= todo[0][0]:
-                    todo.pop(0)[1]()
+        def strike(seen: Seen) -> None:
+            while todo and seen.step >= todo[0][0]:
+                todo.pop(0)[1]()
 
-            found = watch(bench, stages()[-1]["name"], strike)
-            objects = RunObjects(bench.read()["status"]["runUrl"], bench.target.server)
-            rl = [row for row in objects.metrics() if "reward" in row["metrics"]]
-    finally:
-        cluster.down()
+        found = watch(bench, stages()[-1]["name"], strike)
+        objects = RunObjects(bench.read()["status"]["runUrl"], bench.target.server)
+        rl = [row for row in objects.metrics() if "reward" in row["metrics"]]
     rewards = {row["step"]: row["metrics"]["reward"] for row in rl}
     print("\n".join(table(found, rewards)))
     print(json.dumps({"rewards": rewards, "load": [round(one, 1) for one in os.getloadavg()]}))

@@ -6,15 +6,11 @@ the other one), engines, the coordinator, its volume. A person goes back to olde
 the parameters were trained on is followed along every checkpoint: no group is trained on twice.
 """
 
-import shutil
-import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
-import hypothesis.strategies as st
 import pytest
-from hypothesis import HealthCheck, seed, settings
-from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from sea_api.v1alpha1.stages import StageType
 from sea_runtime.coordinator import origin
@@ -22,174 +18,20 @@ from sea_runtime.coordinator.errors import CoordinatorFailure, PreconditionError
 from sea_runtime.coordinator.ledger import progress
 from sea_runtime.trainer.errors import FencedError
 from sea_runtime.wire.trainer import Origin
+from sea_testing.coordinator import run_histories
+from sea_testing.coordinator.run_histories import NEVER, ROUNDS
 from sea_testing.coordinator.run_model import Run
-from sea_testing.coordinator.run_parts import BATCH, ENDED, EVERY, STEPS, Process
-
-# What is lost together. The likelier ones are those that leave least to recover from.
-TRAINER = ("lives", "lives", "lives", "lives", "process", "pod", "zombie")
-COORDINATOR = ("lives", "killed", "volume", "volume", "volume")
-ENGINES = (0, 1, 2, 2, 2)
-MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
-"""On a disk nearly all the time would be fsync, of files that a kill of this test may lose."""
+from sea_testing.coordinator.run_parts import BATCH, STEPS
 
 
-def committed(run: Run) -> Callable[[], bool]:
-    before = run.committed_step
-    return lambda: run.committed_step > before
-
-
-MOMENTS: dict[str, Callable[[Run], Callable[[], bool]]] = {
-    "at once": lambda run: lambda: True,
-    "after the next round": lambda run: lambda now=run.turn: run.turn > now,  # type: ignore[misc]
-    "when an attempt has opened": lambda run: lambda: run.just_opened,
-    "when a step is trained": lambda run: lambda: not run.just_opened and run.trains,
-    "when a checkpoint is committed": committed,
-}
-NEVER = 100
-"""Versions between two copies in the store: more than the stage has."""
-ROUNDS = 120
-"""Enough for the longest recovery and the whole stage: most need 20."""
-
-
-# A seed that finds the deadlock of the test below when rank 0 does not publish again.
-@seed(3)
-class RunSurvives(RuleBasedStateMachine):
-    def __init__(self) -> None:
-        super().__init__()
-        self.folder = Path(tempfile.mkdtemp(prefix="run-", dir=MEMORY))
-
-    @initialize(anchor_every=st.sampled_from([NEVER, NEVER, 2]))
-    def the_run_begins(self, anchor_every: int) -> None:
-        self.run = Run(self.folder / "volume", anchor_every)
-
-    @rule(
-        moment=st.sampled_from(list(MOMENTS)),
-        trainer=st.sampled_from(TRAINER),
-        coordinator=st.sampled_from(COORDINATOR),
-        engines=st.sampled_from(ENGINES),
-    )
-    def parts_are_lost(self, moment: str, trainer: str, coordinator: str, engines: int) -> None:
-        """At a moment of the recovery from the loss before, or after it."""
-        self.run.rounds_until(MOMENTS[moment](self.run))
-        for engine in self.run.engines[:engines]:
-            self.run.restart_engine(engine)
-        if trainer == "process":
-            self.run.crash()
-        elif trainer != "lives":
-            self.run.replace_trainer_pod(zombie=trainer == "zombie")
-        if coordinator != "lives":
-            self.run.restart_coordinator(volume_lost=coordinator == "volume")
-
-    @rule(disturbance=st.deferred(lambda: st.sampled_from(list(HAPPENS))), which=st.integers(0, 1))
-    def something_else_happens(self, disturbance: str, which: int) -> None:
-        """One rule for all of it: half of what happens is a loss."""
-        HAPPENS[disturbance](self, which)
-
-    def lag(self, which: int) -> None:
-        engine = self.run.engines[which]
-        engine.stuck = not engine.stuck
-
-    def drain_or_resume(self, _: int) -> None:
-        self.run.drain = not self.run.drain
-
-    def silence(self, which: int) -> None:
-        self.run.clock.now += 8.0 + 12.0 * which
-        self.run.core.scheduler.expire()
-
-    def late_results(self, _: int) -> None:
-        self.run.deliver_late()
-
-    def doubled_results(self, which: int) -> None:
-        self.run.deliver(self.run.engines[which], times=2)
-
-    def checkpoint(self, _: int) -> None:
-        self.act(self.run.process, self.run._advance)
-
-    def damage(self, _: int) -> None:
-        """Noticed by the next attempt only."""
-        self.run.damage_newest()
-
-    def zombie(self, _: int) -> None:
-        """It may finish what the next attempt has not fenced yet, and nothing after that."""
-        self.act(self.run.zombies[-1] if self.run.zombies else None, self.run._act)
-
-    def pod_lost(self, which: int) -> None:
-        self.run.lose_trainer_pod(which)
-
-    def pods_return(self, _: int) -> None:
-        self.run.return_trainer_pods()
-
-    def pod_leaves(self, which: int) -> None:
-        self.run.evict_trainer_pod(which)
-
-    def go_back(self, which: int) -> None:
-        """To the newest or an older one; also to one that is damaged, or isn't there."""
-        steps = [one.step for one in self.run.head.checkpoints] or [EVERY]
-        self.run.ask_to_go_back(steps[-1 - which % len(steps)])
-
-    def act(self, process: Process | None, work: Callable[[Process], None]) -> None:
-        if process is None or not process.opened:
-            return
-        try:
-            work(process)
-        except ENDED:
-            if process in self.run.zombies:
-                self.run.zombies.remove(process)
-            else:
-                self.run.crash()
-
-    def teardown(self) -> None:
-        try:
-            self.undisturbed_the_stage_ends()
-        finally:
-            self.run.core.ledger.withdraw()
-            shutil.rmtree(self.folder)
-
-    def undisturbed_the_stage_ends(self) -> None:
-        run = self.run
-        run.drain, run.zombies = False, []
-        run.return_trainer_pods()
-        for engine in run.engines:
-            engine.stuck = False
-        for _ in range(ROUNDS):
-            if run.complete:
-                break
-            run.round()
-        assert run.complete, f"the stage never ended: {run}"
-        newest = run.head.newest
-        assert newest is not None
-        trained = run.saved[newest.manifest_key]
-        assert len({group for step in trained for group in step}) == STEPS * BATCH
-        # A stage that ends first leaves a request without an answer.
-        record = run.head.rollback
-        done = [one.generation for one in run.requests if one.done]
-        assert not done or (record is not None and record.generation >= done[-1])
-
-
-HAPPENS: dict[str, Callable[[RunSurvives, int], None]] = {
-    "lag": RunSurvives.lag,
-    "drain or resume": RunSurvives.drain_or_resume,
-    "silence": RunSurvives.silence,
-    "late results": RunSurvives.late_results,
-    "doubled results": RunSurvives.doubled_results,
-    "checkpoint": RunSurvives.checkpoint,
-    "damage": RunSurvives.damage,
-    "zombie": RunSurvives.zombie,
-    "pod lost": RunSurvives.pod_lost,
-    "pods return": RunSurvives.pods_return,
-    "pod leaves": RunSurvives.pod_leaves,
-    "go back": RunSurvives.go_back,
-}
-
-TestRunSurvives = RunSurvives.TestCase
-TestRunSurvives.settings = settings(
-    max_examples=60, stateful_step_count=4, deadline=None, suppress_health_check=list(HealthCheck)
-)
+def test_every_random_history_ends_with_each_group_trained_once() -> None:
+    run_histories.play()
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Run:
-    return Run(tmp_path / "volume", NEVER)
+def run(tmp_path: Path) -> Iterator[Run]:
+    with closing(Run(tmp_path / "volume", NEVER)) as found:
+        yield found
 
 
 def test_a_new_attempt_fresh_engines_and_a_lost_volume_recover(run: Run) -> None:

@@ -23,7 +23,7 @@ from sea_runtime.coordinator import app, snapshot
 from sea_runtime.coordinator.app import Components, Settings
 from sea_runtime.coordinator.data_check import CheckedData
 from sea_runtime.coordinator.errors import GoneError
-from sea_runtime.coordinator.ledger import stages
+from sea_runtime.coordinator.ledger import batches, groups, stages
 from sea_runtime.coordinator.training import AheadError
 from sea_runtime.trainer.checkpoint import head as heads
 from sea_runtime.wire.checkpoints import Entry, Head, entry_of
@@ -61,7 +61,13 @@ class Run:
     """One run and the state of all its parts."""
 
     def __init__(
-        self, folder: Path, anchor_every: int, other: "Run | None" = None, step: int = 0
+        self,
+        folder: Path,
+        anchor_every: int,
+        other: "Run | None" = None,
+        step: int = 0,
+        *,
+        trainer_pods: int = TRAINER_PODS,
     ) -> None:
         """Args:
         other: whose checkpoint of `step` the run goes on from.
@@ -71,14 +77,14 @@ class Run:
         self.run_url = f"s3://bucket/x/{'second' if other else 'job'}"
         self.anchor_every = anchor_every
         spec = kit.spec(steps=STEPS, promptsPerStep=BATCH)
-        pods = spec.trainer.model_copy(update={"replicas": TRAINER_PODS})
+        pods = spec.trainer.model_copy(update={"replicas": trainer_pods})
         start = StartFrom(run=other.run_url, stage="rl", step=step) if other else None
         self.spec = spec.model_copy(update={"trainer": pods, "start_from": start})
-        self.attempt, self.drain, self.size = 1, False, TRAINER_PODS
+        self.attempt, self.drain, self.size = 1, False, trainer_pods
         self.order: RollbackOrder | None = None
         self.requests: list[RollbackCheck] = []
         """Answers to those that were asked for, in order."""
-        self.trainers = [TrainerPod(f"job-trainer-{i}") for i in range(TRAINER_PODS)]
+        self.trainers = [TrainerPod(f"job-trainer-{i}") for i in range(trainer_pods)]
         self.process: Process | None = None
         self.world: TrainerWorld | None = None
         """Whose processes should run, as the pods heard last."""
@@ -92,10 +98,15 @@ class Run:
         """Leases of workers that are gone or slow, with the incarnation that held them."""
         self.saved: dict[str, Lineage] = other.saved if other else {}
         """By manifest key: what a checkpoint's parameters were trained on."""
+        self.copied: set[int] = set()
+        """Weight versions that the object store has."""
+        self.left: set[int] = set()
+        """Those of them that come after a checkpoint that the run has gone back to."""
         self.damaged: set[str] = set()
         """Manifest keys of checkpoints that can't be loaded."""
         self.fixed: dict[int, bytes] = {}
         self.turn = 0
+        self._runner = asyncio.Runner()
         self.core = self._coordinator()
 
     @property
@@ -117,7 +128,7 @@ class Run:
         core = app.Components(settings, store, store, wall=self.clock, clock=self.clock)
         core.preconditions._data = CheckedData({kit.FILE: kit.task_rows()})
         core.job.request(self.wanted)
-        asyncio.run(core.bootstrap.open())
+        self.await_(core.bootstrap.open())
         stages.start(core.ledger.db, "rl", self.clock())
         return core
 
@@ -139,7 +150,7 @@ class Run:
                 await asyncio.sleep(0)
             await look
 
-        asyncio.run(once())
+        self.await_(once())
 
     def rollback_pass(self) -> None:
         """Looks at what is to be gone back to; restores the ledger if that was done."""
@@ -153,6 +164,7 @@ class Run:
         if known.rollback != self.head.rollback:
             for engine in self.engines:
                 engine.left_behind |= engine.adopted > self.committed_step
+            self.left |= {one for one in self.copied if one > self.committed_step}
         self.fixed.clear()
         self.await_(self.core.bootstrap.open())
 
@@ -234,6 +246,10 @@ class Run:
             leaving=pod.leaving,
         )
         reply = self.core.heartbeats.heard(beat)
+        if pod.leaving and not pod.attempt:
+            # As `Supervisor._leave`: it waits for its processes, and has none.
+            pod.alive = pod.leaving = False
+            return
         if reply.run and reply.world is not None:
             assert pod.name in reply.world.pods, "a spare runs"
             if pod.attempt != reply.world.attempt:
@@ -242,9 +258,6 @@ class Run:
             return
         if pod.attempt:
             self.end_process(zombie=False)
-        if pod.leaving:
-            # Nothing runs there any more: it goes within its grace period.
-            pod.alive = pod.leaving = False
 
     def _start(self, world: TrainerWorld | None) -> Process | None:
         """The processes of a world, once all of its pods run theirs."""
@@ -269,9 +282,10 @@ class Run:
                 pod.failed = attempt
             pod.attempt = 0
 
-    def end_process(self, *, zombie: bool) -> None:
+    def end_process(self, *, zombie: bool, frozen: int = 0) -> None:
         """The processes end; as zombies they go on where nobody sees them."""
         if zombie and self.process is not None:
+            self.process.wakes = self.turn + frozen
             self.zombies.append(self.process)
         for pod in self.trainers:
             pod.attempt = 0
@@ -284,7 +298,7 @@ class Run:
             members = [pod for pod in self.trainers if pod.name in process.pods]
             self._fail(members, process.attempt)
 
-    def replace_trainer_pod(self, *, zombie: bool, which: int = 0) -> None:
+    def replace_trainer_pod(self, *, zombie: bool, which: int = 0, frozen: int = 0) -> None:
         """Its node is lost; with `zombie` the processes there still run.
 
         The operator sees that the pod has gone and raises the attempt, which fences them.
@@ -294,12 +308,28 @@ class Run:
         pod.failed, pod.leaving, pod.alive = 0, False, True
         if self.process is not None and pod.name in self.process.pods:
             self.attempt += 1
-            self.end_process(zombie=zombie)
+            self.end_process(zombie=zombie, frozen=frozen)
+
+    def zombies_pass(self) -> None:
+        """They may finish what nothing has fenced yet, and nothing after that."""
+        for zombie in list(self.zombies):
+            if self.turn < zombie.wakes:
+                continue
+            try:
+                # The thread that uploads doesn't ask for the task.
+                self._advance(zombie)
+                self._act(zombie)
+            except ENDED:
+                self.zombies.remove(zombie)
+            else:
+                ended = zombie.attempt < self.core.job.attempt
+                assert not ended, f"a process of attempt {zombie.attempt} goes on"
 
     def lose_trainer_pod(self, which: int) -> None:
         """It goes and doesn't come back, unless it is the last one."""
         pod = self.trainers[which]
-        if sum(one.alive for one in self.trainers) < 2 or not pod.alive:
+        stay = [one for one in self.trainers if one.alive and not one.leaving and one is not pod]
+        if not stay or not pod.alive:
             return
         pod.alive = False
         if self.process is not None and pod.name in self.process.pods:
@@ -383,10 +413,10 @@ class Run:
             self._advance(process)
             return
         assert self.fixed.setdefault(step, body) == body, f"batch {step} has changed"
-        groups = Batch.decode(body).groups
-        assert len(groups) == BATCH
-        assert all(len(set(group.rewards)) == 2 for group in groups)
-        process.lineage = (*process.lineage, tuple(group.group_id for group in groups))
+        taken = Batch.decode(body).groups
+        assert len(taken) == BATCH
+        assert all(len(set(group.rewards)) == 2 for group in taken)
+        process.lineage = (*process.lineage, tuple(group.group_id for group in taken))
         trained = [group for one in process.lineage for group in one]
         assert len(trained) == len(set(trained)), f"trained twice: {process.lineage}"
         self._publish(process)
@@ -407,11 +437,17 @@ class Run:
     def _advance(self, process: Process) -> None:
         """Uploads go on: the next phase of a save, and the copy of a version."""
         for copy in process.copies:
-            self.core.weights.publish(copy)
-            self.core.weights.keep_manifest(copy)
+            self._copy(process, copy)
         process.copies = []
         if process.saves:
             self._save_phase(process, process.saves[0])
+
+    def _copy(self, process: Process, version: WeightVersion) -> None:
+        """The object store has a version now."""
+        self.core.weights.publish(version)
+        self.core.weights.keep_manifest(version)
+        self.copied.add(version.version)
+        self.left.discard(version.version)
 
     def _save_phase(self, process: Process, save: Save) -> None:
         folder = snapshot.checkpoint_key("rl", save.step, process.attempt)
@@ -455,8 +491,7 @@ class Run:
 
     def _complete(self, process: Process) -> None:
         anchor = kit.version(process.step, process.attempt, anchor=True)
-        self.core.weights.publish(anchor)
-        self.core.weights.keep_manifest(anchor)
+        self._copy(process, anchor)
         self._finish(process)
         self.core.training.done("rl", StageDone(attempt=process.attempt, step=process.step))
 
@@ -476,6 +511,7 @@ class Run:
         return Head() if found is None else Head.model_validate_json(found)
 
     def _write_head(self, head: Head) -> None:
+        assert head.attempt >= self.head.attempt, "the head went to an attempt that has ended"
         self.store.put(head_url(self.run_url), head.model_dump_json().encode())
 
     # Engines and workers.
@@ -485,6 +521,8 @@ class Run:
         reply = self.core.weights.query("policy", engine.adopted)
         if reply is not None and not engine.stuck:
             offers = [one for one in (reply.newest, reply.anchor) if one is not None]
+            for offer in offers:
+                self._require_fetchable(offer)
             found = next((one for one in offers if self._fetchable(one)), None)
             if found is not None:
                 engine.adopted, engine.attempt = found.version, found.attempt
@@ -506,6 +544,13 @@ class Run:
             return True
         return self.process is not None and version in self.process.published
 
+    def _require_fetchable(self, offer: WeightVersion) -> None:
+        """In the object store, or with the attempt that lives as far as the coordinator knows."""
+        if not all(shard.object_url for shard in offer.shards):
+            assert offer.attempt == self.core.job.attempt, "a version that went with its trainer"
+            return
+        assert offer.version not in self.left, f"version {offer.version} of the line that was left"
+
     def lease(self, engine: Engine) -> None:
         holding = [lease.lease_id for lease in engine.leases]
         request = LeaseRequest(
@@ -514,6 +559,16 @@ class Run:
         found = self.core.scheduler.lease(request)
         engine.leases += found.leases if found else []
         assert not (found and engine.left_behind), "episodes for weights that were left behind"
+        self._require_gate()
+
+    def _require_gate(self) -> None:
+        """No more groups than the batches up to the newest version may still need."""
+        db = self.core.ledger.db
+        fixed = batches.newest_step(db, "rl")
+        counted = groups.running(db, "rl") * groups.kept_share(db, "rl")
+        ahead = fixed * BATCH + groups.admitted(db, "rl") + counted
+        staleness = kit.some(self.spec.stages[0].rl).max_staleness
+        assert ahead <= (staleness + fixed + 1) * BATCH, "the gate is too far open"
 
     def deliver(self, engine: Engine, times: int = 1) -> None:
         """Results of all its episodes; a result may arrive twice."""
@@ -546,10 +601,15 @@ class Run:
         self.operate()
         with suppress(*ENDED):  # `act` has noted it
             self.trainer_pass()
-        for engine in self.engines:
-            self.update(engine)
-            self.deliver(engine)
-            self.lease(engine)
+        self.zombies_pass()
+        first, second = self.engines
+        self.update(first)
+        self.deliver(first)
+        self.lease(first)
+        # Its worker asks for episodes before it hears of anything.
+        self.deliver(second)
+        self.lease(second)
+        self.update(second)
         self.controller_pass()
         self.rollback_pass()
 
@@ -576,7 +636,12 @@ class Run:
         return newest.step if newest else 0
 
     def await_(self, work: Coroutine[Any, Any, Any]) -> Any:
-        return asyncio.run(work)
+        return self._runner.run(work)
+
+    def close(self) -> None:
+        """Forgets the ledger and ends the event loop."""
+        self.core.ledger.withdraw()
+        self._runner.close()
 
     def __str__(self) -> str:
         state = self.core.state.assemble()

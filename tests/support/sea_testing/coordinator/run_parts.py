@@ -63,6 +63,8 @@ class Process:
     resumed: int = 0
     lineage: Lineage = ()
     epoch: str = ""
+    wakes: int = 0
+    """The round until which a zombie is frozen."""
     saves: list[Save] = field(default_factory=list)
     published: list[WeightVersion] = field(default_factory=list)
     copies: list[WeightVersion] = field(default_factory=list)

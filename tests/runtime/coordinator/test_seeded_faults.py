@@ -1,0 +1,197 @@
+"""The random histories find faults of the kinds that they are there for.
+
+Each fault is put into the product while the suite's own histories are played. If none of them
+finds it, they have become blind to its kind.
+"""
+
+import sqlite3
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import pytest
+
+from sea_runtime.coordinator import leases, snapshot, trainer_world
+from sea_runtime.coordinator.bootstrap import Bootstrap
+from sea_runtime.coordinator.job import Job
+from sea_runtime.coordinator.ledger import (
+    episodes,
+    groups,
+    registry,
+    rollbacks,
+    trajectories,
+)
+from sea_runtime.coordinator.ledger.database import Database
+from sea_runtime.coordinator.ledger.groups import EpisodeState
+from sea_runtime.coordinator.training import Training
+from sea_runtime.coordinator.weights import WeightRegistry
+from sea_runtime.trainer.checkpoint import head as heads
+from sea_runtime.wire.checkpoints import Head
+from sea_runtime.wire.trainer import TrainerTask
+from sea_testing.coordinator import ledger_histories, run_histories
+
+Put = Callable[[pytest.MonkeyPatch], object]
+
+
+def attempts_are_not_fenced_by_the_coordinator(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Job, "require_attempt", lambda self, attempt: None)
+
+
+def attempts_are_not_fenced_by_the_head(patch: pytest.MonkeyPatch) -> None:
+    def fence(head: Head, attempt: int) -> Head:
+        return head.model_copy(update={"attempt": attempt})
+
+    patch.setattr(heads, "fence", fence)
+
+
+def a_dead_attempts_version_is_offered(patch: pytest.MonkeyPatch) -> None:
+    """With the addresses of processes that have gone."""
+
+    def reachable(db: Database, stream: str, attempt: int, after: int) -> Any:
+        body = db.value(
+            "SELECT body FROM weights WHERE stream = ? AND version > ? AND body != '' "
+            "ORDER BY version DESC LIMIT 1",
+            stream,
+            after,
+        )
+        return None if body is None else registry._parsed(body)
+
+    patch.setattr(registry, "reachable", reachable)
+
+
+def a_dead_attempts_version_counts_at_the_gate(patch: pytest.MonkeyPatch) -> None:
+    """Versions of steps whose batches are drawn again now."""
+
+    def published_steps(self: WeightRegistry, stage: Any) -> int:
+        return max(0, self.newest("policy") - self._job.first_version())
+
+    patch.setattr(WeightRegistry, "published_steps", published_steps)
+
+
+def a_result_counts_again(patch: pytest.MonkeyPatch) -> None:
+    """Neither the lease's state nor the table of moves stands against it."""
+    real, add = episodes.by_lease, trajectories.add
+
+    def by_lease(db: Database, lease_id: str) -> Any:
+        row = real(db, lease_id)
+        if row is None or row["state"] != EpisodeState.DONE:
+            return row
+        return {**dict(row), "state": EpisodeState.LEASED}
+
+    def replace(db: Database, number: int, sample: int, *body: Any) -> None:
+        where = "group_number = ? AND sample = ?"
+        db.run(f"DELETE FROM trajectories WHERE {where}", number, sample)
+        add(db, number, sample, *body)
+
+    patch.setattr(episodes, "by_lease", by_lease)
+    patch.setattr(trajectories, "add", replace)
+    again = groups.EPISODE_MOVES[EpisodeState.DONE] | {EpisodeState.DONE}
+    patch.setitem(groups.EPISODE_MOVES, EpisodeState.DONE, again)
+
+
+def a_late_result_counts_for_another_worker(patch: pytest.MonkeyPatch) -> None:
+    """Its lease was taken back, and given to the one whose episode it ends now."""
+    real, accept = episodes.by_lease, leases.accept
+
+    def by_lease(db: Database, lease_id: str) -> Any:
+        group, sample, *_ = lease_id.split(".")
+        number = db.value("SELECT number FROM groups WHERE id = ?", group)
+        return real(db, lease_id) or episodes.by_place(db, number, int(sample))
+
+    def from_anybody(db: Database, result: Any, *more: Any, **named: Any) -> bool:
+        row = by_lease(db, result.lease_id)
+        owner = {name: row[name] or "" for name in ("pod", "incarnation")}
+        return accept(db, msgspec.structs.replace(result, **owner), *more, **named)
+
+    patch.setattr(episodes, "by_lease", by_lease)
+    patch.setattr(leases, "accept", from_anybody)
+
+
+def silent_workers_keep_their_leases(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(leases, "expire", lambda db, gone, now: 0)
+
+
+def a_lost_volumes_epoch_is_not_told(patch: pytest.MonkeyPatch) -> None:
+    """So rank 0 doesn't publish again what the restored ledger lacks."""
+    real = Training.task
+
+    def task(self: Training, attempt: int) -> TrainerTask | None:
+        found = real(self, attempt)
+        return found and found.model_copy(update={"ledger_epoch": "same"})
+
+    patch.setattr(Training, "task", task)
+
+
+def a_smaller_world_has_the_old_size(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(trainer_world, "trainer_size", lambda desired: desired.spec.trainer.replicas)
+
+
+def going_back_leaves_the_cursor(patch: pytest.MonkeyPatch) -> None:
+    """The prompts between the checkpoint and the newest step are skipped."""
+    left: list[int] = []
+    again, write = Bootstrap.restore_again, Bootstrap._keep_rollback
+
+    def restore_again(self: Bootstrap) -> None:
+        left.append(groups.drawn(self._ledger.db, "rl"))
+        again(self)
+
+    def keep_rollback(self: Bootstrap, db: Database, *more: Any) -> None:
+        write(self, db, *more)
+        if left:
+            db.run("UPDATE stages SET cursor = MAX(cursor, ?) WHERE name = 'rl'", left.pop())
+
+    patch.setattr(Bootstrap, "restore_again", restore_again)
+    patch.setattr(Bootstrap, "_keep_rollback", keep_rollback)
+
+
+def engines_keep_weights_of_the_left_line(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(rollbacks, "is_abandoned", lambda db, pod: False)
+
+
+def copies_of_the_left_line_are_offered(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(snapshot, "of_this_line", lambda anchors, checkpoint, desired: list(anchors))
+
+
+FOUND = (AssertionError, sqlite3.Error)
+"""What a history ends with; the ledger's own constraints are the last line."""
+
+RECOVERY: dict[Put, int] = {
+    attempts_are_not_fenced_by_the_coordinator: 0,
+    attempts_are_not_fenced_by_the_head: 3,
+    a_dead_attempts_version_is_offered: 1,
+    a_dead_attempts_version_counts_at_the_gate: 10,
+    a_lost_volumes_epoch_is_not_told: 3,
+    a_smaller_world_has_the_old_size: 12,
+    going_back_leaves_the_cursor: 1,
+    engines_keep_weights_of_the_left_line: 26,
+    copies_of_the_left_line_are_offered: 26,
+}
+"""With the number of the first history that finds it."""
+LEDGER: dict[Put, int] = {
+    a_result_counts_again: 3,
+    a_late_result_counts_for_another_worker: 7,
+    silent_workers_keep_their_leases: 0,
+}
+
+
+def name_of(value: object) -> str:
+    return getattr(value, "__name__", str(value))
+
+
+@pytest.mark.parametrize(("fault", "first"), RECOVERY.items(), ids=name_of)
+def test_a_fault_of_recovery_is_found(
+    fault: Put, first: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fault(monkeypatch)
+    with pytest.raises(FOUND):
+        # The others only where that one doesn't find it any more, since the histories have changed.
+        run_histories.play([first, *run_histories.HISTORIES])
+
+
+@pytest.mark.parametrize(("fault", "first"), LEDGER.items(), ids=name_of)
+def test_a_fault_of_the_ledger_is_found(
+    fault: Put, first: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fault(monkeypatch)
+    with pytest.raises(FOUND):
+        ledger_histories.play([first, *ledger_histories.HISTORIES])
