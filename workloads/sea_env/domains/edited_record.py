@@ -29,13 +29,15 @@ class _BaseText:
 class EditedRecord(dict[str, Any]):
     """A dict over `base`, a record that must not change as long as this one is used."""
 
-    __slots__ = ("_base", "_removed", "_touched")
+    __slots__ = ("_base", "_extended", "_removed", "_touched")
 
     def __init__(self, base: dict[str, Any]) -> None:
         super().__init__(base)
         self._base = base
         self._touched: dict[str, None] = {}
         """Keys whose values are no longer the base's own."""
+        self._extended: dict[str, list[Any]] = {}
+        """By key, what `extend` added to a list whose other items are still the base's own."""
         self._removed = False
 
     # All ways to a nested value lead through __getitem__, all changes through __setitem__ and
@@ -60,6 +62,15 @@ class EditedRecord(dict[str, Any]):
         # Not dict's own, so `dict(record)` and `**record` ask __getitem__ too: CPython would take
         # the values past it otherwise.
         return super().__iter__()
+
+    def extend(self, key: str, added: list[Any]) -> None:
+        """As `self[key] += added`, without a copy of the items that the list has."""
+        present = super().__getitem__(key)
+        if key in self._touched:
+            present.extend(added)
+            return
+        self._extended[key] = [*self._extended.get(key, ()), *added]
+        super().__setitem__(key, [*present, *added])
 
     get = MutableMapping.get  # type: ignore[assignment]
     clear = MutableMapping.clear
@@ -106,11 +117,18 @@ class EditedRecord(dict[str, Any]):
         """
         if self._removed:
             return encode(self.folded())
-        place = ("edited", separators, id(self._base))
+        item, colon = separators
+        # By identity: the base outlives its memo, and no two records of it are one object.
+        place = (item, id(self._base))
         known: _BaseText | None = memo.get(place)
         if known is None:
-            known = memo[place] = _base_text(self._base, encode, separators[1])
+            known = memo[place] = _base_text(self._base, encode, colon)
         fields = known.fields.copy()
+        for key, added in self._extended.items():
+            if key not in self._touched and added:
+                index = known.places[key]
+                comma = item if self._base[key] else ""
+                fields[index] = f"{fields[index][:-1]}{comma}{encode(added)[1:]}"
         for key in self._touched:
             found = super().__getitem__(key)
             if isinstance(found, EditedRecord):
@@ -119,16 +137,28 @@ class EditedRecord(dict[str, Any]):
                 value = encode(found)
             index = known.places.get(key)
             if index is None:
-                fields.append(f"{encode(key)}{separators[1]}{value}")
+                fields.append(f"{encode(key)}{colon}{value}")
             else:
                 fields[index] = known.heads[index] + value
-        return "{" + separators[0].join(fields) + "}"
+        return f"{{{item.join(fields)}}}"
 
 
 def _base_text(base: Mapping[str, Any], encode: Callable[[Any], str], separator: str) -> _BaseText:
     heads = [f"{encode(key)}{separator}" for key in base]
     fields = [head + encode(value) for head, value in zip(heads, base.values(), strict=True)]
     return _BaseText(fields, {key: index for index, key in enumerate(base)}, heads)
+
+
+def extend(record: dict[str, Any], key: str, added: list[Any]) -> None:
+    """`record[key] += added` for a record that `Overlay.edit` returned.
+
+    Most writes add to a history: this neither copies what the history holds nor writes it as JSON
+    again, which would be a third of such a call.
+    """
+    if isinstance(record, EditedRecord):
+        record.extend(key, added)
+    else:  # a record that this episode made
+        record[key] += added
 
 
 def plain(value: Any) -> Any:
@@ -152,7 +182,9 @@ def json_encoder(separators: tuple[str, str]) -> Callable[[Any], str]:
     join = "".join
 
     def encode(value: Any) -> str:
-        return quoted(value) if type(value) is str else join(write(value, 0))
+        if type(value) is str:
+            return quoted(value)
+        return str(value) if type(value) is int else join(write(value, 0))
 
     return encode
 

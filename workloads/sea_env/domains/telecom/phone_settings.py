@@ -21,7 +21,7 @@ _SLOW_VPN = "slow vpn"
 def flip(state: State, field: str) -> bool:
     """Inverts a switch of the phone; returns its new value."""
     now = not read(state, field)
-    write(state, **{field: now})
+    phone.set_fields(state, {field: now})
     return now
 
 
@@ -61,10 +61,13 @@ class _Switch:
     description: str
 
     def flip_tool(self) -> Tool:
+        field, flip, is_wifi = self.field, self.flip, self.field == "wifi_enabled"
+        said = {on: f"{self.label} is now {on_off(on)}." for on in (False, True)}
+
         def run(state: State) -> str:
-            if self.field == "wifi_enabled" and read(state, "airplane_mode"):
+            if is_wifi and read(state, "airplane_mode"):
                 return with_bar(state, "Cannot change Wi-Fi settings while Airplane Mode is ON.")
-            return with_bar(state, f"{self.label} is now {on_off(self.flip(state, self.field))}.")
+            return with_bar(state, said[flip(state, field)])
 
         return Tool(self.tool, Kind.WRITE, self.description, parameters(run), run)
 
@@ -200,7 +203,7 @@ def reseat_sim_card(state: State) -> str:
     """Take your SIM card out and put it back in."""
     write(state, sim_card_missing=False)
     network.search(state)
-    if phone.sim_status(state) == "missing":
+    if phone.sim_status(phone.device(state)) == "missing":
         raise ToolError("The SIM card is still missing")
     return with_bar(state, "SIM card re-seated successfully.")
 
