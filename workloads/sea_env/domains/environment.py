@@ -164,9 +164,7 @@ class ToolEnvironment:
             self._synced = state.agent.writes + state.user.writes
 
     def _text(self, value: Any) -> str:
-        if isinstance(value, str):
-            return value
         toolbox = self._toolbox
         if isinstance(value, EditedRecord):
             return value.text(toolbox.encode, toolbox.separators, self._state.memo)
-        return toolbox.encode(value)
+        return value if isinstance(value, str) else toolbox.encode(value)

@@ -30,15 +30,23 @@ class Overlay:
         """Number of writes so far: an observer compares it to detect changes."""
 
     def get(self, table: str, key: str) -> Record | None:
-        """The record for reading only, or None. Accepts any key, also one of a wrong type."""
+        """The record as it is now, for reading only, or None.
+
+        Accepts any key, also one of a wrong type.
+        """
         if not isinstance(key, str):
             return None
         own = self._own.get(table)
         if own is not None:
-            found: Record | None = own.get(key)
+            found = own.get(key)
             if found is not None:
-                return found
+                # Read from an `EditedRecord`, nested values would be copied.
+                return plain(found)  # type: ignore[no-any-return]
         return self._base[table].get(key)
+
+    def own(self, table: str, key: str) -> Any:
+        """What `edit` or `put` has left here of a record; None if it is the base's."""
+        return self._own[table].get(key) if self.owns(table, key) else None
 
     def value(self, table: str, key: str) -> Any:
         """A plain value of a table that has this key; unlike a record it may be null."""
@@ -97,7 +105,7 @@ class Overlay:
         """All records of a table: those of the base in its order, then the added ones."""
         base, own = self._base[table], self._own.get(table, {})
         for key, record in base.items():
-            yield key, own.get(key, record)
+            yield key, plain(own.get(key, record))
         for key, record in own.items():
             if key not in base:
                 yield key, record
@@ -114,7 +122,7 @@ class Overlay:
             if table not in listed:
                 found.extend(differences)
             elif next(differences, None) is not None:
-                whole = [plain(record) for _, record in self.items(table)]
+                whole = [record for _, record in self.items(table)]
                 found.append({"path": f"/{table}", "value": whole})
         return sorted(found, key=lambda change: str(change["path"]))
 
@@ -123,7 +131,7 @@ class Overlay:
         for key, value in self._own[table].items():
             path = f"/{table}/{_escape(key)}"
             if key in base:
-                yield from differences(path, base[key], value)
+                yield from differences(path, base[key], plain(value))
             else:
                 yield {"path": path, "value": value}
 
@@ -148,11 +156,11 @@ def differences(path: str, old: Any, new: Any) -> Iterator[Change]:
         for key, value in new.items():
             place = f"{path}/{_escape(key)}"
             if key not in old:
-                yield {"path": place, "value": plain(value)}
+                yield {"path": place, "value": value}
             else:
                 yield from differences(place, old[key], value)
     elif old != new or isinstance(old, bool) != isinstance(new, bool):
-        yield {"path": path, "value": plain(new)}
+        yield {"path": path, "value": new}
 
 
 def _escape(key: str) -> str:

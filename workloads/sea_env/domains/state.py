@@ -47,8 +47,7 @@ class State:
         Texts of untouched records are built once and shared by all episodes.
         """
         # By table first: hardly any episode has written to a table that it reads from.
-        if self.agent.touched(table) and self.agent.owns(table, key):
-            own = self.agent.get(table, key)
+        if self.agent.touched(table) and (own := self.agent.own(table, key)) is not None:
             if isinstance(own, EditedRecord):
                 return own.text(_ENCODE, _SEPARATORS, self.memo)
             return _ENCODE(own)

@@ -55,9 +55,13 @@ def cancel_pending_order(state: State, order_id: str, reason: str) -> Mapping[st
         for entry in order["payment_history"]
     ]
     # All lookups before the first write: a call that fails must leave the database as it was.
-    for entry in refunds:
-        lookup.payment_method(state, order["user_id"], entry["payment_method_id"])
-    for entry in refunds:
+    to_cards = [
+        entry
+        for entry in refunds
+        if lookup.payment_method(state, order["user_id"], entry["payment_method_id"])["source"]
+        == lookup.GIFT_CARD
+    ]
+    for entry in to_cards:
         lookup.add_to_gift_card(
             state, order["user_id"], entry["payment_method_id"], entry["amount"]
         )
