@@ -57,6 +57,11 @@ DB.load = classmethod(_load_once)
 
 def environment(domain: str, task: Any = None) -> Any:
     found = registry.get_env_constructor(domain)()
+    for kit in (found.tools, found.user_tools):
+        # Telecom's `break_vpn` writes into a default of the class: an earlier task would break the
+        # VPN of all later ones.
+        if hasattr(kit, "default_vpn_details"):
+            kit.default_vpn_details = type(kit).default_vpn_details.model_copy(deep=True)
     state = Task.model_validate(task).initial_state if task else None
     if state is not None:
         found.set_state(

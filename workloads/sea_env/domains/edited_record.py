@@ -69,9 +69,12 @@ class EditedRecord(dict[str, Any]):
     get = MutableMapping.get  # type: ignore[assignment]
     clear = MutableMapping.clear
     setdefault = MutableMapping.setdefault
-    update = MutableMapping.update
     items = MutableMapping.items  # type: ignore[assignment]
     values = MutableMapping.values  # type: ignore[assignment]
+
+    def update(self, *given: Any, **named: Any) -> None:
+        for key, value in dict(*given, **named).items():
+            self[key] = value
 
     def pop(self, key: str, *default: Any) -> Any:
         found = self.get(key, *default) if default else self[key]

@@ -27,7 +27,7 @@ class Overlay:
         """By table, the records that this episode changed or added. A table of plain values is
         copied whole by its first `set`: a phone is twenty fields, and most calls read ten."""
         self.writes = 0
-        """Number of writes so far: an observer compares it to detect changes."""
+        """Number of writes so far that the other side may have to follow (`Toolbox.sync`)."""
 
     def get(self, table: str, key: str) -> Record | None:
         """The record as it is now, for reading only, or None.
@@ -60,11 +60,16 @@ class Overlay:
             return base
         return own if len(own) >= len(base) else {**base, **own}
 
-    def set(self, table: str, values: Mapping[str, Any]) -> None:
-        """Replaces plain values; setting a present value again is no write."""
+    def set(self, table: str, values: Mapping[str, Any], *, counted: bool = True) -> None:
+        """Replaces plain values; setting a present value again is no write.
+
+        With `counted` False, `writes` stays: for what means nothing to the other side.
+        """
         base, own = self._base[table], self._own.get(table)
-        if own is None or len(own) < len(base):
-            own = {**base, **(own or {})}
+        if own is None:
+            own = dict(base)
+        elif len(own) < len(base):
+            own = {**base, **own}
         changed = 0
         for key, value in values.items():
             if own[key] != value:
@@ -72,7 +77,7 @@ class Overlay:
                 changed += 1
         if changed:
             self._own[table] = own
-            self.writes += changed
+            self.writes += changed if counted else 0
 
     def owns(self, table: str, key: str) -> bool:
         """Whether this episode has its own copy of the record."""

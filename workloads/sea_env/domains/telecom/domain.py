@@ -119,7 +119,10 @@ class Telecom(ToolDomain):
 
 
 def sync_sides(state: State) -> None:
-    """Idempotent. Raises ToolError if the user's phone number has no line."""
+    """Idempotent. Raises ToolError if the user's phone number has no line.
+
+    Reads lines, plans, bills, customers and surroundings: a write to anything else needs no sync.
+    """
     phone_number = around(state, "phone_number")
     if phone_number is None:
         return

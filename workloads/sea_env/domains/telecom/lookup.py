@@ -14,6 +14,7 @@ from sea_env.domains.state import State, finder, first_by_key
 from sea_env.domains.telecom.clock import TODAY, last_of_month
 from sea_env.domains.toolkit import tool
 
+_AWAITING = "Awaiting Payment"
 _DATE_TIMES = ("created_at", "activation_date", "last_esim_transfer_date")
 
 customer = finder("customers", "Customer with ID {} not found")
@@ -45,7 +46,25 @@ def bills_of(state: State, owner: Record) -> Iterator[Record]:
 
 def awaiting_payment(state: State, owner: Record) -> list[Record]:
     """Those of a customer's bills that the customer was asked to pay."""
-    return [found for found in bills_of(state, owner) if found["status"] == "Awaiting Payment"]
+    # Asked after every write of the agent, hardly any of which is to bills.
+    untouched = not (state.agent.touched("bills") or state.agent.touched("customers"))
+    if untouched and owner["customer_id"] in _without_request(state):
+        return []
+    return [found for found in bills_of(state, owner) if found["status"] == _AWAITING]
+
+
+def _without_request(state: State) -> frozenset[str]:
+    """Ids of the base's customers all of whose bills exist and none awaits payment."""
+
+    def build() -> frozenset[str]:
+        unasked = {key for key, found in state.agent.items("bills") if found["status"] != _AWAITING}
+        return frozenset(
+            key
+            for key, found in state.agent.items("customers")
+            if unasked.issuperset(found["bill_ids"])
+        )
+
+    return state.indexed("customers without a request", build)
 
 
 def line_by_phone(state: State, phone_number: str) -> Record:

@@ -25,11 +25,11 @@ _GRADES = ((1, "Very Poor"), (5, "Poor"), (25, "Fair"), (100, "Good"))
 
 def search(state: State) -> None:
     """Lets the phone search for a network again."""
-    phone.set_fields(state, _found(phone.device(state), phone.surroundings(state)))
+    phone.set_fields(state, found(phone.device(state), phone.surroundings(state)))
 
 
-def _found(device: Fields, around: Fields) -> dict[str, Any]:
-    """The fields that a search sets."""
+def found(device: Fields, around: Fields) -> dict[str, Any]:
+    """The fields of the phone that a search sets, and their values."""
     if (
         device["airplane_mode"]
         or sim_status(device) != "active"

@@ -29,12 +29,13 @@ def read(state: State, name: str) -> Any:
 
 def write(state: State, **values: Any) -> None:
     """Sets fields of the phone. Nested values are given whole: the base shares the present ones."""
-    state.user.set(_DEVICE, values)
+    set_fields(state, values)
 
 
 def set_fields(state: State, values: Mapping[str, Any]) -> None:
     """As `write`, from a mapping."""
-    state.user.set(_DEVICE, values)
+    # Not counted: no field of the phone means anything to the company (`domain.sync_sides`).
+    state.user.set(_DEVICE, values, counted=False)
 
 
 def surroundings(state: State) -> Mapping[str, Any]:

@@ -16,6 +16,7 @@ from sea_env.domains.toolkit import parameters, tool
 _NO_WIFI = {"wifi_connected": False, "wifi_ssid": None, "wifi_signal_strength": "none"}
 _VPN_SERVER = {"server_address": "192.168.1.1", "protocol": "OpenVPN"}
 _SLOW_VPN = "slow vpn"
+_MODES = tuple(mode.value for mode in NetworkModePreference)
 
 
 def flip(state: State, field: str) -> bool:
@@ -26,9 +27,11 @@ def flip(state: State, field: str) -> bool:
 
 
 def flip_and_search(state: State, field: str) -> bool:
-    """As `flip`; the phone then searches for a network."""
-    now = flip(state, field)
-    network.search(state)
+    """As `flip`; the phone then searches for a network, which doesn't look at the field."""
+    device = phone.device(state)
+    now = not device[field]
+    found = network.found(device, phone.surroundings(state))
+    phone.set_fields(state, {field: now, **found})
     return now
 
 
@@ -162,12 +165,11 @@ def disconnect_vpn(state: State) -> str:
 @tool(Kind.WRITE)
 def set_network_mode_preference(state: State, mode: NetworkModePreference | str) -> str:
     """Choose the kind of mobile network that your phone prefers."""
-    known = [one.value for one in NetworkModePreference]
-    if mode not in known:
+    if mode not in _MODES:
         return with_bar(
             state,
             f"Failed to set network mode: '{mode}' is not a valid option. "
-            f"Please use one of: {', '.join(known)}",
+            f"Please use one of: {', '.join(_MODES)}",
         )
     write(state, network_mode_preference=str(mode))
     network.search(state)
