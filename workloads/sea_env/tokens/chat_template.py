@@ -162,10 +162,15 @@ def load(folder: Path) -> ChatTemplate | None:
     """`chat_template.jinja`, or the entry of tokenizer_config.json; None if there is none."""
     file, config = folder / "chat_template.jinja", read_json(folder / "tokenizer_config.json")
     if file.is_file():
-        return ChatTemplate(file.read_text(encoding="utf-8"), special_tokens(config))
+        try:
+            source = file.read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise ChatTemplateError(f"The chat template {file} is no text in UTF-8.") from error
+        return ChatTemplate(source, special_tokens(config))
     given = config.get("chat_template")
     if isinstance(given, list):
-        given = next((entry["template"] for entry in given if entry.get("name") == "default"), None)
+        entries = (entry for entry in given if isinstance(entry, dict))
+        given = next((one.get("template") for one in entries if one.get("name") == "default"), None)
     return ChatTemplate(given, special_tokens(config)) if isinstance(given, str) else None
 
 
@@ -183,7 +188,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """A small configuration file; empty if it is missing or isn't an object."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
 
