@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from sea_data.errors import RowError
+from sea_data.formats import repair
 from sea_data.formats.dialogue import dialogue, tools_of
 from sea_data.formats.inspection import Inspector
 
@@ -140,3 +141,17 @@ def test_calls_are_checked_against_the_rows_own_tools() -> None:
     call = {"name": "f", "arguments": {"b": 1}}
     (note,) = Inspector().notes(row(answer=SAID | {"tool_calls": [call]}, tools=[TOOL]))
     assert "has the argument 'b', which the tool doesn't have" in note
+
+
+def test_the_old_form_of_a_call_is_repaired() -> None:
+    old = {"role": "assistant", "content": None, "function_call": {"name": "f", "arguments": "{}"}}
+    fixed, done = repair.repair(row(SYSTEM, USER, old, {"role": "tool", "content": "r"}), {})
+    assert done == {repair.OLD_CALLS: 1}
+    calls = dialogue(fixed).messages[2]["tool_calls"]
+    assert calls == [{"name": "f", "arguments": {}}]
+
+
+def test_nulls_are_removed_by_the_rows_own_tools() -> None:
+    call = {"name": "f", "arguments": {"a": "x", "b": None}}
+    given = row(answer=SAID | {"tool_calls": [call]}, tools=[TOOL])
+    assert repair.repair(given, {})[1] == {repair.NULLS: 1}
