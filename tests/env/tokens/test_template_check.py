@@ -102,3 +102,19 @@ def test_a_template_whose_turns_have_no_end_is_refused(model_folder: MakeFolder)
     source = CHATML.replace("CALLS", "").replace("END", "{{ eos_token }}")
     with pytest.raises(UnsuitableTokenizerError, match="is expected"):
         Renderer.load(model_folder("instruct", source))
+
+
+def test_of_several_templates_the_one_for_tools_is_read(
+    model_folder: MakeFolder, templates: dict[str, str]
+) -> None:
+    """Hermes 3 has two; transformers and vLLM render the second for requests with tools."""
+    both = [
+        {"name": "default", "template": templates["instruct"]},
+        {"name": "tool_use", "template": templates["coder"]},
+    ]
+    folder = model_folder("instruct")
+    (folder / "tokenizer_config.json").write_text(json.dumps({"chat_template": both}))
+    assert Renderer.load(folder).style.calls is CallFormat.QWEN3_XML
+    both[1]["name"] = "rag"
+    (folder / "tokenizer_config.json").write_text(json.dumps({"chat_template": both}))
+    assert Renderer.load(folder).style.calls is CallFormat.HERMES

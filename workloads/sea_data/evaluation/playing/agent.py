@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
-from sea_data.evaluation.playing import chat_messages, leaked_calls
+from sea_data.evaluation.playing import chat_messages
+from sea_env import leaked_calls
 from sea_env.chat import ChatEndpoint, text_of
 from sea_env.tokens import arguments, reader, tool_prompt
 from sea_env.tokens.arguments import ArgumentsError

@@ -1,7 +1,8 @@
 """Tool calls that an endpoint leaves in the text, in the markup of some family of models.
 
-A server without the parser of its model's calls answers them as text: said to the customer they
-would be a turn of the dialogue, and the score that of a set-up. Qwen's own markup is read by
+A server without the parser of its model's calls answers them as text: said to the other side they
+would be a turn of the dialogue, and the score that of a set-up. Asked by the evaluation's agent and
+by an external user. Qwen's own markup is read by
 `sea_env.tokens.reader`; of the others only the beginning is known here, enough to tell the agent.
 """
 
