@@ -94,7 +94,8 @@ def play(domain: str, episodes: Any, task: Any = None) -> Any:
 
 
 def timed(domain: str, episodes: Any, each: bool = False) -> dict[str, Any]:
-    total, tools = 0.0, {}
+    total = 0.0
+    tools: dict[str, list[Any]] = {}
     for task, calls in episodes:
         opened = environment(domain, task)
         begin = time.process_time()

@@ -111,7 +111,7 @@ def test_calculate(expression: str, answer: str) -> None:
 
 
 def test_a_tool_that_breaks_is_an_error_result(monkeypatch: pytest.MonkeyPatch) -> None:
-    environment = opened(registry.get("shop"))
+    environment: Any = opened(registry.get("shop"))
     (tool, *_) = registry.get("shop").tools
 
     def broken(*_: Any, **__: Any) -> None:

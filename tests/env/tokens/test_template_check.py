@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from sea_env.tokens.call_formats import CallFormat
 from sea_env.tokens.model_folder import UnsuitableTokenizerError
 from sea_env.tokens.renderer import Renderer
+from sea_env.tokens.style import CallFormat
 
 MakeFolder = Callable[..., Path]
 

@@ -83,7 +83,8 @@ async def test_an_endpoint_gets_the_tools_and_their_results() -> None:
 async def test_an_endpoints_calls_become_the_users_turn() -> None:
     reply, _ = await ask([called("set_network_mode_preference", '{"mode": "4g_only"}')])
     assert reply == AgentTurn("", (ToolCall("set_network_mode_preference", {"mode": "4g_only"}),))
-    for nothing in ("", "null", None, {}):
+    nothings: list[Any] = ["", "null", None, {}]
+    for nothing in nothings:
         reply, _ = await ask([called("toggle_data", nothing)])
         assert reply == AgentTurn("", (ToolCall("toggle_data", {}),))
 

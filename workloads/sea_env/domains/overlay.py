@@ -41,7 +41,7 @@ class Overlay:
             found = own.get(key)
             if found is not None:
                 # Read from an `EditedRecord`, nested values would be copied.
-                return plain(found)  # type: ignore[no-any-return]
+                return plain(found)
         return self._base[table].get(key)
 
     def own(self, table: str, key: str) -> Any:

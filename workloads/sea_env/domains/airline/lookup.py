@@ -48,7 +48,9 @@ def parse_objects(kind: type[Object], given: Sequence[Any], what: str) -> list[O
     ToolError names the first that isn't valid.
     """
     try:
-        return _reader(kind).validate_python(given)
+        hashable: Any = kind
+        read: TypeAdapter[list[Object]] = _reader(hashable)
+        return read.validate_python(given)
     except ValidationError as error:
         first = error.errors()[0]
         # Without the index in the list.
@@ -57,9 +59,9 @@ def parse_objects(kind: type[Object], given: Sequence[Any], what: str) -> list[O
 
 
 @cache
-def _reader(kind: type[Object]) -> TypeAdapter[list[Object]]:
+def _reader(kind: Any) -> TypeAdapter[list[Any]]:
     """Reads a list in one call, which takes half as long as one for each object."""
-    return TypeAdapter(list[kind])  # type: ignore[valid-type]
+    return TypeAdapter(list[kind])
 
 
 @tool(Kind.READ)
