@@ -161,7 +161,7 @@ def leaves(found: argparse.ArgumentParser, path: tuple[str, ...] = ()) -> Iterat
         yield from leaves(below, (*path, name))
 
 
-@pytest.mark.parametrize("path", leaves(parser()), ids=" ".join)
+@pytest.mark.parametrize("path", list(leaves(parser())), ids=" ".join)
 def test_every_commands_help_says_what_it_is_for(
     path: tuple[str, ...], capsys: pytest.CaptureFixture[str]
 ) -> None:
