@@ -10,7 +10,7 @@ Both play the same calls (`tau2_side.py` is tau2-bench's half):
 - random: sequences of calls with valid arguments, ids of the database among them;
 - rewards: dialogues with the expected actions, bent (one left out, doubled, changed);
 - protocol: scripted dialogues that run into its limits, or don't;
-- speed: the calls of `make bench-env`, CPU seconds of both.
+- speed: `tau2_speed.py`, with a row per tool.
 
 Results are compared as JSON values, error flags exactly, databases whole. What differs on purpose
 is counted by its reason (`DELIBERATE`, described in docs/domains); anything else ends with code 1.
@@ -18,12 +18,10 @@ Human-readable rows come first; the last line is one JSON object.
 """
 
 import argparse
-import itertools
 import json
 import random
 import subprocess
 import sys
-import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -32,6 +30,7 @@ from typing import Any
 
 from env_calls import CUSTOMERS
 from tau2_calls import Call, bends, drawn, known_values, scripted
+from tau2_speed import Speed
 
 from sea_data.formats import tau2
 from sea_env.domains import initial_data, initial_state, registry
@@ -55,9 +54,6 @@ ENDINGS = {
     "too_many_errors": Stop.TOOL_ERRORS,
     None: None,
 }
-TIMED_EPISODES, TIMED_CALLS = 50, 3000
-ROUNDS = 4
-"""The best of each side's counts: what else the machine does only adds time."""
 TIMEOUT_SECONDS = 600.0
 
 
@@ -123,27 +119,29 @@ class Comparison:
             "rewards": self._rewards(),
             "protocol": self._protocol() if self._name == "mock" else 0,
         }
-        speed = self._speed() if self._name in CUSTOMERS else {}
+        tasks = [(task, self._calls(task)) for task in self._tasks]
+        speed = Speed(self._reference.ask, self._domain, self._database)
+        times = speed.measured(tasks) if self._name in CUSTOMERS else {}
         words = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
         print(f"{self._name}: {words}; {len(self._different)} differ", flush=True)
         for reason, count in self._deliberate.items():
             print(f"    {count} differ on purpose: {reason}")
         for sentence in self._different[:10]:
             print(f"    DIFFERENT {sentence}")
-        for kind, numbers in speed.items():
-            print("    {}: {:,} calls/s, tau2-bench {:,}: {} times".format(kind, *numbers))
         return {
             **counts,
             "deliberate": sum(self._deliberate.values()),
             "different": len(self._different),
-            "times_faster": {kind: numbers[2] for kind, numbers in speed.items()},
+            "times_faster": times,
         }
 
     def _replays(self) -> int:
         for task in self._tasks:
-            calls = [self._expected(action) for action in task.criteria.actions]
-            self._compare(f"task {task.id}", calls, task)
+            self._compare(f"task {task.id}", self._calls(task), task)
         return len(self._tasks)
+
+    def _calls(self, task: Task) -> list[Call]:
+        return [self._expected(action) for action in task.criteria.actions]
 
     def _expected(self, action: Any) -> Call:
         return [side_of(self._domain, action), action.name, dict(action.arguments)]
@@ -203,7 +201,7 @@ class Comparison:
     def _rewards(self) -> int:
         count = 0
         for task in self._tasks[: self._given.bent]:
-            for bent, calls in bends([self._expected(a) for a in task.criteria.actions], self._rng):
+            for bent, calls in bends(self._calls(task), self._rng):
                 for said in (task.criteria.communicate_info, task.criteria.communicate_info[1:]):
                     count += 1
                     self._reward(f"task {task.id}, {bent}", task, calls, said)
@@ -265,37 +263,6 @@ class Comparison:
             if isinstance(following, Over):
                 return following.stop
         return None
-
-    def _speed(self) -> dict[str, tuple[int, int, float]]:
-        customers = list(itertools.islice(CUSTOMERS[self._name](self._database), TIMED_EPISODES))
-        found = {}
-        for kind in ("reads", "writes"):
-            per_customer = [getattr(one, kind) for one in customers]
-            turns = itertools.zip_longest(*per_customer)
-            flat = [
-                [index, call]
-                for turn in turns
-                for index, call in enumerate(turn)
-                if call is not None
-            ][:TIMED_CALLS]
-            found[kind] = self._timed(flat, len(customers))
-        return found
-
-    def _timed(self, calls: Sequence[Any], episodes: int) -> tuple[int, int, float]:
-        """(ours, theirs) in calls per CPU second, and their quotient."""
-        sent = [[side, tool, arguments] for _, (tool, arguments, side) in calls]
-        # In one environment: different customers' calls don't meet, and it opens one in a second.
-        seconds = min(self._reference.ask("time", self._name, calls=sent) for _ in range(ROUNDS))
-        best = min(self._ours(calls, episodes) for _ in range(ROUNDS))
-        rates = len(calls) / best, len(calls) / seconds
-        return round(rates[0]), round(rates[1]), round(rates[0] / rates[1], 1)
-
-    def _ours(self, calls: Sequence[Any], episodes: int) -> float:
-        opened = [self._domain.open(self._database) for _ in range(episodes)]
-        begin = time.process_time()
-        for index, (_, (tool, arguments, side)) in enumerate(calls):
-            opened[index % episodes].call(tool, arguments, side)
-        return time.process_time() - begin
 
 
 DELIBERATE = {

@@ -5,11 +5,13 @@ It imports nothing of this repository. Requests name a `domain` and an `op`:
     data      {}                               where tau2-bench has the domain's files
     tools     {}                               names of its tools by side
     play      {episodes: [[[side, tool, arguments]]], task}  results and final databases of each
-    time      {calls: [[side, tool, arguments]]}   CPU seconds of all calls, in one environment
+    time      {episodes: [[task, [[side, tool, arguments]]]], each}   CPU seconds of all calls; with
+              `each` by tool, [number of calls, seconds], instead
     reward    {task, messages, basis}          its reward of a dialogue
     talk      {script, steps, errors}          how its orchestrator ends a scripted dialogue
 """
 
+import gc
 import json
 import os
 import pickle
@@ -43,7 +45,11 @@ def _load_once(cls: Any, path: str) -> Any:
     known = _LOADED.get((cls, path))
     if known is None:
         known = _LOADED[cls, path] = pickle.dumps(_load(cls, path))
-    return pickle.loads(known)  # noqa: S301 - our own bytes
+    gc.disable()  # it would look through a million new objects again and again
+    try:
+        return pickle.loads(known)  # noqa: S301 - our own bytes
+    finally:
+        gc.enable()
 
 
 DB.load = classmethod(_load_once)
@@ -51,6 +57,11 @@ DB.load = classmethod(_load_once)
 
 def environment(domain: str, task: Any = None) -> Any:
     found = registry.get_env_constructor(domain)()
+    for kit in (found.tools, found.user_tools):
+        # Telecom's `break_vpn` writes into a default of the class: an earlier task would break the
+        # VPN of all later ones.
+        if hasattr(kit, "default_vpn_details"):
+            kit.default_vpn_details = type(kit).default_vpn_details.model_copy(deep=True)
     state = Task.model_validate(task).initial_state if task else None
     if state is not None:
         found.set_state(
@@ -82,12 +93,28 @@ def play(domain: str, episodes: Any, task: Any = None) -> Any:
     return found
 
 
-def timed(domain: str, calls: Any) -> float:
-    opened = environment(domain)
-    begin = time.process_time()
+def timed(domain: str, episodes: Any, each: bool = False) -> dict[str, Any]:
+    total = 0.0
+    tools: dict[str, list[Any]] = {}
+    for task, calls in episodes:
+        opened = environment(domain, task)
+        begin = time.process_time()
+        if each:
+            _timed_each(opened, calls, tools)
+        else:
+            for one in calls:
+                call(opened, *one)
+        total += time.process_time() - begin
+    return {"seconds": total, "tools": tools}
+
+
+def _timed_each(opened: Any, calls: Any, tools: dict[str, list[Any]]) -> None:
     for one in calls:
+        begin = time.perf_counter()
         call(opened, *one)
-    return time.process_time() - begin
+        known = tools.setdefault(one[1], [0, 0.0])
+        known[1] += time.perf_counter() - begin
+        known[0] += 1
 
 
 def dialogue_of(given: Any) -> list[Any]:

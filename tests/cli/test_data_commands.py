@@ -96,7 +96,7 @@ def test_a_list_of_tasks_is_no_file_of_rows(
     assert out[0].startswith(f"{file}: is one JSON list, not one object a line.")
     assert "`sea data replay --domain" in out[0]
     assert "`sea data tau2`" in out[0]
-    assert out[-1] == "1 bad rows"
+    assert out[-1] == "1 bad row"
 
 
 @pytest.mark.parametrize("command", ["check", "stats"])

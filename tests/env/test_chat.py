@@ -1,5 +1,6 @@
 """A chat endpoint and its faults: real HTTP, no waiting."""
 
+import asyncio
 from typing import Any
 
 import aiohttp
@@ -179,6 +180,21 @@ async def test_the_form_of_a_server_is_learned_once(chat_server: ChatServer) -> 
     forms = [sorted(body) for body in chat_server.asked]
     assert forms[3:] == [["max_completion_tokens", "messages", "model"]] * 3
     assert len(forms) == 6
+
+
+async def test_requests_that_are_refused_at_the_same_time_all_learn(
+    chat_server: ChatServer,
+) -> None:
+    """Of four first episodes one learned, and three had no verdict."""
+    refused = refusal(400, "x", param="max_tokens", code="unsupported_parameter")
+    answered = ChatServer.message("Ok.")
+    chat_server.default = lambda: (refused if "max_tokens" in chat_server.asked[-1] else answered)()
+    async with aiohttp.ClientSession() as session:
+        endpoint = ChatEndpoint(session, Address(url=chat_server.url, model="m"))
+        # All four are written before the first is answered.
+        asked = [endpoint.ask(HELLO, text_of) for _ in range(4)]
+        assert await asyncio.gather(*asked) == ["Ok."] * 4
+    assert ["max_tokens" in body for body in chat_server.asked] == [True] * 4 + [False] * 4
 
 
 async def test_a_parameter_that_no_other_form_replaces_is_refused(chat_server: ChatServer) -> None:

@@ -91,6 +91,23 @@ CONTEXT: list[tuple[str, int, Any, Kind, int | None]] = [
      "prompt length is 131072 but the request contains 140000 tokens."}, F, None),
     ("Moonshot", 400, {"error": {"message": "Invalid request: Your request exceeded model token "
      "limit: 8192", "type": "invalid_request_error"}}, F, None),
+    ("MiniMax", 400, {"type": "error", "error": {"type": "invalid_request_error", "message":
+     "invalid params, context window exceeds limit (2013)"}}, F, None),
+    ("SiliconFlow", 400, {"code": 20015, "message": "length of prompt_tokens (40000) must be less "
+     "than max_seq_len (32768).", "data": None}, F, None),
+    ("vLLM 0.8 to 0.10, engine", 400, {"error": {"message": "The decoder prompt (length 40000) is "
+     "longer than the maximum model length of 32768. Make sure that `max_model_len` is no smaller "
+     "than the number of text tokens.", "type": "BadRequestError", "code": 400}}, F, None),
+    ("LiteLLM, by its words", 400, {"error": {"message": "litellm.BadRequestError: "
+     "ContextWindowExceededError: OpenAIException - x", "type": None, "code": "400"}}, F, None),
+    ("Cerebras", 400, {"message": "Please reduce the length of the messages or completion. Current "
+     "length is 9000 while limit is 8192", "type": "invalid_request_error", "param": "messages",
+     "code": "context_length_exceeded"}, F, None),
+    ("Fireworks", 400, {"error": {"object": "error", "type": "invalid_request_error", "message":
+     "The prompt is too long: 140000, model maximum context length: 131071"}}, F, None),
+    ("Cohere", 400, {"id": "x", "message": "too many tokens: total number of tokens in the prompt "
+     "cannot exceed 4081 - received 5000."}, F, None),
+    ("MLX", 400, {"error": "Prompt length 5000 exceeds maximum context length 4096"}, F, None),
     ("DashScope", 400, {"error": {"message": "Range of input length should be [1, 129024]",
      "code": "invalid_parameter_error"}}, F, None),
 ]  # fmt: skip
@@ -109,6 +126,17 @@ def test_a_full_context_is_told_from_an_answer_that_does_not_fit(
 
 
 OTHERS: list[tuple[str, int, Any, Kind, str]] = [
+    ("vLLM, a validation error as words", 400, {"error": {"message": "[{'type': 'extra_forbidden', "
+     "'loc': ('body', 'seed'), 'msg': 'Extra inputs are not permitted'}]", "type":
+     "BadRequestError", "param": None, "code": 400}}, Kind.UNSUPPORTED, "seed"),
+    ("Cloudflare, an unknown error behind it", 520, "error code: 520", Kind.BUSY, ""),
+    ("Cloudflare, no answer in time", 524, "<html>A timeout occurred</html>", Kind.BUSY, ""),
+    ("Cloudflare, a wrong certificate", 526, "error code: 526", Kind.REFUSED, ""),
+    ("DeepSeek, no money", 402, {"error": {"message": "Insufficient Balance", "type":
+     "unknown_error", "code": "invalid_request_error"}}, Kind.REFUSED, ""),
+    ("Groq, one request above the budget", 413, {"error": {"message": "Request too large for model "
+     "`x` on tokens per minute (TPM): Limit 6000, Requested 8000", "type": "tokens", "code":
+     "rate_limit_exceeded"}}, Kind.REFUSED, ""),
     ("OpenAI, o-series", 400, {"error": {"message": "Unsupported parameter: 'max_tokens' is not "
      "supported with this model. Use 'max_completion_tokens' instead.",
      "type": "invalid_request_error", "param": "max_tokens", "code": "unsupported_parameter"}},

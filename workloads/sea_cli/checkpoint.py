@@ -9,35 +9,27 @@ import argparse
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from rich.console import Console
 from rich.table import Table
 
-from sea_api.errors import SeaError
-from sea_cli import fetching, progress
+from sea_cli import checkpoint_export, fetching, progress
+from sea_cli.checkpoint_lookup import (
+    CheckpointCommandError,
+    chosen,
+    manifest_of,
+    stages,
+    step_of,
+)
 from sea_cli.common import Commands, command, say
 from sea_cli.options import positive
 from sea_data import urls
-from sea_data.formats import data_files
-from sea_data.models import exported
 from sea_data.object_store import ObjectNotFoundError
-from sea_runtime.store.folders import upload_folder
 from sea_runtime.store.s3 import ObjectStore
 from sea_runtime.trainer.checkpoint import head as heads
 from sea_runtime.trainer.checkpoint.commit import Commits
-from sea_runtime.trainer.checkpoint.head import Manifest
 from sea_runtime.trainer.errors import CheckpointError
 from sea_runtime.wire.checkpoints import Entry, Head, entry_of, gone_back
-
-_HEAD = "/checkpoints/head.json"
-_NO_ATTEMPT = 0
-"""`Commits` of this command commits nothing."""
-
-
-class CheckpointCommandError(SeaError):
-    """Why a checkpoint can't be shown or changed; the message is a sentence."""
 
 
 def add(commands: Commands) -> None:
@@ -48,7 +40,7 @@ def add(commands: Commands) -> None:
         ("pin", run_pin, "keep a checkpoint whatever the job's retention says"),
         ("unpin", run_unpin, "leave a pinned checkpoint to the job's retention again"),
         ("rollback", run_rollback, "let a suspended job go on from an older checkpoint"),
-        ("export", run_export, "write a checkpoint's weights as a Hugging Face folder"),
+        ("export", checkpoint_export.run, "write a checkpoint's weights as a Hugging Face folder"),
         ("delete", run_delete, "delete a checkpoint that is neither the newest nor pinned"),
     ):
         one = name not in ("list", "verify")
@@ -69,7 +61,7 @@ def add(commands: Commands) -> None:
 
 
 def run_list(given: argparse.Namespace) -> int:
-    found = list(_stages(given.url, given.stage))
+    found = list(stages(given.url, given.stage))
     if given.json:
         say(json.dumps({stage: commits.read()[0].model_dump() for stage, commits in found}))
         return 0
@@ -99,8 +91,8 @@ def _marks(entry: Entry, head: Head) -> str:
 
 
 def run_inspect(given: argparse.Namespace) -> int:
-    commits, entry = _chosen(given)
-    manifest = _manifest(commits, entry)
+    commits, entry = chosen(given)
+    manifest = manifest_of(commits, entry)
     say(f"{commits.url(entry.manifest_key)}")
     say(f"step {manifest.step}, version {manifest.version} of stream {manifest.stream}")
     say(f"saved by attempt {manifest.attempt} on {manifest.world_size} ranks")
@@ -114,7 +106,7 @@ def run_inspect(given: argparse.Namespace) -> int:
 def run_verify(given: argparse.Namespace) -> int:
     """0 if everything is as the manifests name it, 1 otherwise."""
     damaged = 0
-    for stage, commits in _stages(given.url, given.stage):
+    for stage, commits in stages(given.url, given.stage):
         for entry in commits.read()[0].checkpoints:
             if given.step not in (None, entry.step):
                 continue
@@ -131,7 +123,7 @@ def _faults(commits: Commits, entry: Entry, label: str) -> Iterator[str]:
     from sea_runtime.trainer.checkpoint.reader import damage
 
     try:
-        manifest = _manifest(commits, entry)
+        manifest = manifest_of(commits, entry)
     except (CheckpointCommandError, CheckpointError, ObjectNotFoundError) as error:
         yield str(error)
         return
@@ -152,21 +144,21 @@ def run_unpin(given: argparse.Namespace) -> int:
 
 
 def _pin(given: argparse.Namespace, pin: bool) -> int:
-    commits, _ = _chosen(given)
+    commits, _ = chosen(given)
     # The entry may be dropped at this moment: the decision is made on the head that is replaced.
-    commits.change(lambda head: heads.pinned(head, _step(head, given), pin))
+    commits.change(lambda head: heads.pinned(head, step_of(head, given), pin))
     say(f"{given.stage} step {given.step} is {'pinned' if pin else 'not pinned any more'}.")
     return 0
 
 
 def run_rollback(given: argparse.Namespace) -> int:
     """The ledger, the weights and the place in the data go back with it when the job resumes."""
-    commits, entry = _chosen(given)
+    commits, entry = chosen(given)
     _require_suspended(commits.store, given.url, given.stage, commits.read()[0])
     later: list[Entry] = []
 
     def decide(head: Head) -> Head:
-        after, later[:] = gone_back(head, _step(head, given))
+        after, later[:] = gone_back(head, step_of(head, given))
         return after
 
     head = commits.change(decide)
@@ -181,66 +173,11 @@ def run_rollback(given: argparse.Namespace) -> int:
     return 0
 
 
-def run_export(given: argparse.Namespace) -> int:
-    """Needs memory for one file of weights (2 GiB), and the disk for it where `--out` is S3."""
-    # Not at the top: numpy, for one command of many.
-    from sea_runtime.parallel import hf_config
-    from sea_runtime.trainer import model_files
-    from sea_runtime.trainer.checkpoint import export
-    from sea_runtime.trainer.checkpoint.reader import CheckpointReader
-
-    commits, entry = _chosen(given)
-    manifest = _manifest(commits, entry)
-    remote = data_files.is_remote(given.out)
-    _require_empty(given.out, remote)
-    with (
-        fetching.folder(manifest.initial_model, exported.is_copied) as initial,
-        TemporaryDirectory(prefix="sea-export-") as temporary,
-    ):
-        shape = hf_config.load(initial)
-        folder = Path(temporary) if remote else Path(given.out)
-        folder.mkdir(parents=True, exist_ok=True)
-        reader = CheckpointReader(commits, manifest, shape)
-        dtype = export.TYPES[manifest.precision][0]
-        count = len(export.files(shape, manifest.precision))
-        with progress.bar(f"{given.stage} step {entry.step}", count) as advance:
-            for one in export.write(reader, shape, manifest.precision, folder):
-                if remote:
-                    commits.store.upload_file(one.file, urls.join(given.out, one.file.name))
-                    one.file.unlink()
-                advance(one.file.name)
-        model_files.write(
-            initial,
-            folder,
-            dtype,
-            export.index(shape, manifest.precision),
-            strips_thoughts=manifest.strips_thoughts,
-        )
-        ready = {"version": entry.version, "stage": given.stage, "attempt": manifest.attempt}
-        if remote:
-            upload_folder(commits.store, folder, given.out)
-            commits.store.put(urls.join(given.out, model_files.READY), json.dumps(ready).encode())
-        else:
-            (folder / model_files.READY).write_text(json.dumps(ready))
-    say(f"The model of step {entry.step} (version {entry.version}) is in {given.out}.")
-    return 0
-
-
-def _require_empty(out: str, remote: bool) -> None:
-    """Two models in one folder would be taken for one."""
-    if remote:
-        found = any(True for _ in ObjectStore(retry_timeout=20.0).list(urls.folder(out)))
-    else:
-        found = Path(out).exists() and any(Path(out).iterdir())
-    if found:
-        raise CheckpointCommandError(f"{out} isn't empty: choose a new folder, or empty this one.")
-
-
 def run_delete(given: argparse.Namespace) -> int:
-    commits, _ = _chosen(given)
+    commits, _ = chosen(given)
 
     def decide(head: Head) -> Head:
-        entry = entry_of(head, _step(head, given))
+        entry = entry_of(head, step_of(head, given))
         if entry == head.newest:
             raise CheckpointCommandError(
                 f"Step {entry.step} is the newest checkpoint of stage {given.stage}: the job goes "
@@ -253,64 +190,10 @@ def run_delete(given: argparse.Namespace) -> int:
         return heads.without(head, entry.step)
 
     before, _ = commits.read()
-    entry = entry_of(before, _step(before, given))
+    entry = entry_of(before, step_of(before, given))
     commits.delete(entry, commits.change(decide))
     say(f"The checkpoint of step {given.step} of stage {given.stage} is deleted.")
     return 0
-
-
-def _run_url(text: str) -> str:
-    if not text.startswith("s3://"):
-        raise argparse.ArgumentTypeError(
-            f"{text} is no address of a run: use s3://bucket/prefix/NAME-UID, as in run.json"
-        )
-    return text.rstrip("/")
-
-
-def _stages(run_url: str, only: str | None) -> Iterator[tuple[str, Commits]]:
-    """The run's stages that have checkpoints."""
-    store = ObjectStore(retry_timeout=20.0)
-    root = urls.folder(urls.join(run_url, "stages"))
-    names = sorted(
-        item.url.removeprefix(root).removesuffix(_HEAD)
-        for item in store.list(root)
-        if item.url.endswith(_HEAD)
-    )
-    chosen = [name for name in names if only in (None, name)]
-    if not chosen:
-        where = f"stage {only} of {run_url}" if only else run_url
-        raise CheckpointCommandError(
-            f"There is no checkpoint of {where}. Stages with checkpoints: "
-            f"{', '.join(names) or 'none'}."
-        )
-    for name in chosen:
-        yield name, Commits(store, run_url, name, _NO_ATTEMPT)
-
-
-def _chosen(given: argparse.Namespace) -> tuple[Commits, Entry]:
-    ((_, commits),) = _stages(given.url, given.stage)
-    head, _ = commits.read()
-    return commits, entry_of(head, _step(head, given))
-
-
-def _step(head: Head, given: argparse.Namespace) -> int:
-    """The step asked for; raises CheckpointCommandError if the head doesn't name it."""
-    step: int = given.step
-    steps = [one.step for one in head.checkpoints]
-    if step not in steps:
-        raise CheckpointCommandError(
-            f"Stage {given.stage} has no checkpoint of step {step}. It has steps "
-            f"{', '.join(map(str, steps)) or 'none'}."
-        )
-    return step
-
-
-def _manifest(commits: Commits, entry: Entry) -> Manifest:
-    url = commits.url(entry.manifest_key)
-    try:
-        return heads.parse_manifest(commits.store.get(url), url)
-    except ValueError as error:
-        raise CheckpointCommandError(f"{url} is no manifest: {error}") from error
 
 
 def _require_suspended(store: ObjectStore, run_url: str, stage: str, head: Head) -> None:
@@ -331,3 +214,11 @@ def _require_suspended(store: ObjectStore, run_url: str, stage: str, head: Head)
             f"Stage {stage} has ended and its model is exported; it doesn't run "
             "again. Create a job that goes on from the older checkpoint (startFrom)."
         )
+
+
+def _run_url(text: str) -> str:
+    if not text.startswith("s3://"):
+        raise argparse.ArgumentTypeError(
+            f"{text} is no address of a run: use s3://bucket/prefix/NAME-UID, as in run.json"
+        )
+    return text.rstrip("/")

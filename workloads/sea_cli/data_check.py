@@ -60,7 +60,7 @@ def run(given: argparse.Namespace) -> int:
     if given.json:
         say(json.dumps({"files": reports, "bad_rows": bad}, indent=1))
     else:
-        say("no problem found" if not bad else f"{bad} bad rows")
+        say("no problem found" if not bad else f"{bad} bad row{'' if bad == 1 else 's'}")
     return 1 if bad else 0
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from sea_cli.common import DATA_FILE, Commands, command, local, say, store_for, write_lines
 from sea_cli.progress import reading
 from sea_data.errors import RowError
-from sea_data.formats import data_files, jsonl, repair
+from sea_data.formats import data_files, foreign_rows, jsonl, repair
 from sea_data.formats.inspection import Inspector
 from sea_env.domains import registry
 from sea_env.tokens import tool_prompt
@@ -66,7 +66,7 @@ def _repaired(
             continue
         fixed, made = repair.repair(row, tools)
         done.update(made)
-        if "messages" in fixed:
+        if "messages" in fixed or foreign_rows.layout(fixed):
             try:
                 inspector.notes(fixed)
             except RowError as error:

@@ -157,7 +157,7 @@ def _run_tiny_model(given: argparse.Namespace) -> int:
             "there is no usable dialogue to fit the tokenizer to. Name dialogue files "
             "(`sea data shop` makes some); `sea data check FILE` checks each row.",
         )
-    policies = [path.read_text(encoding="utf-8") for path in given.policy]
+    policies = [data_files.text(path) for path in given.policy]
     texts = tokenizer.texts(tokenizer.both_sides(loaded.dialogues), policies)
     model_folder.build(texts, given.out, given.context_length, given.seed)
     say(f"{given.out}: tiny model, tokenizer fitted to {len(loaded.dialogues)} dialogues")

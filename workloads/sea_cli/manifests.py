@@ -80,6 +80,8 @@ def documents(text: str) -> Iterator[Document]:
             raise ManifestError(line, _why(part, error)) from error
         except yaml.YAMLError as error:
             raise ManifestError(start + 1, f"this is no YAML: {error}") from error
+        except RecursionError as error:
+            raise ManifestError(start + 1, "this is nested too deeply") from error
 
 
 def _json_documents(text: str) -> list[tuple[int, str]]:
@@ -91,7 +93,7 @@ def _json_documents(text: str) -> list[tuple[int, str]]:
             return []
         try:
             _, length = decoder.raw_decode(rest)
-        except ValueError:
+        except (ValueError, RecursionError):
             return []
         # A tab in JSON is always a blank, which YAML only reads as a blank.
         found.append((text.count("\n", 0, begin), rest[:length].replace("\t", " ")))

@@ -15,6 +15,7 @@ from sea_cli.common import Commands, command, say
 from sea_cli.model_scores import PROGRAMS, RESULT, Rows, Scores
 from sea_cli.options import positive
 from sea_data.errors import DataError
+from sea_data.formats import data_files
 from sea_data.models import shape as shapes
 from sea_data.models import tokenizer_ids, weight_files
 from sea_data.models.shape import ModelConfigError, ModelShape
@@ -84,7 +85,8 @@ def add(commands: Commands) -> None:
 
 
 def run(given: argparse.Namespace) -> int:
-    texts = [*given.text, *(given.text_file.read_text().splitlines() if given.text_file else [])]
+    lines = data_files.text(given.text_file).splitlines() if given.text_file else []
+    texts = [*given.text, *lines]
     with fetching.folder(given.folder, lambda name: "/" not in name) as folder:
         shape, renderer = _files(folder)
         if not given.json:

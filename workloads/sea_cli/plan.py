@@ -15,6 +15,8 @@ from sea_api.v1alpha1.role_rules import processes_per_pod
 from sea_cli.common import Commands, command, say
 from sea_cli.manifests import ManifestError, documents
 from sea_cli.options import positive
+from sea_data.errors import RowError
+from sea_data.formats import data_files, jsonl
 from sea_runtime.parallel import hf_config
 from sea_runtime.parallel.hf_config import ModelShape
 from sea_runtime.planner import alternatives, builtin_models, gpus, job_plan, page, pipelines
@@ -96,7 +98,7 @@ def run(given: argparse.Namespace) -> int:
 def _job(file: Path) -> tuple[str, Spec]:
     """Name and spec of the file's only job."""
     try:
-        found = [one.value for one in documents(file.read_text("utf-8")) if _is_job(one.value)]
+        found = [one.value for one in documents(data_files.text(file)) if _is_job(one.value)]
     except ManifestError as error:
         raise PlanError(f"{file}:{error.line}: {error.sentence}.") from error
     if len(found) != 1:
@@ -153,17 +155,24 @@ def _workload(spec: Spec, given: argparse.Namespace) -> workloads.Workload | Non
     context = spec.model.context_length
     found = workloads.assumed(rl.prompts_per_step, rl.trajectories_per_prompt, context)
     if given.metrics is not None:
-        found = workloads.measured(found, _rows(given.metrics))
+        found = _measured(found, given.metrics)
     if given.mean_tokens is not None:
         found = workloads.with_mean(found, given.mean_tokens)
     return found
 
 
-def _rows(file: Path) -> list[dict[str, Any]]:
+def _measured(assumed: workloads.Workload, file: Path) -> workloads.Workload:
+    rows = []
+    for _, row in jsonl.objects(data_files.lines(str(file)), str(file)):
+        if isinstance(row, RowError):
+            raise row
+        rows.append(row)
     try:
-        return [json.loads(line) for line in file.read_text().splitlines() if line.strip()]
-    except ValueError as error:
-        raise PlanError(f"{file} is no JSONL ({error}): name another file.") from error
+        return workloads.measured(assumed, rows)
+    except (LookupError, TypeError, AttributeError, ZeroDivisionError) as error:
+        raise PlanError(
+            f"{file} isn't a run's reports/metrics.jsonl ({error!r}): name another file."
+        ) from error
 
 
 def _proposals(spec: Spec, known: Known, plan: JobPlan, total: int | None) -> list[str]:

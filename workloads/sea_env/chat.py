@@ -165,6 +165,7 @@ class ChatEndpoint:
             del parameters["temperature"]
         most: int | None = address.max_tokens
         for _ in range(_MAX_FORMS):
+            form = self.form.version
             try:
                 body = self.form.body(parameters, messages, most)
                 return await self._post(body), most != address.max_tokens
@@ -173,7 +174,9 @@ class ChatEndpoint:
                 if error.kind is Kind.ANSWER_TOO_LONG and most is not None:
                     # Fewer than before: a server that contradicts itself must not be asked forever.
                     most = None if error.room is None else min(error.room, most - 1)
-                elif not self.form.learn(error):
+                # Requests go out at the same time: another one's refusal may have changed the form
+                # since this one was sent.
+                elif form == self.form.version and not self.form.learn(error):
                     raise self._refused(error) from unfit
                 last = error
         raise self._refused(last)

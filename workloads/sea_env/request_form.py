@@ -30,6 +30,8 @@ class RequestForm:
         self._tokens = MAX_TOKENS
         self._omitted: set[str] = set()
         self._reasoning: str | None = REASONING
+        self.version = 0
+        """Changes with every refusal that was learned from."""
 
     @property
     def omitted(self) -> frozenset[str]:
@@ -81,4 +83,5 @@ class RequestForm:
             _log.warning("%s takes no reasoning in messages: it is left out.", self._where)
         else:
             return False
+        self.version += 1
         return True

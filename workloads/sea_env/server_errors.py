@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-_BUSY_STATUSES = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
+_BUSY_STATUSES = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529}) | frozenset(
+    range(520, 525)  # Cloudflare's, about the server behind it
+)
 _MAX_SHOWN = 300
 
 
@@ -65,7 +67,9 @@ _FULL_TEXT = re.compile(
     r"maximum context length"
     r"|longer than the model'?s context length"
     r"|exceeds? (?:the )?(?:available|model'?s?|max(?:imum)?)?\s*context (?:size|length|limit)"
-    r"|exceeds the context window"
+    r"|exceeds the context window|context window exceeds limit|ContextWindowExceededError"
+    r"|longer than the maximum model length of"
+    r"|must be less than max_seq_len"
     r"|exceeded max context length"
     r"|greater than the context length"
     r"|exceeds the maximum (?:number of tokens allowed|allowed (?:input )?length)"
@@ -109,7 +113,9 @@ _UNSUPPORTED_TEXT = re.compile(
     r"|(?:property|parameter) ['\"`](?P<b>\w+)['\"`] is (?:unsupported|not supported)"
     r"|unknown name \\*[\"'](?P<c>\w+)"
     r"|unrecognized request argument supplied: (?P<d>\w+)"
-    r"|[`'\"]?(?P<e>\w+)[`'\"]? is deprecated for this model",
+    r"|[`'\"]?(?P<e>\w+)[`'\"]? is deprecated for this model"
+    # A validation error's list that a server passes on as words.
+    r"|'extra_forbidden', 'loc': \('body', '(?P<f>\w+)'",
     re.IGNORECASE,
 )
 

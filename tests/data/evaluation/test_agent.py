@@ -25,6 +25,11 @@ def call(name: str, arguments: Any) -> dict[str, Any]:
          AgentTurn("Wait.", (ToolCall("f", {}), ToolCall("g", {"b": 2})))),
         ({"content": '<tool_call>{"name":"f","arguments":{}}</tool_call>'},
          AgentTurn("", (ToolCall("f", {}),))),
+        ({"content": None, "function_call": {"name": "f", "arguments": '{"a": 1}'}},
+         AgentTurn("", (ToolCall("f", {"a": 1}),))),
+        ({"content": None, "refusal": "I can't."}, AgentTurn("I can't.")),
+        ({"content": '{"name": "Jane", "zip": "8001"}'},
+         AgentTurn('{"name": "Jane", "zip": "8001"}')),
     ],
 )  # fmt: skip
 def test_turns(message: dict[str, Any], turn: AgentTurn) -> None:
@@ -105,3 +110,27 @@ def test_tagged_messages_hold_calls_and_results_in_text() -> None:
     assert shown[4]["content"] == (
         "<tool_response>1</tool_response><tool_response>2</tool_response>"
     )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '<|python_tag|>{"name":"f","parameters":{}}',
+        '{"type": "function", "name": "f", "parameters": {"a": 1}}',
+        '{"name": "f", "arguments": {}}',
+        "<|channel|>commentary to=functions.f <|constrain|>json<|message|>{}<|call|>",
+        '[TOOL_CALLS][{"name":"f","arguments":{}}]',
+        "Wait.<\uff5ctool\u2581calls\u2581begin\uff5c>f",
+        "<\uff5cDSML\uff5cfunction_calls>",
+        "<|tool_calls_section_begin|><|tool_call_begin|>functions.f:0",
+        "<|tool_call_start|>[f()]<|tool_call_end|>",
+        '<minimax:tool_call>\n<invoke name="f">',
+        "Sure.\n<function=f>\n</function>",
+        "```tool_code\nf()\n```",
+        "<tool_call>f\n<arg_key>a</arg_key>\n<arg_value>1</arg_value>\n</tool_call>",
+    ],
+)
+def test_a_call_that_the_server_left_in_the_text_is_not_said_to_the_customer(text: str) -> None:
+    turn = read_turn({"content": text, "finish_reason": "stop"})
+    assert turn.error
+    assert not turn.tool_calls

@@ -2,6 +2,7 @@
 a verdict, and a policy could learn it."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -110,12 +111,13 @@ def test_calculate(expression: str, answer: str) -> None:
 
 
 def test_a_tool_that_breaks_is_an_error_result(monkeypatch: pytest.MonkeyPatch) -> None:
-    environment = opened(registry.get("shop"))
+    environment: Any = opened(registry.get("shop"))
     (tool, *_) = registry.get("shop").tools
 
     def broken(*_: Any, **__: Any) -> None:
         raise KeyError("x")
 
-    monkeypatch.setattr(type(environment), "_run", broken)
-    result = environment.call(tool.name, {})
+    tools = environment._toolbox.agent
+    monkeypatch.setitem(tools, tool.name, replace(tool, run=broken))
+    result = environment.call(tool.name, {"email": "a"})
     assert (result.content, result.error) == ("Error: KeyError: 'x'", True)

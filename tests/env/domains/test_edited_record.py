@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from sea_env.domains.edited_record import EditedRecord, copied, json_encoder
+from sea_env.domains.edited_record import EditedRecord, copied, extend, json_encoder
 from sea_env.domains.overlay import Overlay
 
 BASE: dict[str, Any] = {
@@ -18,6 +18,8 @@ BASE: dict[str, Any] = {
     "address": {"city": "Zürich", "lines": ["a", "b"], "geo": {"x": 1, "y": [2]}},
     "items": [{"item": 1, "options": {"color": "red"}}, {"item": 2, "options": {}}],
     "empty": {},
+    "tags": [1, {"a": []}],
+    "none yet": [],
 }
 SEPARATORS = (", ", ": ")
 ENCODE = json_encoder(SEPARATORS)
@@ -44,6 +46,9 @@ CHANGES: list[Change] = [
     lambda r, _: [value.update(seen=True) for _, value in r.items() if isinstance(value, dict)],
     lambda r, _: dict(r)["address"].__setitem__("city", "Genf") if "address" in r else None,
     lambda r, _: {**r}["items"].append({}) if isinstance(r.get("items"), list) else None,
+    lambda r, _: extend(r, "items", [{"item": 3}]) if as_list(r.get("items")) else None,
+    lambda r, rng: extend(r, "tags", [rng.random()]) if "tags" in r else None,
+    lambda r, rng: extend(r, "none yet", [[]][: rng.randint(0, 1)]) if "none yet" in r else None,
     lambda r, _: r.copy(),
     lambda r, _: r.setdefault("empty", {}).__setitem__("now", 1),
     lambda r, _: r.setdefault("later", []).append(1),
@@ -51,7 +56,8 @@ CHANGES: list[Change] = [
     lambda r, _: r.pop("address", None),
     lambda r, _: r.popitem() if r else None,
     lambda r, _: r.update({"id": "#W2"}, note="x"),
-    lambda r, _: r.__ior__({"tags": ["t"]}),
+    lambda r, _: r.__ior__({"marks": ["t"]}),
+    lambda r, _: r.__setitem__("tags", []),
     lambda r, _: (r | {"id": 1})["id"],
     lambda r, _: r.__delitem__("price") if "price" in r else None,
 ]

@@ -3,6 +3,7 @@
 Structure only, no clock: `make bench-env` measures the speed.
 """
 
+import copy
 import io
 import json
 import runpy
@@ -18,6 +19,7 @@ from sea_env.domains import registry
 from sea_env.domains.database import Database
 from sea_env.domains.database_generator import generate_database
 from sea_env.domains.environment import ToolEnvironment
+from sea_env.domains.overlay import Overlay
 
 BENCHMARKS = Path(__file__).parents[3] / "benchmarks"
 DOMAINS = ("airline", "retail", "telecom")
@@ -156,3 +158,23 @@ def test_the_benchmark_ends_with_one_json_object(
         "bytes_per_idle_episode",
     }
     assert all(isinstance(value, int) and value > 0 for value in json.loads(last).values())
+
+
+def test_a_table_of_plain_values_keeps_what_was_edited_in_it_before_and_after() -> None:
+    base: dict[str, Any] = {"phone": {"on": True, "signal": {"2G": "poor"}, "name": None}}
+    before = copy.deepcopy(base)
+    overlay = Overlay(base)
+    overlay.edit("phone", "signal")["2G"] = "none"
+    assert overlay.values("phone") == {"on": True, "signal": {"2G": "none"}, "name": None}
+    overlay.set("phone", {"on": True, "name": None})
+    assert overlay.writes == 1, "nothing was set to another value"
+    overlay.set("phone", {"on": False, "name": "x"})
+    overlay.edit("phone", "signal")["5G"] = "good"
+    assert overlay.writes == 4
+    assert overlay.values("phone")["signal"] == {"2G": "none", "5G": "good"}
+    first = Overlay(base)
+    first.set("phone", {"on": False})
+    first.edit("phone", "signal")["2G"] = "none"
+    assert [one["path"] for one in first.changes()] == ["/phone/on", "/phone/signal/2G"]
+    assert first.folded()["phone"] == {"on": False, "signal": {"2G": "none"}, "name": None}
+    assert base == before

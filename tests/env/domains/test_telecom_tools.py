@@ -264,10 +264,10 @@ def test_an_episode_holds_only_what_it_changed() -> None:
     world: Any = begin()
     for name in ("check_status_bar", "check_network_status", "can_send_mms", "reboot_device"):
         user(world, name)
-    held = {key for _, key in world._state.user._own}
-    assert held == {"network_signal_strength"}, (
-        "the sync and the search write only values that differ"
-    )
+    changed = [change["path"] for change in world.changes("user")]
+    assert changed == ["/device/network_signal_strength"]
+    assert world._state.user.writes == 0, "the sync and the search write only values that differ"
+    assert set(world._state.user._own) == {"device"}
     desk(world, "get_details_by_id", id="L1")
     assert world._state.agent._own == {}
 

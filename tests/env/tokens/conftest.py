@@ -41,6 +41,12 @@ For each function call, return a json object with function name and arguments wi
 {%- endif -%}
 """
 
+PLAIN_SYSTEM = """\
+{%- if messages[0].role == 'system' -%}
+{{ '<|im_start|>system\\n' + messages[0].content + '<|im_end|>\\n' }}
+{%- endif -%}
+"""
+
 XML_SYSTEM = """\
 {%- if messages[0].role == 'system' -%}
 {{ '<|im_start|>system\\n' + messages[0].content }}
@@ -159,7 +165,8 @@ TEMPLATES = {
     "qwen35": latest(f"{SIMPLE_VALUES} else value | tojson", "<think>\\n"),
     "qwen36": latest("value | string if value is string else value | tojson", "<think>\\n"),
     "nothink": latest(f"{SIMPLE_VALUES} else value | tojson", "<think>\\n\\n</think>\\n\\n"),
-    "plain": TURNS.replace("THINKS", "false").replace("HEADER", "").replace("CALL", ""),
+    "plain": PLAIN_SYSTEM
+    + TURNS.replace("THINKS", "false").replace("HEADER", "").replace("CALL", ""),
 }
 TOOLS = [
     {

@@ -83,15 +83,18 @@ async def test_an_endpoint_gets_the_tools_and_their_results() -> None:
 async def test_an_endpoints_calls_become_the_users_turn() -> None:
     reply, _ = await ask([called("set_network_mode_preference", '{"mode": "4g_only"}')])
     assert reply == AgentTurn("", (ToolCall("set_network_mode_preference", {"mode": "4g_only"}),))
-    reply, _ = await ask([called("toggle_data", "")])
-    assert reply == AgentTurn("", (ToolCall("toggle_data", {}),))
+    nothings: list[Any] = ["", "null", None, {}]
+    for nothing in nothings:
+        reply, _ = await ask([called("toggle_data", nothing)])
+        assert reply == AgentTurn("", (ToolCall("toggle_data", {}),))
 
 
 @pytest.mark.parametrize(
     ("message", "reason"),
     [
-        (called("toggle_data", "{nope"), "aren't JSON"),
-        (called("toggle_data", "[1]"), "no object"),
+        (called("toggle_data", "{nope"), "aren't valid JSON"),
+        (called("toggle_data", "[1]"), "aren't a JSON object"),
+        ({"content": "<|python_tag|>toggle_data()"}, "a call as text"),
         (called("toggle_data", '{"a": NaN}'), "isn't a JSON number"),
         (called("toggle_data", '{"a": "\\ud800"}'), "surrogate"),
         (called("toggle_\ud800", "{}"), "surrogate"),

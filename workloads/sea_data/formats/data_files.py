@@ -49,6 +49,16 @@ def pieces(
     return compression.decompress(raw, address)
 
 
+def text(path: Path) -> str:
+    """A small local file of UTF-8 text; raises DataFileError for other bytes, and OSError."""
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataFileError(
+            str(path), f"is no text in UTF-8 (byte {error.start}): name another file, or convert it"
+        ) from error
+
+
 def is_remote(address: str) -> bool:
     return address.startswith(SCHEME)
 

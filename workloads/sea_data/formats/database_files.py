@@ -108,7 +108,12 @@ def fetch_policy(domain: Domain, url: str, get: Callable[[str], bytes]) -> str |
         raise DatabaseError(
             f"The policy of {domain.name} is in none of {', '.join(places)}: upload it."
         )
-    return body.decode()
+    try:
+        return body.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DatabaseError(
+            f"The policy of {domain.name} next to {url} is no text in UTF-8: upload it again."
+        ) from error
 
 
 def first_of(urls: list[str], get: Callable[[str], bytes]) -> bytes | None:

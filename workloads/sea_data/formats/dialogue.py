@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 from sea_data.errors import RowError
-from sea_data.formats import row_fields
+from sea_data.formats import foreign_rows, row_fields
 from sea_data.formats.row_fields import typed_field
 from sea_env.tokens import arguments as call_arguments
 from sea_env.tokens import markup, tool_prompt
@@ -45,13 +45,14 @@ class Dialogue:
 
 def dialogue(row: Mapping[str, Any], default_id: str = "") -> Dialogue:
     """One row as a dialogue, its answer appended; raises RowError naming the field."""
+    foreign_rows.refuse_layout(row)
     metadata = typed_field(row, "metadata", dict)
-    messages = [
-        _message(message, f"messages[{index}]")
-        for index, message in enumerate(typed_field(row, "messages", list))
-    ]
+    given = typed_field(row, "messages", list)
+    messages = [_message(message, f"messages[{index}]") for index, message in enumerate(given)]
     if not messages:
         raise RowError("messages", "must hold at least one message")
+    foreign_rows.check_results(given)
+    messages = _with_tools(messages, foreign_rows.tools(row))
     answer = _message({**typed_field(row, "answer", dict), "role": "assistant"}, "answer")
     _refuse_filled(messages, answer)
     turn = metadata.get("turn_index", 0)
@@ -76,6 +77,21 @@ def tools_of(messages: Sequence[Message]) -> Mapping[str, Mapping[str, Any]]:
     """JSON schema of the arguments by tool name, as the dialogue's own system prompt lists them."""
     first = messages[0] if messages else {}
     return _listed(str(first.get("content"))) if first.get("role") == "system" else {}
+
+
+def _with_tools(
+    messages: list[dict[str, Any]], tools: Sequence[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """The messages with the row's own list of tools in the system prompt, where prompts have it."""
+    listed = tools_of(messages)
+    if not tools or listed.keys() == tool_prompt.parameters(tools).keys():
+        return messages
+    if listed:
+        raise RowError("tools", "differ from those that the row's system prompt lists: keep one")
+    if messages[0]["role"] != "system":
+        raise RowError("tools", "need a system message first, whose end lists them for the model")
+    first = {**messages[0], "content": tool_prompt.write(messages[0]["content"], tools)}
+    return [first, *messages[1:]]
 
 
 @lru_cache(maxsize=16)  # most rows of a file have one of a few prompts
@@ -130,10 +146,8 @@ def succeeded(row: Mapping[str, Any]) -> bool:
 def _message(value: Any, field: str) -> dict[str, Any]:
     if not isinstance(value, dict) or value.get("role") not in _ROLES:
         raise RowError(field, f"must be an object with a role of {', '.join(_ROLES)}")
-    content = value.get("content")
-    if content is not None and not isinstance(content, str):
-        raise RowError(f"{field}.content", "must be text")
-    message: dict[str, Any] = {"role": value["role"], "content": content or ""}
+    content = foreign_rows.content(value.get("content"), field)
+    message: dict[str, Any] = {"role": value["role"], "content": content}
     thought = _thought(value, field) if value["role"] == "assistant" else ""
     if value["role"] == "assistant":
         inline, message["content"] = inline_thought(message["content"], field)
@@ -143,6 +157,7 @@ def _message(value: Any, field: str) -> dict[str, Any]:
                 f"has {THINK_END}, and the message has a thought of its own: keep one of them",
             )
         thought = thought or inline
+    foreign_rows.refuse_fields(value, field, has_thought=bool(thought.strip()))
     if thought.strip():
         message["thinking"] = thought
     calls = typed_field(value, "tool_calls", list, f"{field}.")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sea_data.errors import RowError
-from sea_data.formats import database_files, rl
+from sea_data.formats import database_files, foreign_rows, rl
 from sea_data.formats.dialogue import Dialogue, dialogue, tools_of
 from sea_env.domains import registry
 from sea_env.domains.base import Domain
@@ -77,7 +77,7 @@ class Inspector:
 
     def notes(self, row: Mapping[str, Any]) -> list[str]:
         """Notes on a usable row; raises RowError for an unusable one."""
-        if "messages" in row:
+        if "messages" in row or foreign_rows.layout(row):
             return _calls(dialogue(row))
         task = rl.task(row, self._domain)
         domain = _playable(task, judged=self._judged)

@@ -7,9 +7,11 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from sea_data.errors import RowError
+from sea_data.formats import foreign_rows
 from sea_data.formats.dialogue import tools_of
 from sea_env.tokens import arguments as call_arguments
-from sea_env.tokens import reader
+from sea_env.tokens import reader, tool_prompt
 from sea_env.tokens.call_formats import XML_TAGS
 from sea_env.tokens.markup import IM_END, THINK, THINK_END, TOOL_CALL
 from sea_env.tokens.messages import calls_of
@@ -19,6 +21,7 @@ Tools = Mapping[str, Mapping[str, Any]]
 """JSON schema of the arguments by tool name."""
 
 NULLS = "null arguments removed that the tool doesn't take"
+OLD_CALLS = "function_call written as tool_calls"
 CALLS = "texts with <tool_call> read as calls"
 
 
@@ -33,7 +36,7 @@ def repair(row: Mapping[str, Any], tools: Tools) -> tuple[dict[str, Any], Counte
     messages, answer = row.get("messages"), row.get("answer")
     if not isinstance(messages, list) or not all(isinstance(m, dict) for m in messages):
         return dict(row), done
-    known = tools_of(messages) or tools
+    known = tools_of(messages) or _own_tools(row) or tools
     changed = {**row, "messages": [_message(message, known, done) for message in messages]}
     if isinstance(answer, dict):
         changed["answer"] = _message({**answer, "role": "assistant"}, known, done)
@@ -42,9 +45,19 @@ def repair(row: Mapping[str, Any], tools: Tools) -> tuple[dict[str, Any], Counte
     return changed if done else dict(row), done
 
 
+def _own_tools(row: Mapping[str, Any]) -> Tools:
+    try:
+        return tool_prompt.parameters(foreign_rows.tools(row))
+    except RowError:
+        return {}  # the inspection says what is wrong with them
+
+
 def _message(message: dict[str, Any], tools: Tools, done: Counter[str]) -> dict[str, Any]:
     if message.get("role") != "assistant":
         return message
+    if message.get("function_call") and not message.get("tool_calls"):
+        done[OLD_CALLS] += 1
+        message = {**message, "tool_calls": [message["function_call"]], "function_call": None}
     if not message.get("tool_calls"):
         message = _read_calls(message, tools, done)
     calls = message.get("tool_calls")

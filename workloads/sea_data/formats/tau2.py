@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from sea_data.errors import RowError
-from sea_data.formats import rl
+from sea_data.formats import data_files, rl
 from sea_env.domains.base import Domain
 from sea_env.domains.database import Database, DatabaseError
 from sea_env.tasks.task import Task
@@ -51,15 +51,15 @@ def tasks(folder: Path, domain: str) -> list[Task]:
 
 
 def policy(folder: Path) -> str:
-    """The agent's policy: `policy.md`, or telecom's `main_policy.md`.
+    """The agent's policy: `policy.md`, or telecom's `main_policy.md`. Raises RowError without one.
 
     Telecom's technical support manual, if the folder has it, is part of the policy.
     """
     for name in ("policy.md", "main_policy.md"):
         if (folder / name).is_file():
-            text = (folder / name).read_text(encoding="utf-8")
+            text = data_files.text(folder / name)
             manual = folder / "tech_support_manual.md"
-            return _with_manual(text, manual.read_text("utf-8")) if manual.is_file() else text
+            return _with_manual(text, data_files.text(manual)) if manual.is_file() else text
     raise RowError("", f"the folder {folder} has no policy.md")
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from sea_api.v1alpha1.domains import bare
-from sea_data.formats import dialogue, jsonl, rl, tau2
+from sea_data.formats import data_files, dialogue, jsonl, rl, tau2
 from sea_env.domains.base import Domain, Kind
 from sea_env.domains.database import Database
 from sea_env.domains.registry import UnknownDomainError
@@ -129,12 +129,12 @@ def convert(
     files = {
         "rl.jsonl": (jsonl.dumps(_row(task, db_path)) for task in kept),
         "sft.jsonl": (jsonl.dumps(_dialogue(domain, t, database, policy)) for t in kept),
-        db_path: iter([source.read_text(encoding="utf-8")]),
+        db_path: iter([data_files.text(source)]),
         f"databases/{domain.policy_file}": iter([policy]),
     }
     if user is not None:
         name = f"databases/{domain.name}_{user.name}"
-        files[name] = iter([user.read_text(encoding="utf-8")])
+        files[name] = iter([data_files.text(user)])
     return Converted(files, refused)
 
 

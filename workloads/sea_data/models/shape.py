@@ -70,7 +70,7 @@ def parse(text: str | bytes) -> ModelShape:
     """
     try:
         config = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ModelConfigError(f"The model's config.json can't be read: {error}.") from error
     if not isinstance(config, dict):
         raise ModelConfigError("The model's config.json is no JSON object: upload it again.")
@@ -85,7 +85,7 @@ def vocabulary(text: str | bytes) -> int:
     try:
         config = json.loads(text)
         return int((config.get("text_config") or config)["vocab_size"])
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise ModelConfigError(f"The model's config.json has no vocab_size ({error!r}).") from error
 
 

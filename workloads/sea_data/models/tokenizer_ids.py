@@ -24,7 +24,7 @@ def check(body: bytes, rows: int) -> None:
     try:
         given = json.loads(body)
         token, highest = max(_ids(given), key=lambda pair: pair[1], default=("", -1))
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, LookupError, TypeError, ValueError, RecursionError) as error:
         raise TokenizerFileError(
             f"The model's tokenizer.json can't be read ({error!r}): upload it again."
         ) from error

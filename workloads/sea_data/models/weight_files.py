@@ -133,7 +133,7 @@ def _index(files: Files) -> dict[str, str] | None:
         raise WeightFileError(f"The model's {lfs_sentence(INDEX)}.")
     try:
         index = dict(json.loads(body)["weight_map"])
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise WeightFileError(
             f"The model's {INDEX} can't be read ({error!r}): upload it again."
         ) from error
@@ -172,7 +172,7 @@ def _header(files: Files, name: str) -> dict[str, Tensor]:
         header.pop("__metadata__", None)
         found = {key: _tensor(name, value) for key, value in header.items()}
         end = max((value["data_offsets"][1] for value in header.values()), default=0)
-    except (AttributeError, KeyError, LookupError, TypeError, ValueError) as error:
+    except (AttributeError, LookupError, TypeError, ValueError, RecursionError) as error:
         raise WeightFileError(
             f"The model's {name} can't be read: its header is no safetensors header ({error!r}). "
             "Upload it again."

@@ -45,9 +45,15 @@ class Tool:
         return checks(self.parameters)
 
     @cached_property
-    def required(self) -> tuple[str, ...]:
+    def exact_types(self) -> Mapping[str, type | None]:
+        """By argument, the type whose every value fits; None if the value itself must be looked
+        at."""
+        return {name: check.exact for name, check in self.checks.items()}
+
+    @cached_property
+    def required(self) -> frozenset[str]:
         """Names of the arguments that every call must give."""
-        return tuple(self.parameters.get("required", ()))
+        return frozenset(self.parameters.get("required", ()))
 
     def schema(self) -> dict[str, Any]:
         """The OpenAI function schema that goes into a prompt."""
@@ -63,9 +69,12 @@ class ToolError(EnvError):
     """A mistake of a tool's caller; its text becomes the error result."""
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class ToolResult:
-    """What the caller of a tool reads: text, or JSON as text."""
+    """What the caller of a tool reads: text, or JSON as text.
+
+    Treat as frozen. Declared so, making one takes as long as a tool that reads a record.
+    """
 
     content: str
     error: bool = False

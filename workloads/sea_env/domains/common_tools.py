@@ -7,6 +7,7 @@ import ast
 import math
 import operator
 from collections.abc import Callable
+from functools import lru_cache
 
 from sea_env.domains.base import Kind, ToolError
 from sea_env.domains.state import State
@@ -37,6 +38,7 @@ def transfer_to_human_agents(state: State, summary: str) -> str:
     return "Transfer successful"
 
 
+@lru_cache(1024)  # the episodes of a group calculate the same
 def _evaluate(expression: str) -> float:
     """Raises ToolError for characters or syntax that aren't arithmetic, and for huge numbers."""
     if not set(expression) <= _CHARACTERS:

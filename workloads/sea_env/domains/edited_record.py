@@ -8,65 +8,73 @@ kilobyte of which a line changed.
 
 import json.encoder
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
-from dataclasses import dataclass
 from typing import Any, Self
 
 _CONTAINERS = (dict, list)
-
-
-@dataclass(frozen=True, slots=True)
-class _BaseText:
-    """A record of the base as JSON, field by field."""
-
-    fields: list[str]
-    """`"key": value` of each field."""
-    places: dict[str, int]
-    """Index in `fields` by key."""
-    heads: list[str]
-    """`"key": ` of each field."""
+_ABSENT: Any = object()
+_NOTHING: list[Any] = []
+_raw = dict.__getitem__
+_BaseText = tuple[list[str], dict[str, int], list[str]]
+"""A record of the base as JSON: `"key": value` of each field, its index by key, its `"key": `."""
 
 
 class EditedRecord(dict[str, Any]):
     """A dict over `base`, a record that must not change as long as this one is used."""
 
-    __slots__ = ("_base", "_removed", "_touched")
+    __slots__ = ("_base", "_changed", "_removed", "_view")
 
     def __init__(self, base: dict[str, Any]) -> None:
-        super().__init__(base)
+        dict.__init__(self, base)
         self._base = base
-        self._touched: dict[str, None] = {}
-        """Keys whose values are no longer the base's own."""
+        self._changed: dict[str, list[Any] | None] = {}
+        """By key: None for a value that is no longer the base's own, what `extend` added for a
+        list whose other items still are."""
         self._removed = False
+        self._view: dict[str, Any] | None = None
+        """What `folded` returned, as long as it is true."""
 
-    # All ways to a nested value lead through __getitem__, all changes through __setitem__ and
-    # __delitem__.
+    # All ways to a nested value lead through __getitem__, all changes through __setitem__,
+    # __delitem__ and `extend`.
 
     def __getitem__(self, key: str) -> Any:
-        value = super().__getitem__(key)
+        value = _raw(self, key)
         # By exact type: what JSON has.
-        if type(value) in _CONTAINERS and key not in self._touched:
+        if type(value) in _CONTAINERS and self._changed.get(key, _ABSENT) is not None:
             value = self[key] = EditedRecord(value) if type(value) is dict else copied(value)
         return value
 
     def __setitem__(self, key: str, value: Any) -> None:
-        self._touched[key] = None
-        super().__setitem__(key, value)
+        self._changed[key] = self._view = None
+        dict.__setitem__(self, key, value)
 
     def __delitem__(self, key: str) -> None:
-        super().__delitem__(key)
-        self._removed = True
+        dict.__delitem__(self, key)
+        self._removed, self._view = True, None
 
     def __iter__(self) -> Iterator[str]:
         # Not dict's own, so `dict(record)` and `**record` ask __getitem__ too: CPython would take
         # the values past it otherwise.
         return super().__iter__()
 
+    def extend(self, key: str, added: list[Any]) -> None:
+        """As `self[key] += added`, without a copy of the items that the list has."""
+        present, before = _raw(self, key), self._changed.get(key, _NOTHING)
+        if before is None:
+            present.extend(added)
+            return
+        self._changed[key] = [*before, *added]
+        self._view = None
+        dict.__setitem__(self, key, [*present, *added])
+
     get = MutableMapping.get  # type: ignore[assignment]
     clear = MutableMapping.clear
     setdefault = MutableMapping.setdefault
-    update = MutableMapping.update
     items = MutableMapping.items  # type: ignore[assignment]
     values = MutableMapping.values  # type: ignore[assignment]
+
+    def update(self, *given: Any, **named: Any) -> None:
+        for key, value in dict(*given, **named).items():
+            self[key] = value
 
     def pop(self, key: str, *default: Any) -> Any:
         found = self.get(key, *default) if default else self[key]
@@ -92,8 +100,20 @@ class EditedRecord(dict[str, Any]):
         return self
 
     def folded(self) -> dict[str, Any]:
-        """The present record as a plain dict, which shares untouched values with the base."""
-        return {key: plain(super(EditedRecord, self).__getitem__(key)) for key in self}
+        """The present record as a plain dict, for reading only: it shares values with the base."""
+        if self._view is not None:
+            return self._view
+        if self._removed:
+            return {key: plain(_raw(self, key)) for key in self}
+        # From the base: CPython copies a subclass with an `__iter__` of its own key by key.
+        found, lasting = self._base.copy(), True
+        for key in self._changed:
+            value = found[key] = _raw(self, key)
+            if type(value) is EditedRecord:
+                found[key], lasting = value.folded(), False
+        if lasting:  # a nested record changes without a word to this one
+            self._view = found
+        return found
 
     def text(
         self, encode: Callable[[Any], str], separators: tuple[str, str], memo: dict[Any, Any]
@@ -106,34 +126,52 @@ class EditedRecord(dict[str, Any]):
         """
         if self._removed:
             return encode(self.folded())
-        place = ("edited", separators, id(self._base))
+        item, colon = separators
+        # By identity: the base outlives its memo, and no two records of it are one object.
+        place = (item, id(self._base))
         known: _BaseText | None = memo.get(place)
         if known is None:
-            known = memo[place] = _base_text(self._base, encode, separators[1])
-        fields = known.fields.copy()
-        for key in self._touched:
-            found = super().__getitem__(key)
-            if isinstance(found, EditedRecord):
-                value = found.text(encode, separators, memo)
-            else:
-                value = encode(found)
-            index = known.places.get(key)
-            if index is None:
-                fields.append(f"{encode(key)}{separators[1]}{value}")
-            else:
-                fields[index] = known.heads[index] + value
-        return "{" + separators[0].join(fields) + "}"
+            known = memo[place] = _base_text(self._base, encode, colon)
+        shared, places, heads = known
+        fields = shared.copy()
+        for key, added in self._changed.items():
+            index = places.get(key)
+            if added:
+                assert index is not None, "only a list of the base is extended"
+                comma = item if self._base[key] else ""
+                fields[index] = f"{fields[index][:-1]}{comma}{encode(added)[1:]}"
+            elif added is None:
+                value = _raw(self, key)
+                nested = type(value) is EditedRecord
+                text = value.text(encode, separators, memo) if nested else encode(value)
+                if index is None:
+                    fields.append(f"{encode(key)}{colon}{text}")
+                else:
+                    fields[index] = heads[index] + text
+        return f"{{{item.join(fields)}}}"
 
 
 def _base_text(base: Mapping[str, Any], encode: Callable[[Any], str], separator: str) -> _BaseText:
     heads = [f"{encode(key)}{separator}" for key in base]
     fields = [head + encode(value) for head, value in zip(heads, base.values(), strict=True)]
-    return _BaseText(fields, {key: index for index, key in enumerate(base)}, heads)
+    return fields, {key: index for index, key in enumerate(base)}, heads
+
+
+def extend(record: dict[str, Any], key: str, added: list[Any]) -> None:
+    """`record[key] += added` for a record that `Overlay.edit` returned.
+
+    Most writes add to a history: this neither copies what the history holds nor writes it as JSON
+    again, which would be a third of such a call.
+    """
+    if isinstance(record, EditedRecord):
+        record.extend(key, added)
+    else:  # a record that this episode made
+        record[key] += added
 
 
 def plain(value: Any) -> Any:
     """A value of a table without `EditedRecord`s."""
-    return value.folded() if isinstance(value, EditedRecord) else value
+    return value.folded() if type(value) is EditedRecord else value
 
 
 def json_encoder(separators: tuple[str, str]) -> Callable[[Any], str]:
@@ -152,7 +190,9 @@ def json_encoder(separators: tuple[str, str]) -> Callable[[Any], str]:
     join = "".join
 
     def encode(value: Any) -> str:
-        return quoted(value) if type(value) is str else join(write(value, 0))
+        if type(value) is str:
+            return quoted(value)
+        return str(value) if type(value) is int else join(write(value, 0))
 
     return encode
 

@@ -80,11 +80,15 @@ class ToolEnvironment:
         An exception would end the episode without a verdict: a policy could learn to escape a bad
         one by a call that breaks a tool. tau2-bench answers the same (`Environment.get_response`).
         """
-        tool = self._toolbox.tools(requestor).get(name)
+        toolbox = self._toolbox
+        tool = (toolbox.user if requestor == "user" else toolbox.agent).get(name)
         if tool is None:
             return ToolResult(f"Error: Tool '{name}' not found.", True)
         try:
-            return ToolResult(self._text(self._run(tool, arguments)))
+            value = tool.run(self._state, **check_arguments(tool, arguments))
+            if toolbox.sync is not None:
+                self._sync(toolbox.sync)
+            return ToolResult(value if type(value) is str else self._text(value))
         except ToolError as error:
             return ToolResult(f"Error: {error}", True)
         except Exception as error:
@@ -116,7 +120,7 @@ class ToolEnvironment:
                 f"the assertion {function} can't take its arguments: {error}"
             ) from error
         found = assertion(self._state, **arguments)
-        self._sync()
+        self._sync(self._toolbox.sync)
         return found
 
     def setup(
@@ -126,7 +130,8 @@ class ToolEnvironment:
         found = self._toolbox.function(function, requestor)
         if found is None:
             raise ToolError(f"the domain has no function {function!r} of the {requestor}")
-        self._run(found, arguments)
+        found.run(self._state, **check_arguments(found, arguments))
+        self._sync(self._toolbox.sync)
 
     def merge(self, data: Mapping[str, Any], requestor: str = "assistant") -> None:
         """Merges a task's initial data into that side's database; raises DatabaseError."""
@@ -140,7 +145,7 @@ class ToolEnvironment:
         self._state = State(Database(agent, user, session=self._state.session))
         # The new state counts its writes from zero, so the old count says nothing about it.
         self._synced = -1
-        self._sync()
+        self._sync(toolbox.sync)
 
     def freeze(self, initial: str) -> Database:
         """The present state as a base for episodes; this environment must not be used again."""
@@ -149,26 +154,17 @@ class ToolEnvironment:
         user = agent if one else self._state.user.folded()
         return Database(agent, user, session=self._state.session, initial=initial)
 
-    def _run(self, tool: Tool, arguments: Mapping[str, Any]) -> Any:
-        result = tool.run(self._state, **check_arguments(tool, arguments))
-        self._sync()
-        return result
-
-    def _sync(self) -> None:
-        sync, state = self._toolbox.sync, self._state
-        if sync is None:
-            return
+    def _sync(self, sync: Callable[[State], None] | None) -> None:
+        state = self._state
         writes = state.agent.writes + state.user.writes
-        if writes != self._synced:
+        if sync is not None and writes != self._synced:
             sync(state)
             # Counted after the sync: its own writes need no other round, a second run would
             # change nothing.
             self._synced = state.agent.writes + state.user.writes
 
     def _text(self, value: Any) -> str:
-        if isinstance(value, str):
-            return value
         toolbox = self._toolbox
         if isinstance(value, EditedRecord):
             return value.text(toolbox.encode, toolbox.separators, self._state.memo)
-        return toolbox.encode(value)
+        return value if isinstance(value, str) else toolbox.encode(value)

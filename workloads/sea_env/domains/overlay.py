@@ -12,7 +12,6 @@ from sea_env.domains.edited_record import EditedRecord, copied, plain
 Record = Mapping[str, Any]
 Tables = Mapping[str, Mapping[str, Any]]
 """Records by table and key. A table may also hold plain values (a phone's settings by name)."""
-_ABSENT = object()
 Change = dict[str, Any]
 """`{"path": JSON pointer, "value": new value}`, or `"removed": True` instead of a value."""
 
@@ -24,57 +23,96 @@ class Overlay:
 
     def __init__(self, base: Tables) -> None:
         self._base = base
-        self._own: dict[tuple[str, str], Any] = {}
+        self._own: dict[str, dict[str, Any]] = {}
+        """By table, the records that this episode changed or added. A table of plain values is
+        copied whole by its first `set`: a phone is twenty fields, and most calls read ten."""
         self.writes = 0
-        """Number of writes so far: an observer compares it to detect changes."""
+        """Number of writes so far that the other side may have to follow (`Toolbox.sync`)."""
 
     def get(self, table: str, key: str) -> Record | None:
-        """The record for reading only, or None. Accepts any key, also one of a wrong type."""
-        own = self._own.get((table, key)) if isinstance(key, str) else None
+        """The record as it is now, for reading only, or None.
+
+        Accepts any key, also one of a wrong type.
+        """
+        if not isinstance(key, str):
+            return None
+        own = self._own.get(table)
         if own is not None:
-            return own
-        return self._base[table].get(key) if isinstance(key, str) else None
+            found = own.get(key)
+            if found is not None:
+                # Read from an `EditedRecord`, nested values would be copied.
+                return plain(found)
+        return self._base[table].get(key)
+
+    def own(self, table: str, key: str) -> Any:
+        """What `edit` or `put` has left here of a record; None if it is the base's."""
+        return self._own[table].get(key) if self.owns(table, key) else None
 
     def value(self, table: str, key: str) -> Any:
         """A plain value of a table that has this key; unlike a record it may be null."""
-        own = self._own.get((table, key), _ABSENT)
-        return self._base[table][key] if own is _ABSENT else own
+        own = self._own.get(table)
+        return self._base[table][key] if own is None or key not in own else own[key]
 
-    def set(self, table: str, key: str, value: Any) -> None:
-        """Replaces a plain value; setting the present value again is no write."""
-        if self.value(table, key) != value:
-            self._own[table, key] = value
-            self.writes += 1
+    def values(self, table: str) -> Mapping[str, Any]:
+        """All of a table of plain values, for reading only, as it is until the next write."""
+        base, own = self._base[table], self._own.get(table)
+        if own is None:
+            return base
+        return own if len(own) >= len(base) else {**base, **own}
+
+    def set(self, table: str, values: Mapping[str, Any], *, counted: bool = True) -> None:
+        """Replaces plain values; setting a present value again is no write.
+
+        With `counted` False, `writes` stays: for what means nothing to the other side.
+        """
+        base, own = self._base[table], self._own.get(table)
+        if own is None:
+            own = dict(base)
+        elif len(own) < len(base):
+            own = {**base, **own}
+        changed = 0
+        for key, value in values.items():
+            if own[key] != value:
+                own[key] = value
+                changed += 1
+        if changed:
+            self._own[table] = own
+            self.writes += changed if counted else 0
 
     def owns(self, table: str, key: str) -> bool:
         """Whether this episode has its own copy of the record."""
-        return (table, key) in self._own
+        own = self._own.get(table)
+        return own is not None and key in own and own[key] is not self._base[table].get(key)
 
     def touched(self, table: str) -> bool:
         """Whether this episode has its own copy of any record of the table."""
-        return any(owned == table for owned, _ in self._own)
+        return table in self._own
 
     def edit(self, table: str, key: str) -> dict[str, Any]:
         """The record for writing; it must exist."""
         self.writes += 1
-        own: dict[str, Any] | None = self._own.get((table, key))
+        own = self._own.get(table)
         if own is None:
-            base = self._base[table][key]
-            own = EditedRecord(base) if type(base) is dict else copied(base)
-            self._own[table, key] = own
-        return own
+            own = self._own[table] = {}
+        found: dict[str, Any] | None = own.get(key)
+        base = self._base[table].get(key)
+        # The base's own record may be here: `set` copies a table, not the values in it.
+        if found is None or found is base:
+            found = own[key] = EditedRecord(base) if type(base) is dict else copied(base)
+        return found
 
     def put(self, table: str, key: str, record: dict[str, Any]) -> None:
         """Adds or replaces a whole record."""
         self.writes += 1
-        self._own[table, key] = record
+        self._own.setdefault(table, {})[key] = record
 
     def items(self, table: str) -> Iterator[tuple[str, Any]]:
         """All records of a table: those of the base in its order, then the added ones."""
-        for key, record in self._base[table].items():
-            yield key, self._own.get((table, key), record)
-        for (owned_table, key), record in self._own.items():
-            if owned_table == table and key not in self._base[table]:
+        base, own = self._base[table], self._own.get(table, {})
+        for key, record in base.items():
+            yield key, plain(own.get(key, record))
+        for key, record in own.items():
+            if key not in base:
                 yield key, record
 
     def changes(self, listed: Collection[str] = ()) -> list[Change]:
@@ -84,33 +122,34 @@ class Overlay:
         value, so such a table appears whole, in the base's order.
         """
         found: list[Change] = []
-        lists: set[str] = set()
-        for (table, key), value in self._own.items():
-            differences = self._changes_at(table, key, value)
+        for table in self._own:
+            differences = self._changes_in(table)
             if table not in listed:
                 found.extend(differences)
-            elif table not in lists and next(differences, None) is not None:
-                lists.add(table)
-                whole = [plain(record) for _, record in self.items(table)]
+            elif next(differences, None) is not None:
+                whole = [record for _, record in self.items(table)]
                 found.append({"path": f"/{table}", "value": whole})
         return sorted(found, key=lambda change: str(change["path"]))
 
-    def _changes_at(self, table: str, key: str, value: Any) -> Iterator[Change]:
-        path, base = f"/{table}/{_escape(key)}", self._base[table]
-        if key in base:
-            yield from differences(path, base[key], value)
-        else:
-            yield {"path": path, "value": value}
+    def _changes_in(self, table: str) -> Iterator[Change]:
+        base = self._base[table]
+        for key, value in self._own[table].items():
+            path = f"/{table}/{_escape(key)}"
+            if key in base:
+                yield from differences(path, base[key], plain(value))
+            else:
+                yield {"path": path, "value": value}
 
     def folded(self) -> Tables:
         """Base and changes as new tables, which share the unchanged records with the base.
 
         The overlay must not be written afterwards: the tables share its own records too.
         """
-        tables = {name: dict(records) for name, records in self._base.items() if self.touched(name)}
-        for (table, key), value in self._own.items():
-            tables[table][key] = plain(value)
-        return {**self._base, **tables}
+        changed = {
+            table: {**self._base[table], **{key: plain(value) for key, value in own.items()}}
+            for table, own in self._own.items()
+        }
+        return {**self._base, **changed}
 
 
 def differences(path: str, old: Any, new: Any) -> Iterator[Change]:
@@ -122,11 +161,11 @@ def differences(path: str, old: Any, new: Any) -> Iterator[Change]:
         for key, value in new.items():
             place = f"{path}/{_escape(key)}"
             if key not in old:
-                yield {"path": place, "value": plain(value)}
+                yield {"path": place, "value": value}
             else:
                 yield from differences(place, old[key], value)
     elif old != new or isinstance(old, bool) != isinstance(new, bool):
-        yield {"path": path, "value": plain(new)}
+        yield {"path": path, "value": new}
 
 
 def _escape(key: str) -> str:

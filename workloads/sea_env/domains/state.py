@@ -46,19 +46,27 @@ class State:
 
         Texts of untouched records are built once and shared by all episodes.
         """
-        if self.agent.owns(table, key):
-            own = self.agent.get(table, key)
+        # By table first: hardly any episode has written to a table that it reads from.
+        if self.agent.touched(table) and (own := self.agent.own(table, key)) is not None:
             if isinstance(own, EditedRecord):
                 return own.text(_ENCODE, _SEPARATORS, self.memo)
             return _ENCODE(own)
-        known: str | None = self.memo.get(("text", table, key))
+        texts = self.shared_texts(table)
+        known = texts.get(key)
         if known is None:
             found = self.agent.get(table, key)
             known = _ENCODE(found)
             # A missing record isn't cached: the key is an argument of the caller, so the memo
             # would grow with every invented id.
             if found is not None:
-                self.memo["text", table, key] = known
+                texts[key] = known
+        return known
+
+    def shared_texts(self, name: str) -> dict[str, str]:
+        """What was written as JSON of the base's records, by key, for all episodes."""
+        known: dict[str, str] | None = self.memo.get(("texts", name))
+        if known is None:
+            known = self.memo["texts", name] = {}
         return known
 
 
@@ -75,6 +83,19 @@ def finder(table: str, missing: str) -> Callable[[State, str], Record]:
         return found
 
     return find
+
+
+def reader(table: str, missing: str) -> Callable[[State, str], str]:
+    """As `finder`, but the function returns the record as JSON."""
+    absent = _ENCODE(None)
+
+    def read(state: State, key: str) -> str:
+        text = state.text(table, key)
+        if text == absent:
+            raise ToolError(missing.format(key))
+        return text
+
+    return read
 
 
 def first_by_key(pairs: Iterable[tuple[Key, Value]]) -> dict[Key, Value]:

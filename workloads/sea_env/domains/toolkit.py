@@ -45,9 +45,21 @@ def check_arguments(tool: Tool, arguments: Mapping[str, Any]) -> Mapping[str, An
 
     Raises ToolError naming the first missing, unknown or wrongly typed argument.
     """
-    for name in tool.required:
-        if name not in arguments:
-            raise ToolError(f"{tool.name} needs the argument {name!r}")
+    # Most calls give every argument in the type that the schema names, and need no other look.
+    exact = tool.exact_types
+    if len(arguments) == len(exact):
+        for name, value in arguments.items():
+            if exact.get(name) is not type(value):
+                break
+        else:
+            return arguments
+    return _checked(tool, arguments)
+
+
+def _checked(tool: Tool, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+    if not arguments.keys() >= tool.required:
+        missing = next(name for name in tool.parameters["required"] if name not in arguments)
+        raise ToolError(f"{tool.name} needs the argument {missing!r}")
     checks, converted = tool.checks, {}
     for name, value in arguments.items():
         check = checks.get(name)

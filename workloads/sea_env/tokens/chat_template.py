@@ -30,6 +30,7 @@ _PROBE: list[dict[str, Any]] = [
         "tool_calls": [{"type": "function", "function": {"name": "f", "arguments": _ARGUMENTS}}],
     },
 ]
+_TOKEN_NAMES = ("bos_token", "eos_token", "pad_token", "unk_token")
 _RESULT: dict[str, Any] = {"role": "tool", "content": "r"}
 _VALUES = {
     ("true", '["x"]'): XmlValues.JSON,
@@ -60,12 +61,14 @@ class _Generation(Extension):
 class ChatTemplate:
     """One Jinja template, run in Jinja's sandbox as transformers does."""
 
-    def __init__(self, source: str) -> None:
+    def __init__(self, source: str, names: Mapping[str, str] | None = None) -> None:
+        """`names`: texts that the template may use by name, as `eos_token`."""
         environment = ImmutableSandboxedEnvironment(
             trim_blocks=True, lstrip_blocks=True, extensions=[LoopControlExtension, _Generation]
         )
         environment.filters["tojson"] = _to_json
         environment.globals["raise_exception"] = _refuse
+        environment.globals.update(names or {})
         try:
             self._template = environment.from_string(source)
         except jinja2.TemplateError as error:
@@ -157,20 +160,36 @@ def _system_turn(text: str) -> str:
 
 def load(folder: Path) -> ChatTemplate | None:
     """`chat_template.jinja`, or the entry of tokenizer_config.json; None if there is none."""
-    file = folder / "chat_template.jinja"
+    file, config = folder / "chat_template.jinja", read_json(folder / "tokenizer_config.json")
     if file.is_file():
-        return ChatTemplate(file.read_text(encoding="utf-8"))
-    given = read_json(folder / "tokenizer_config.json").get("chat_template")
+        try:
+            source = file.read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise ChatTemplateError(f"The chat template {file} is no text in UTF-8.") from error
+        return ChatTemplate(source, special_tokens(config))
+    given = config.get("chat_template")
     if isinstance(given, list):
-        given = next((entry["template"] for entry in given if entry.get("name") == "default"), None)
-    return ChatTemplate(given) if isinstance(given, str) else None
+        named = {one.get("name"): one.get("template") for one in given if isinstance(one, dict)}
+        # As transformers chooses for a request with tools, which every episode's is.
+        given = named.get("tool_use") or named.get("default")
+    return ChatTemplate(given, special_tokens(config)) if isinstance(given, str) else None
+
+
+def special_tokens(config: Mapping[str, Any]) -> dict[str, str]:
+    """What transformers passes to a template: without `eos_token`, turns would have no end."""
+    given = {name: config.get(name) for name in _TOKEN_NAMES}
+    # Each is a text, or an object of a tokenizer's own with the text in `content`.
+    texts = {
+        name: one.get("content") if isinstance(one, dict) else one for name, one in given.items()
+    }
+    return {name: text for name, text in texts.items() if isinstance(text, str)}
 
 
 def read_json(path: Path) -> dict[str, Any]:
     """A small configuration file; empty if it is missing or isn't an object."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
 

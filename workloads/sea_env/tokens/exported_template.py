@@ -10,10 +10,11 @@ Evaluation.
 
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sea_env.tokens.chat_template import ChatTemplate, ChatTemplateError, read_json
+from sea_env.tokens.chat_template import ChatTemplate, ChatTemplateError, read_json, special_tokens
 from sea_env.tokens.style import Thinking
 
 _AFTER_LAST_QUESTION = re.compile(r"loop\.index0\s*>\s*ns\.\w+")
@@ -33,17 +34,17 @@ class UnknownTemplateRuleError(ValueError):
     """The template drops thoughts in a way that isn't known."""
 
 
-def changed(source: str, *, strips_thoughts: bool) -> str:
+def changed(source: str, *, strips_thoughts: bool, names: Mapping[str, str] | None = None) -> str:
     """The template's source as the job's prompts are; itself if the model has no thoughts.
 
-    Raises UnknownTemplateRuleError.
+    `names` are `ChatTemplate`'s. Raises UnknownTemplateRuleError.
     """
-    if ChatTemplate(source).style().thinking is Thinking.NONE:
+    if ChatTemplate(source, names).style().thinking is Thinking.NONE:
         return source
     kept = source if strips_thoughts else _AFTER_LAST_QUESTION.sub("true", source)
     kept = _NOT_EMPTY.sub("true", kept)
     try:
-        written = ChatTemplate(kept).render(_PROBE)
+        written = ChatTemplate(kept, names).render(_PROBE)
     except ChatTemplateError as error:
         raise UnknownTemplateRuleError(str(error)) from error
     # The first answer's thought, an empty one before the call, as the model writes it, and the
@@ -64,7 +65,8 @@ def change_in_folder(folder: Path, *, strips_thoughts: bool) -> bool:
     file = folder / "chat_template.jinja"
     if file.is_file():
         source = file.read_text(encoding="utf-8")
-        kept = changed(source, strips_thoughts=strips_thoughts)
+        names = special_tokens(read_json(folder / "tokenizer_config.json"))
+        kept = changed(source, strips_thoughts=strips_thoughts, names=names)
         if kept != source:
             file.write_text(kept, encoding="utf-8")
         return kept != source
@@ -75,13 +77,14 @@ def _change_config(path: Path, strips_thoughts: bool) -> bool:
     config = read_json(path)
     given = config.get("chat_template")
     found: Any = given
+
+    def change(source: str) -> str:
+        return changed(source, strips_thoughts=strips_thoughts, names=special_tokens(config))
+
     if isinstance(given, list):
-        found = [
-            {**entry, "template": changed(entry["template"], strips_thoughts=strips_thoughts)}
-            for entry in given
-        ]
+        found = [{**entry, "template": change(entry["template"])} for entry in given]
     elif isinstance(given, str):
-        found = changed(given, strips_thoughts=strips_thoughts)
+        found = change(given)
     if found == given:
         return False
     text = json.dumps({**config, "chat_template": found}, indent=2, ensure_ascii=False)

@@ -7,7 +7,7 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from sea_env.errors import EnvError
-from sea_env.tokens import chat_template, markup
+from sea_env.tokens import chat_template, markup, template_check
 from sea_env.tokens.chat_template import ChatTemplate, ChatTemplateError
 from sea_env.tokens.style import BRIEF, CallFormat, Style, Thinking
 
@@ -35,14 +35,24 @@ def tokenizer(folder: Path) -> Any:
 def style(
     folder: Path, made: Any, calls: CallFormat | None = None
 ) -> tuple[Style, ChatTemplate | None]:
-    """The folder's style and template; `calls` overrides the format of the calls."""
+    """The folder's style and template; `calls` overrides the format of the calls.
+
+    Raises UnsuitableTokenizerError, also for a template that writes turns in another form.
+    """
     try:
         template = chat_template.load(folder)
         found = _from_template(folder, template) if template else _from_tokens(made)
+        differs = template_check.mismatch(template, found, calls=calls is None) if template else ""
     except ChatTemplateError as error:
         raise UnsuitableTokenizerError(
             f"{error} It comes with the model in {folder}: correct it there, or remove it."
         ) from error
+    if differs:
+        raise UnsuitableTokenizerError(
+            f"The chat template of the model in {folder} writes {differs}: it isn't of a family "
+            "that can be trained and served here. Those of Qwen2.5, Qwen3 and later can (their "
+            "table is in docs/models.md)."
+        )
     return (replace(found, calls=calls, brief=False) if calls else found), template
 
 

@@ -7,8 +7,10 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from sea_env import leaked_calls
 from sea_env.chat import ChatEndpoint, EndpointError, text_of
 from sea_env.domains.base import Tool
+from sea_env.tokens import arguments as call_arguments
 from sea_env.tokens import plain_json
 from sea_env.tokens.messages import MAX_CALLS, AgentTurn, Message, ToolCall, calls_of
 from sea_env.users.base import Reply, UserUnavailableError
@@ -64,16 +66,9 @@ def _read(call: Any) -> ToolCall:
         raise ValueError("it answered a tool call without a name")
     try:
         plain_json.check(name)
-        arguments = plain_json.carried(function.get("arguments") or {})
+        return ToolCall(name, call_arguments.read(function.get("arguments")))
     except ValueError as error:
-        raise ValueError(f"it answered a call whose arguments aren't JSON: {error}") from error
-    if not isinstance(arguments, dict):
-        raise ValueError(f"it answered arguments of {name} that are no object")
-    try:
-        plain_json.check([name, arguments])
-    except ValueError as error:
-        raise ValueError(f"it answered a call that can't be carried on: {error}") from error
-    return ToolCall(name, arguments)
+        raise ValueError(f"it answered a call of {name!r} whose arguments {error}") from error
 
 
 class ExternalUser:
@@ -105,4 +100,7 @@ class ExternalUser:
             return AgentTurn(text, calls(message["tool_calls"]))
         if not text:
             raise ValueError("it answered an empty message")
+        leaked = leaked_calls.sentence(text)
+        if leaked:
+            raise ValueError(f"it answered a call as text. {leaked}")
         return text

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 from sea_data.evaluation.playing import chat_messages
+from sea_env import leaked_calls
 from sea_env.chat import ChatEndpoint, text_of
 from sea_env.tokens import arguments, reader, tool_prompt
 from sea_env.tokens.arguments import ArgumentsError
@@ -73,12 +74,18 @@ def read_turn(message: Mapping[str, Any]) -> AgentTurn:
     given = message.get("tool_calls") or []
     if not isinstance(given, list):
         raise ValueError("it answered tool_calls that are no list")
+    if not given and message.get("function_call"):  # the form before tool_calls
+        given = [{"function": message["function_call"]}]
     thinking = str(message.get("reasoning_content") or message.get("reasoning") or "")
     whole = message.get("finish_reason") != "length"
     if not given:
-        written = plain_text(message.get("content") or "")
+        # A refusal of OpenAI's models is what they say, in a field of its own.
+        written = plain_text(message.get("content") or message.get("refusal") or "")
         turn = reader.parse(written + IM_END if whole else written, _style(written))
-        return replace(turn, thinking=turn.thinking or plain_text(thinking))
+        error = turn.error or leaked_calls.sentence(turn.text)
+        calls = () if error else turn.tool_calls
+        thought = turn.thinking or plain_text(thinking)
+        return replace(turn, tool_calls=calls, error=error, thinking=thought)
     text = text_of(message)
     if not whole:
         return AgentTurn(text, (), False, "The turn reached its token limit before it ended.")

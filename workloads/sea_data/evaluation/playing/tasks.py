@@ -129,7 +129,7 @@ class Folder:
         for folder in (database.parent, database.parent.parent, self.root):
             for file in (name, "policy.md"):
                 if (folder / file).is_file():
-                    return (folder / file).read_text(encoding="utf-8")
+                    return data_files.text(folder / file)
         raise DatabaseError(
             f"The policy of {self.domain.name} is neither next to {database} nor in {self.root}: "
             f"put it there as {name}."

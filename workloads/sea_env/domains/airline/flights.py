@@ -42,6 +42,9 @@ NEXT_DAY = "+1"
 
 _AIRPORTS = json.dumps([{"iata": iata, "city": city} for iata, city in AIRPORTS.items()])
 _NO_FLIGHTS = "[]"
+_Way = tuple[str | None, str | None, str]
+"""Origin, destination, date."""
+_Search = Callable[[State, str | None, str | None, str], list[Any]]
 
 
 @tool(Kind.READ)
@@ -63,14 +66,15 @@ def search_direct_flight(state: State, origin: str, destination: str, date: str)
     """Search for direct flights between two airports (IATA codes) on a date (YYYY-MM-DD). Only
     flights that can be booked are listed."""
 
-    def find() -> list[Any]:
-        return [
-            _offer(flight, date, None)
-            for flight in _bookable(state, origin, date)
-            if destination is None or flight["destination"] == destination
-        ]
+    return _shared(state, _direct, (origin, destination, date))
 
-    return _shared(state, ("direct", origin, destination, date), find)
+
+def _direct(state: State, origin: str | None, destination: str | None, date: str) -> list[Any]:
+    return [
+        _offer(flight, date, None)
+        for flight in _bookable(state, origin, date)
+        if destination is None or flight["destination"] == destination
+    ]
 
 
 @tool(Kind.READ, nullable=("origin", "destination"))
@@ -78,17 +82,17 @@ def search_onestop_flight(state: State, origin: str, destination: str, date: str
     """Search for connections with one stop between two airports (IATA codes) on a date
     (YYYY-MM-DD). Each is a pair of flights that can be booked."""
 
-    def find() -> list[Any]:
-        return [
-            [_offer(first, date, date), _offer(second, second_date, second_date)]
-            for first in _bookable(state, origin, date)
-            for second_date in _arrival_date(first, date)
-            for second in _bookable(state, first["destination"], second_date)
-            if (destination is None or second["destination"] == destination)
-            and _catches(first, second)
-        ]
+    return _shared(state, _onestop, (origin, destination, date))
 
-    return _shared(state, ("onestop", origin, destination, date), find)
+
+def _onestop(state: State, origin: str | None, destination: str | None, date: str) -> list[Any]:
+    return [
+        [_offer(first, date, date), _offer(second, second_date, second_date)]
+        for first in _bookable(state, origin, date)
+        for second_date in _arrival_date(first, date)
+        for second in _bookable(state, first["destination"], second_date)
+        if (destination is None or second["destination"] == destination) and _catches(first, second)
+    ]
 
 
 def _bookable(state: State, origin: str | None, date: str) -> Iterator[Record]:
@@ -147,15 +151,30 @@ def _catches(first: Record, second: Record) -> bool:
     return leaves >= arrives
 
 
-def _shared(state: State, key: tuple[str | None, ...], find: Callable[[], list[Any]]) -> str:
+def _shared(state: State, search: _Search, way: _Way) -> str:
     """The answer as JSON, cached in the base for all episodes."""
     # This episode has booked seats, so its answers differ from those of the others.
     if state.agent.touched("flights"):
-        return json.dumps(find())
-    known: str | None = state.memo.get(key)
+        return json.dumps(search(state, *way))
+    place = search.__name__, way
+    known: str | None = state.memo.get(place)
     if known is None:
-        known = json.dumps(find())
-        # Empty answers aren't cached: an agent may ask for any invented airport or date.
-        if known != _NO_FLIGHTS:
-            state.memo[key] = known
+        known = json.dumps(search(state, *way))
+        # An agent may ask for any invented airport or date, whose empty answers would pile up.
+        if known != _NO_FLIGHTS or _known_way(state, way):
+            state.memo[place] = known
     return known
+
+
+def _known_way(state: State, way: _Way) -> bool:
+    """Whether the timetable has these airports and this date."""
+    origin, destination, date = way
+    departures = _departures(state)
+    return origin in departures and destination in departures and date in _dates(state)
+
+
+def _dates(state: State) -> set[str]:
+    """All dates of the timetable; no tool changes which a flight has."""
+    return state.indexed(
+        "dates", lambda: {date for _, one in state.agent.items("flights") for date in one["dates"]}
+    )

@@ -4,19 +4,21 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from sea_env.domains.base import Kind, ToolError
 from sea_env.domains.overlay import Record
-from sea_env.domains.state import State, finder
+from sea_env.domains.state import State, finder, reader
 from sea_env.domains.toolkit import tool
 
 AVAILABLE = "available"
-Model = TypeVar("Model", bound=BaseModel)
+Object = TypeVar("Object")
 
 user = finder("users", "User {} not found")
 reservation = finder("reservations", "Reservation {} not found")
 flight = finder("flights", "Flight {} not found")
+_user_text = reader("users", "User {} not found")
+_reservation_text = reader("reservations", "Reservation {} not found")
 
 
 def flight_on(state: State, flight_number: str, date: str) -> Record:
@@ -40,10 +42,15 @@ def bookable(state: State, flight_number: str, date: str, cabin: str, seats: int
     return price
 
 
-def parse_objects(model: type[Model], given: Sequence[Any], what: str) -> list[Model]:
-    """Nested arguments (JSON objects) as models; ToolError names the first that isn't valid."""
+def parse_objects(kind: type[Object], given: Sequence[Any], what: str) -> list[Object]:
+    """Nested arguments (JSON objects) with the fields of `kind`, a TypedDict, and no others.
+
+    ToolError names the first that isn't valid.
+    """
     try:
-        return _reader(model).validate_python(given)
+        hashable: Any = kind
+        read: TypeAdapter[list[Object]] = _reader(hashable)
+        return read.validate_python(given)
     except ValidationError as error:
         first = error.errors()[0]
         # Without the index in the list.
@@ -52,20 +59,18 @@ def parse_objects(model: type[Model], given: Sequence[Any], what: str) -> list[M
 
 
 @cache
-def _reader(model: type[Model]) -> TypeAdapter[list[Model]]:
+def _reader(kind: Any) -> TypeAdapter[list[Any]]:
     """Reads a list in one call, which takes half as long as one for each object."""
-    return TypeAdapter(list[model])  # type: ignore[valid-type]
+    return TypeAdapter(list[kind])
 
 
 @tool(Kind.READ)
 def get_user_details(state: State, user_id: str) -> str:
     """Get a user's profile, including payment methods, membership and reservations."""
-    user(state, user_id)
-    return state.text("users", user_id)
+    return _user_text(state, user_id)
 
 
 @tool(Kind.READ)
 def get_reservation_details(state: State, reservation_id: str) -> str:
     """Get the flights, passengers, payments, bags and status of a reservation."""
-    reservation(state, reservation_id)
-    return state.text("reservations", reservation_id)
+    return _reservation_text(state, reservation_id)

@@ -36,17 +36,17 @@ def check_booking(user: Record, payments: Sequence[Payment], price: int) -> None
     """Raises ToolError unless these payments can pay exactly this price in USD."""
     methods = user["payment_methods"]
     for payment in payments:
-        method = methods.get(payment.payment_id)
+        method = methods.get(payment["payment_id"])
         if method is None:
-            raise ToolError(f"Payment method {payment.payment_id} not found")
-        if method["source"] in _LIMITED and method["amount"] < payment.amount:
-            raise ToolError(f"Not enough balance in payment method {payment.payment_id}")
+            raise ToolError(f"Payment method {payment['payment_id']} not found")
+        if method["source"] in _LIMITED and method["amount"] < payment["amount"]:
+            raise ToolError(f"Not enough balance in payment method {payment['payment_id']}")
     certificates = [
-        p.payment_id for p in payments if methods[p.payment_id]["source"] == CERTIFICATE
+        p["payment_id"] for p in payments if methods[p["payment_id"]]["source"] == CERTIFICATE
     ]
     if len(set(certificates)) < len(certificates):
         raise ToolError("A certificate can be used once only")
-    paid = sum(payment.amount for payment in payments)
+    paid = sum(payment["amount"] for payment in payments)
     if paid != price:
         raise ToolError(f"Payment amount does not add up, total price is {price}, but paid {paid}")
 
@@ -55,11 +55,12 @@ def take(user: dict[str, Any], payments: Sequence[Payment]) -> None:
     """Takes payments that `check_booking` has checked from the user's editable record."""
     methods = user["payment_methods"]
     for payment in payments:
-        source = methods[payment.payment_id]["source"]
+        payment_id = payment["payment_id"]
+        source = methods[payment_id]["source"]
         if source == GIFT_CARD:
-            methods[payment.payment_id]["amount"] -= payment.amount
+            methods[payment_id]["amount"] -= payment["amount"]
         elif source == CERTIFICATE:
-            del methods[payment.payment_id]
+            del methods[payment_id]
 
 
 def settle(state: State, user: Record, payment_id: str, price: int) -> list[dict[str, Any]]:

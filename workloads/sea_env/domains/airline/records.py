@@ -7,6 +7,7 @@ Absent optional fields become null, amounts of gift cards and certificates becom
 from typing import Literal
 
 from pydantic import BaseModel
+from typing_extensions import TypedDict  # pydantic takes the standard library's from 3.12 on
 
 from sea_env.domains.validation import ClosedModel
 
@@ -67,20 +68,21 @@ class Flight(BaseModel):
     ]
 
 
-class FlightInfo(BaseModel):
+# What an agent writes in calls is read as plain dicts, in half the time that objects take.
+class FlightInfo(TypedDict):
     """A flight as the agent names it."""
 
     flight_number: str
     date: str
 
 
-class Passenger(BaseModel):
+class Passenger(TypedDict):
     first_name: str
     last_name: str
     dob: str
 
 
-class Payment(BaseModel):
+class Payment(TypedDict):
     payment_id: str
     amount: int
 

@@ -13,6 +13,7 @@ from sea_env.domains.airline.records import (
     Payment,
 )
 from sea_env.domains.base import Kind, ToolError
+from sea_env.domains.edited_record import extend
 from sea_env.domains.overlay import Record
 from sea_env.domains.state import State
 from sea_env.domains.toolkit import tool
@@ -57,7 +58,7 @@ def book_reservation(
         seats["available_seats"][cabin] -= len(people)
     edited = state.agent.edit("users", user_id)
     payments.take(edited, paid)
-    edited["reservations"].append(reservation_id)
+    extend(edited, "reservations", [reservation_id])
     booked = {
         "reservation_id": reservation_id,
         "user_id": user_id,
@@ -66,8 +67,8 @@ def book_reservation(
         "flight_type": flight_type,
         "cabin": cabin,
         "flights": segments,
-        "passengers": [dict(vars(person)) for person in people],
-        "payment_history": [dict(vars(payment)) for payment in paid],
+        "passengers": people,
+        "payment_history": paid,
         "created_at": NOW,
         "total_baggages": total_baggages,
         "nonfree_baggages": nonfree_baggages,
@@ -82,12 +83,13 @@ def book_reservation(
 def cancel_reservation(state: State, reservation_id: str) -> Mapping[str, Any]:
     """Cancel a whole reservation; every payment is refunded to where it came from within days.
     Ask the user for an explicit confirmation (yes) first."""
-    lookup.reservation(state, reservation_id)
-    edited = state.agent.edit("reservations", reservation_id)
-    edited["payment_history"] += [
+    reservation = lookup.reservation(state, reservation_id)
+    refunds = [
         {"payment_id": paid["payment_id"], "amount": -paid["amount"]}
-        for paid in edited["payment_history"]
+        for paid in reservation["payment_history"]
     ]
+    edited = state.agent.edit("reservations", reservation_id)
+    extend(edited, "payment_history", refunds)
     edited["status"] = "cancelled"
     return edited
 
@@ -119,7 +121,7 @@ def update_reservation_baggages(
     added = max(0, nonfree_baggages - reservation["nonfree_baggages"])
     entries = payments.settle(state, user, payment_id, payments.BAG_FEE * added)
     edited = state.agent.edit("reservations", reservation_id)
-    edited["payment_history"] += entries
+    extend(edited, "payment_history", entries)
     edited["total_baggages"] = total_baggages
     edited["nonfree_baggages"] = nonfree_baggages
     return edited
@@ -147,7 +149,7 @@ def update_reservation_flights(
     entries = payments.settle(state, user, payment_id, difference)
     # Like tau2-bench, this leaves the timetable's seats alone: see docs/domains/airline.md.
     edited = state.agent.edit("reservations", reservation_id)
-    edited["payment_history"] += entries
+    extend(edited, "payment_history", entries)
     edited["flights"] = segments
     edited["cabin"] = cabin
     return edited
@@ -164,19 +166,20 @@ def update_reservation_passengers(
     if len(people) != len(reservation["passengers"]):
         raise ToolError("Number of passengers does not match")
     edited = state.agent.edit("reservations", reservation_id)
-    edited["passengers"] = [dict(vars(person)) for person in people]
+    edited["passengers"] = people
     return edited
 
 
 def _segment(state: State, info: FlightInfo, cabin: str, seats: int) -> dict[str, Any]:
     """A flight of a reservation at the current price; ToolError unless it can be booked."""
-    price = lookup.bookable(state, info.flight_number, info.date, cabin, seats)
-    flight = lookup.flight(state, info.flight_number)
+    number, date = info["flight_number"], info["date"]
+    price = lookup.bookable(state, number, date, cabin, seats)
+    flight = lookup.flight(state, number)
     return {
-        "flight_number": info.flight_number,
+        "flight_number": number,
         "origin": flight["origin"],
         "destination": flight["destination"],
-        "date": info.date,
+        "date": date,
         "price": price,
     }
 
@@ -192,7 +195,7 @@ def _kept(reservation: Record, info: FlightInfo, cabin: str) -> dict[str, Any] |
     """A flight that stays in the reservation, at the price once paid; None in another cabin."""
     if cabin != reservation["cabin"]:
         return None
-    wanted = (info.flight_number, info.date)
+    wanted = (info["flight_number"], info["date"])
     for held in reservation["flights"]:
         if (held["flight_number"], held["date"]) == wanted:
             return dict(held)

@@ -3,6 +3,7 @@
 from typing import Any
 
 from sea_env.domains.base import Kind, ToolError
+from sea_env.domains.edited_record import extend
 from sea_env.domains.mock.records import Status
 from sea_env.domains.overlay import Record
 from sea_env.domains.state import State, finder
@@ -41,7 +42,7 @@ def create_task(state: State, user_id: str, title: str, description: str = None)
         "status": "pending",
     }
     state.agent.put("tasks", task_id, task)
-    state.agent.edit("users", user_id)["tasks"].append(task_id)
+    extend(state.agent.edit("users", user_id), "tasks", [task_id])
     return task
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sea_env.domains.base import Kind, ToolError
+from sea_env.domains.edited_record import extend
 from sea_env.domains.overlay import Record
 from sea_env.domains.retail import lookup
 from sea_env.domains.retail.orders import payment
@@ -87,17 +88,19 @@ def modify_pending_order_items(
         raise ToolError("Insufficient gift card balance to pay for the new item")
     edited = state.agent.edit("orders", order_id)
     kind = "payment" if difference > 0 else "refund"
-    edited["payment_history"].append(payment(kind, abs(difference), payment_method_id))
+    entry = payment(kind, abs(difference), payment_method_id)
+    extend(edited, "payment_history", [entry])
     lookup.add_to_gift_card(state, order["user_id"], payment_method_id, -difference)
+    items = list(order["items"])
     for old, new in zip(item_ids, new_item_ids, strict=True):
-        item = next((item for item in edited["items"] if item["item_id"] == old), None)
-        if item is None:
-            raise ToolError(f"Item {old} not found")
-        item["item_id"] = new
+        # There is one: `_require_items` has counted them. Replaced, not changed: the others stay
+        # the base's own.
+        place = next(index for index, item in enumerate(items) if item["item_id"] == old)
         # tau2-bench gives every changed item the price and options of the last new variant, and
         # its expected databases contain them.
-        item["price"] = variants[-1]["price"]
-        item["options"] = variants[-1]["options"]
+        last = {key: variants[-1][key] for key in ("price", "options")}
+        items[place] = {**items[place], "item_id": new, **last}
+    edited["items"] = items
     edited["status"] = "pending (item modified)"
     return edited
 

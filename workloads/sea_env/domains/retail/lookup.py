@@ -4,7 +4,7 @@ import json
 
 from sea_env.domains.base import Kind, ToolError
 from sea_env.domains.overlay import Record
-from sea_env.domains.state import State, finder, first_by_key
+from sea_env.domains.state import State, finder, first_by_key, reader
 from sea_env.domains.toolkit import tool
 
 GIFT_CARD = "gift_card"
@@ -12,6 +12,9 @@ GIFT_CARD = "gift_card"
 order = finder("orders", "Order not found")
 user = finder("users", "User not found")
 product = finder("products", "Product not found")
+_order_text = reader("orders", "Order not found")
+_user_text = reader("users", "User not found")
+_product_text = reader("products", "Product not found")
 
 
 def variant(state: State, product_id: str, item_id: str) -> Record:
@@ -88,31 +91,32 @@ def find_user_id_by_email(state: State, email: str) -> str:
 @tool(Kind.READ)
 def get_order_details(state: State, order_id: str) -> str:
     """Get the status and details of an order, whose id begins with '#'."""
-    order(state, order_id)
-    return state.text("orders", order_id)
+    return _order_text(state, order_id)
 
 
 @tool(Kind.READ)
 def get_product_details(state: State, product_id: str) -> str:
     """Get the inventory details of a product by its product id (not an item id)."""
-    product(state, product_id)
-    return state.text("products", product_id)
+    return _product_text(state, product_id)
 
 
 @tool(Kind.READ)
-def get_item_details(state: State, item_id: str) -> Record:
+def get_item_details(state: State, item_id: str) -> str:
     """Get the details of one item (a variant of a product) by its item id."""
-    found = _variant_by_item(state).get(item_id)
-    if found is None:
-        raise ToolError("Item not found")
-    return found
+    texts = state.shared_texts("items")
+    known = texts.get(item_id)
+    if known is None:
+        found = _variant_by_item(state).get(item_id)
+        if found is None:
+            raise ToolError("Item not found")
+        known = texts[item_id] = json.dumps(found)
+    return known
 
 
 @tool(Kind.READ)
 def get_user_details(state: State, user_id: str) -> str:
     """Get a user's profile, including payment methods and orders."""
-    user(state, user_id)
-    return state.text("users", user_id)
+    return _user_text(state, user_id)
 
 
 @tool(Kind.READ)

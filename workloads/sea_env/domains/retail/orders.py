@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sea_env.domains.base import Kind, ToolError
+from sea_env.domains.edited_record import extend
 from sea_env.domains.retail import lookup
 from sea_env.domains.state import State
 from sea_env.domains.toolkit import tool
@@ -49,20 +50,25 @@ def cancel_pending_order(state: State, order_id: str, reason: str) -> Mapping[st
         raise ToolError("Non-pending order cannot be cancelled")
     if reason not in REASONS:
         raise ToolError("Invalid reason")
-    paid = list(order["payment_history"])
+    refunds = [
+        payment("refund", entry["amount"], entry["payment_method_id"])
+        for entry in order["payment_history"]
+    ]
     # All lookups before the first write: a call that fails must leave the database as it was.
-    for entry in paid:
-        lookup.payment_method(state, order["user_id"], entry["payment_method_id"])
-    for entry in paid:
+    to_cards = [
+        entry
+        for entry in refunds
+        if lookup.payment_method(state, order["user_id"], entry["payment_method_id"])["source"]
+        == lookup.GIFT_CARD
+    ]
+    for entry in to_cards:
         lookup.add_to_gift_card(
             state, order["user_id"], entry["payment_method_id"], entry["amount"]
         )
     edited = state.agent.edit("orders", order_id)
     edited["status"] = "cancelled"
     edited["cancel_reason"] = reason
-    edited["payment_history"] += [
-        payment("refund", entry["amount"], entry["payment_method_id"]) for entry in paid
-    ]
+    extend(edited, "payment_history", refunds)
     return edited
 
 
@@ -104,10 +110,8 @@ def modify_pending_order_payment(
         raise ToolError("Insufficient gift card balance to pay for the order")
     lookup.payment_method(state, order["user_id"], old)
     edited = state.agent.edit("orders", order_id)
-    edited["payment_history"] += [
-        payment("payment", amount, payment_method_id),
-        payment("refund", amount, old),
-    ]
+    entries = [payment("payment", amount, payment_method_id), payment("refund", amount, old)]
+    extend(edited, "payment_history", entries)
     lookup.add_to_gift_card(state, order["user_id"], payment_method_id, -amount)
     lookup.add_to_gift_card(state, order["user_id"], old, amount)
     return edited

@@ -4,6 +4,7 @@ import hashlib
 from typing import Any
 
 from sea_env.domains.base import Kind, ToolError
+from sea_env.domains.edited_record import extend
 from sea_env.domains.overlay import Record
 from sea_env.domains.state import State
 from sea_env.domains.telecom import lookup
@@ -65,7 +66,7 @@ def add_bill(
         "status": status,
     }
     state.agent.put("bills", bill_id, record)
-    state.agent.edit("customers", customer["customer_id"])["bill_ids"].append(bill_id)
+    extend(state.agent.edit("customers", customer["customer_id"]), "bill_ids", [bill_id])
     return bill_id
 
 
@@ -78,5 +79,5 @@ def add_item(state: State, bill_id: str, amount: float, description: str) -> Non
         "date": TODAY.isoformat(),
         "item_type": "Credit" if amount < 0 else "Charge",
     }
-    bill["line_items"].append(item)
+    extend(bill, "line_items", [item])
     bill["total_due"] += amount

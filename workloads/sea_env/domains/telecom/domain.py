@@ -25,6 +25,7 @@ from sea_env.domains.telecom import (
     phone_settings,
 )
 from sea_env.domains.telecom.assertions import ASSERTIONS
+from sea_env.domains.telecom.phone import around, write_around
 from sea_env.domains.telecom.phone_records import UserTables
 from sea_env.domains.telecom.phone_settings import SWITCHES
 from sea_env.domains.telecom.records import (
@@ -35,8 +36,6 @@ from sea_env.domains.telecom.records import (
 )
 from sea_env.domains.tool_domain import ToolDomain
 from sea_env.domains.validation import validated
-
-_SURROUNDINGS = "surroundings"
 
 
 class Telecom(ToolDomain):
@@ -120,17 +119,22 @@ class Telecom(ToolDomain):
 
 
 def sync_sides(state: State) -> None:
-    """Idempotent. Raises ToolError if the user's phone number has no line."""
-    phone_number = state.user.value(_SURROUNDINGS, "phone_number")
+    """Idempotent. Raises ToolError if the user's phone number has no line.
+
+    Reads lines, plans, bills, customers and surroundings: a write to anything else needs no sync.
+    """
+    phone_number = around(state, "phone_number")
     if phone_number is None:
         return
     line = lookup.line_by_phone(state, phone_number)
     plan = lookup.plan(state, line["plan_id"])
     limit = plan["data_limit_gb"] + line["data_refueling_gb"]
-    around = state.user
-    around.set(_SURROUNDINGS, "line_active", line["status"] == "Active")
-    around.set(_SURROUNDINGS, "roaming_allowed", line["roaming_enabled"])
-    around.set(_SURROUNDINGS, "mobile_data_usage_exceeded", line["data_used_gb"] >= limit)
+    write_around(
+        state,
+        line_active=line["status"] == "Active",
+        roaming_allowed=line["roaming_enabled"],
+        mobile_data_usage_exceeded=line["data_used_gb"] >= limit,
+    )
     # In this order: a paid request must be gone before the next bill can become one.
     _settle(state)
     _request(state, phone_number)
@@ -138,15 +142,15 @@ def sync_sides(state: State) -> None:
 
 def _settle(state: State) -> None:
     """Marks the bill of a paid request as paid and removes the request."""
-    request = state.user.value(_SURROUNDINGS, "payment_request")
+    request = around(state, "payment_request")
     if request is not None and request["paid"]:
         billing.set_paid(state, request["bill_id"])
-        state.user.set(_SURROUNDINGS, "payment_request", None)
+        write_around(state, payment_request=None)
 
 
 def _request(state: State, phone_number: str) -> None:
     """Makes the first bill that awaits payment the user's request, unless there is one already."""
-    if state.user.value(_SURROUNDINGS, "payment_request") is not None:
+    if around(state, "payment_request") is not None:
         return
     waiting = lookup.awaiting_payment(state, lookup.customer_by_phone(state, phone_number))
     if waiting:
@@ -155,4 +159,4 @@ def _request(state: State, phone_number: str) -> None:
             "amount_due": waiting[0]["total_due"],
             "paid": False,
         }
-        state.user.set(_SURROUNDINGS, "payment_request", request)
+        write_around(state, payment_request=request)

@@ -7,7 +7,7 @@ from sea_env.domains.base import Kind, Tool, ToolError
 from sea_env.domains.state import State
 from sea_env.domains.telecom import billing, lookup, network, phone_apps, phone_settings
 from sea_env.domains.telecom.clock import TODAY, bill_dates
-from sea_env.domains.telecom.phone import read, write
+from sea_env.domains.telecom.phone import read, write, write_around
 from sea_env.domains.toolkit import parameters, tool
 
 _SIM = {"pin": "locked_pin", "puk": "locked_puk"}
@@ -66,14 +66,13 @@ _SWITCHED = (
 @tool(Kind.WRITE)
 def set_user_info(state: State, name: str, phone_number: str) -> None:
     """Who the user is."""
-    state.user.set("surroundings", "name", name)
-    state.user.set("surroundings", "phone_number", phone_number)
+    write_around(state, name=name, phone_number=phone_number)
 
 
 @tool(Kind.WRITE)
 def set_user_location(state: State, abroad: bool) -> None:
     """Whether the user is abroad."""
-    state.user.set("surroundings", "is_abroad", abroad)
+    write_around(state, is_abroad=abroad)
 
 
 @tool(Kind.WRITE)

@@ -14,6 +14,7 @@ from sea_env.domains.state import State, finder, first_by_key
 from sea_env.domains.telecom.clock import TODAY, last_of_month
 from sea_env.domains.toolkit import tool
 
+_AWAITING = "Awaiting Payment"
 _DATE_TIMES = ("created_at", "activation_date", "last_esim_transfer_date")
 
 customer = finder("customers", "Customer with ID {} not found")
@@ -21,8 +22,14 @@ line = finder("lines", "Line with ID {} not found")
 bill = finder("bills", "Bill with ID {} not found")
 plan = finder("plans", "Plan with ID {} not found")
 device = finder("devices", "Device with ID {} not found")
-_BY_LETTER = {"L": line, "D": device, "B": bill, "C": customer, "P": plan}
-"""The finder of a record by the first letter of its id."""
+_BY_LETTER = {
+    "L": ("lines", line),
+    "D": ("devices", device),
+    "B": ("bills", bill),
+    "C": ("customers", customer),
+    "P": ("plans", plan),
+}
+"""Table and finder of a record by the first letter of its id."""
 
 
 def line_of(state: State, customer_id: str, line_id: str) -> Record:
@@ -39,7 +46,25 @@ def bills_of(state: State, owner: Record) -> Iterator[Record]:
 
 def awaiting_payment(state: State, owner: Record) -> list[Record]:
     """Those of a customer's bills that the customer was asked to pay."""
-    return [found for found in bills_of(state, owner) if found["status"] == "Awaiting Payment"]
+    # Asked after every write of the agent, hardly any of which is to bills.
+    untouched = not (state.agent.touched("bills") or state.agent.touched("customers"))
+    if untouched and owner["customer_id"] in _without_request(state):
+        return []
+    return [found for found in bills_of(state, owner) if found["status"] == _AWAITING]
+
+
+def _without_request(state: State) -> frozenset[str]:
+    """Ids of the base's customers all of whose bills exist and none awaits payment."""
+
+    def build() -> frozenset[str]:
+        unasked = {key for key, found in state.agent.items("bills") if found["status"] != _AWAITING}
+        return frozenset(
+            key
+            for key, found in state.agent.items("customers")
+            if unasked.issuperset(found["bill_ids"])
+        )
+
+    return state.indexed("customers without a request", build)
 
 
 def line_by_phone(state: State, phone_number: str) -> Record:
@@ -52,10 +77,14 @@ def line_by_phone(state: State, phone_number: str) -> Record:
 
 def customer_by_phone(state: State, phone_number: str) -> Record:
     """By the customer's contact number or that of one of the customer's lines."""
+    return customer(state, _customer_id(state, phone_number))
+
+
+def _customer_id(state: State, phone_number: str) -> str:
     found = _customer_id_by_number(state).get(phone_number)
     if found is None:
         raise ToolError(f"Customer with phone number {phone_number} not found")
-    return customer(state, found)
+    return found
 
 
 def _line_id_by_number(state: State) -> dict[str, str]:
@@ -80,14 +109,33 @@ def _customer_id_by_number(state: State) -> dict[str, str]:
     return state.indexed("customer ids", lambda: first_by_key(numbers()))
 
 
-def record_json(record: Record) -> str:
-    """A record as JSON."""
-    return json.dumps(_written(record))
+def _customer_ids_by_name(state: State) -> dict[tuple[str, str], list[str]]:
+    """Customer ids by lower-case name and date of birth; no tool changes either."""
+
+    def build() -> dict[tuple[str, str], list[str]]:
+        found: dict[tuple[str, str], list[str]] = {}
+        for key, record in state.agent.items("customers"):
+            who = record["full_name"].lower(), record["date_of_birth"]
+            found.setdefault(who, []).append(key)
+        return found
+
+    return state.indexed("customers by name", build)
 
 
-def list_json(records: Iterable[Record]) -> str:
+def record_json(state: State, table: str, key: str) -> str:
+    """A record as JSON; it must exist. Those of untouched records are shared by all episodes."""
+    if state.agent.owns(table, key):
+        return json.dumps(_written(state.agent.get(table, key) or {}))
+    texts = state.shared_texts(f"{table}, date-times with a space")
+    known = texts.get(key)
+    if known is None:
+        known = texts[key] = json.dumps(_written(state.agent.get(table, key) or {}))
+    return known
+
+
+def list_json(state: State, table: str, keys: Iterable[str]) -> str:
     """Records as a JSON list."""
-    return json.dumps([_written(record) for record in records])
+    return f"[{', '.join([record_json(state, table, key) for key in keys])}]"
 
 
 def summary_json(values: Mapping[str, Any], **records: Record) -> str:
@@ -108,33 +156,32 @@ def _written(record: Record) -> Record:
 @tool(Kind.READ)
 def get_customer_by_phone(state: State, phone_number: str) -> str:
     """Find a customer by the contact number, or the number of one of the customer's lines."""
-    return record_json(customer_by_phone(state, phone_number))
+    return record_json(state, "customers", _customer_id(state, phone_number))
 
 
 @tool(Kind.READ)
 def get_customer_by_id(state: State, customer_id: str) -> str:
     """Get a customer by the customer id."""
-    return record_json(customer(state, customer_id))
+    customer(state, customer_id)
+    return record_json(state, "customers", customer_id)
 
 
 @tool(Kind.READ)
 def get_customer_by_name(state: State, full_name: str, dob: str) -> str:
     """Find customers by full name and date of birth (YYYY-MM-DD); the list may be empty."""
-    name = full_name.lower()
-    return list_json(
-        found
-        for _, found in state.agent.items("customers")
-        if found["full_name"].lower() == name and found["date_of_birth"] == dob
-    )
+    found = _customer_ids_by_name(state).get((full_name.lower(), dob), ())
+    return list_json(state, "customers", found)
 
 
 @tool(Kind.READ)
 def get_details_by_id(state: State, id: str) -> str:  # noqa: A002 - the tool's argument is called id
     """Get the details of a customer, line, device, bill or plan by its id."""
-    find = _BY_LETTER.get(id[:1])
-    if find is None:
+    known = _BY_LETTER.get(id[:1])
+    if known is None:
         raise ToolError(f"Unknown ID format or type: {id}")
-    return record_json(find(state, id))
+    table, find = known
+    find(state, id)
+    return record_json(state, table, id)
 
 
 @tool(Kind.READ)
@@ -142,7 +189,7 @@ def get_bills_for_customer(state: State, customer_id: str, limit: int = 12) -> s
     """List a customer's bills, the newest first, at most `limit`."""
     found = bills_of(state, customer(state, customer_id))
     newest = sorted(found, key=lambda bill: str(bill["issue_date"]), reverse=True)
-    return list_json(newest[:limit])
+    return list_json(state, "bills", [bill["bill_id"] for bill in newest[:limit]])
 
 
 @tool(Kind.READ)

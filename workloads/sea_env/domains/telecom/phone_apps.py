@@ -4,7 +4,7 @@ from typing import Any
 
 from sea_env.domains.base import Kind
 from sea_env.domains.state import State
-from sea_env.domains.telecom.phone import around, read, with_bar, write
+from sea_env.domains.telecom.phone import around, read, with_bar, write, write_around
 from sea_env.domains.toolkit import tool
 
 
@@ -83,5 +83,5 @@ def make_payment(state: State) -> str:
     request = around(state, "payment_request")
     if request is None:
         return "You do not have a payment request."
-    state.user.set("surroundings", "payment_request", {**request, "paid": True})
+    write_around(state, payment_request={**request, "paid": True})
     return f"Payment of {request['amount_due']} USD has been made for bill {request['bill_id']}."

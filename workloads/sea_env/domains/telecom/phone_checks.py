@@ -30,20 +30,19 @@ def check_status_bar(state: State) -> str:
 @tool(Kind.READ)
 def check_network_status(state: State) -> str:
     """Look up your phone's connections: airplane mode, SIM, signal, mobile data, roaming, Wi-Fi."""
-    lines = [
-        f"Airplane Mode: {on_off(read(state, 'airplane_mode'))}",
-        f"SIM Card Status: {phone.sim_status(state)}",
-        f"Cellular Connection: {read(state, 'network_connection_status')}",
-        f"Cellular Signal: {read(state, 'network_signal_strength')}",
-        f"Cellular Network Type: {read(state, 'network_technology_connected')}",
-        f"Mobile Data Enabled: {yes_no(read(state, 'data_enabled'))}",
-        f"Data Roaming Enabled: {yes_no(read(state, 'roaming_enabled'))}",
-        f"Wi-Fi Radio: {on_off(read(state, 'wifi_enabled'))}",
-        f"Wi-Fi Connected: {yes_no(read(state, 'wifi_connected'))}",
-    ]
-    if read(state, "wifi_connected"):
-        lines.append(f"Connected Wi-Fi Network: {read(state, 'wifi_ssid')}")
-    return "\n".join(lines)
+    device = phone.device(state)
+    ssid = f"\nConnected Wi-Fi Network: {device['wifi_ssid']}" if device["wifi_connected"] else ""
+    return (
+        f"Airplane Mode: {on_off(device['airplane_mode'])}\n"
+        f"SIM Card Status: {phone.sim_status(device)}\n"
+        f"Cellular Connection: {device['network_connection_status']}\n"
+        f"Cellular Signal: {device['network_signal_strength']}\n"
+        f"Cellular Network Type: {device['network_technology_connected']}\n"
+        f"Mobile Data Enabled: {yes_no(device['data_enabled'])}\n"
+        f"Data Roaming Enabled: {yes_no(device['roaming_enabled'])}\n"
+        f"Wi-Fi Radio: {on_off(device['wifi_enabled'])}\n"
+        f"Wi-Fi Connected: {yes_no(device['wifi_connected'])}{ssid}"
+    )
 
 
 @tool(Kind.READ)
@@ -65,7 +64,7 @@ def run_speed_test(state: State) -> str:
 @tool(Kind.READ)
 def check_sim_status(state: State) -> str:
     """See whether your SIM card works, is missing, or is locked."""
-    return _SIM[phone.sim_status(state)]
+    return _SIM[phone.sim_status(phone.device(state))]
 
 
 @tool(Kind.READ)

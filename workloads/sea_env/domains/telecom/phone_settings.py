@@ -16,19 +16,22 @@ from sea_env.domains.toolkit import parameters, tool
 _NO_WIFI = {"wifi_connected": False, "wifi_ssid": None, "wifi_signal_strength": "none"}
 _VPN_SERVER = {"server_address": "192.168.1.1", "protocol": "OpenVPN"}
 _SLOW_VPN = "slow vpn"
+_MODES = tuple(mode.value for mode in NetworkModePreference)
 
 
 def flip(state: State, field: str) -> bool:
     """Inverts a switch of the phone; returns its new value."""
     now = not read(state, field)
-    write(state, **{field: now})
+    phone.set_fields(state, {field: now})
     return now
 
 
 def flip_and_search(state: State, field: str) -> bool:
-    """As `flip`; the phone then searches for a network."""
-    now = flip(state, field)
-    network.search(state)
+    """As `flip`; the phone then searches for a network, which doesn't look at the field."""
+    device = phone.device(state)
+    now = not device[field]
+    found = network.found(device, phone.surroundings(state))
+    phone.set_fields(state, {field: now, **found})
     return now
 
 
@@ -61,10 +64,13 @@ class _Switch:
     description: str
 
     def flip_tool(self) -> Tool:
+        field, flip, is_wifi = self.field, self.flip, self.field == "wifi_enabled"
+        said = {on: f"{self.label} is now {on_off(on)}." for on in (False, True)}
+
         def run(state: State) -> str:
-            if self.field == "wifi_enabled" and read(state, "airplane_mode"):
+            if is_wifi and read(state, "airplane_mode"):
                 return with_bar(state, "Cannot change Wi-Fi settings while Airplane Mode is ON.")
-            return with_bar(state, f"{self.label} is now {on_off(self.flip(state, self.field))}.")
+            return with_bar(state, said[flip(state, field)])
 
         return Tool(self.tool, Kind.WRITE, self.description, parameters(run), run)
 
@@ -159,12 +165,11 @@ def disconnect_vpn(state: State) -> str:
 @tool(Kind.WRITE)
 def set_network_mode_preference(state: State, mode: NetworkModePreference | str) -> str:
     """Choose the kind of mobile network that your phone prefers."""
-    known = [one.value for one in NetworkModePreference]
-    if mode not in known:
+    if mode not in _MODES:
         return with_bar(
             state,
             f"Failed to set network mode: '{mode}' is not a valid option. "
-            f"Please use one of: {', '.join(known)}",
+            f"Please use one of: {', '.join(_MODES)}",
         )
     write(state, network_mode_preference=str(mode))
     network.search(state)
@@ -200,7 +205,7 @@ def reseat_sim_card(state: State) -> str:
     """Take your SIM card out and put it back in."""
     write(state, sim_card_missing=False)
     network.search(state)
-    if phone.sim_status(state) == "missing":
+    if phone.sim_status(phone.device(state)) == "missing":
         raise ToolError("The SIM card is still missing")
     return with_bar(state, "SIM card re-seated successfully.")
 
