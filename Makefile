@@ -4,7 +4,7 @@ PYTHON ?= .venv/bin/python
 BIN := .venv/bin
 export PYTHONUNBUFFERED := 1
 .DEFAULT_GOAL := help
-.PHONY: help setup demo down test test-unit test-cluster test-component test-e2e lint type crds verify lock bench-first-light bench-env bench-tau2 bench-synth bench-weights bench-keep-cache bench-late-engine bench-operator bench-coordinator bench-trainer bench-gpu bench-layouts bench-checkpoint bench-plan bench-recovery clean
+.PHONY: help setup demo down test test-unit test-cluster test-component test-e2e lint type crds verify lock bench-first-light bench-env bench-tau2 bench-synth bench-weights bench-keep-cache bench-late-engine bench-operator bench-coordinator bench-batch bench-trainer bench-gpu bench-layouts bench-checkpoint bench-plan bench-recovery clean
 
 help: ## list the targets
 	@grep -hE '^[a-z][a-zA-Z0-9_-]*:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-20s %s\n", $$1, $$2}'
@@ -79,7 +79,7 @@ bench-late-engine: setup ## a late engine that reads from a peer while the train
 	@$(PYTHON) benchmarks/late_engine.py
 
 bench-operator: setup ## the operator's cost and speed at 200 jobs, and at N with N=2000; last line is one JSON object
-	@$(PYTHON) benchmarks/operator_load.py --jobs $(or $(N),200)
+	@$(PYTHON) benchmarks/operator_load.py --jobs $(or $(N),200) $(if $(ONLY),--only $(ONLY))
 
 bench-trainer: setup ## tokens per second of one RL step next to transformers and a Megatron loop; last line is one JSON object
 	@$(PYTHON) -W ignore benchmarks/trainer.py
@@ -92,6 +92,9 @@ bench-plan: setup ## the planner next to measured memory, published set-ups and 
 
 bench-coordinator: setup ## latencies of a coordinator at ten times the reference run's rate; last line is one JSON object
 	@$(PYTHON) benchmarks/coordinator_load.py
+
+bench-batch: setup ## a 2.1 GB batch with experts to replay, from the coordinator to rank 0; last line is one JSON object
+	@$(PYTHON) benchmarks/coordinator_batch.py
 
 bench-recovery: setup ## seconds that a job stands still after each kind of failure, RUNS=5 for medians; last line is one JSON object
 	@$(PYTHON) benchmarks/recovery.py

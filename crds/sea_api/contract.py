@@ -81,6 +81,8 @@ PARALLELISM_ANNOTATION = f"{GROUP}/parallelism"
 GPU = "nvidia.com/gpu"
 """Resource of a pod's accelerators."""
 
+# The coordinator first: the other roles may fail for want of it, and lists of pods and problems
+# show it before them.
 ROLES = (Role.COORDINATOR, Role.TRAINER, Role.ROLLOUT, Role.USER)
 
 
@@ -90,6 +92,7 @@ SYNTHESIS_API_KEY = "SEA_SYNTHESIS_API_KEY"
 
 def synthesis_key(stage: str) -> str:
     """Variable of the coordinator's pod with the API key of a Synthesis stage's endpoint."""
+    # A stage's name is a DNS label: without a dash it is one of a variable.
     return f"{SYNTHESIS_API_KEY}_{stage.upper().replace('-', '_')}"
 
 
@@ -129,6 +132,7 @@ def auth_secret(job: str) -> str:
 
 def coordinator_url(job: str, namespace: str) -> str:
     """Base URL at which the job's pods reach their coordinator."""
+    # Without the cluster's domain, which not every cluster calls cluster.local.
     host = role_name(job, Role.COORDINATOR)
     return f"http://{pod_name(job, Role.COORDINATOR, 0)}.{host}.{namespace}.svc:{COORDINATOR_PORT}"
 

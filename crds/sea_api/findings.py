@@ -43,6 +43,7 @@ def problems(manifest: Mapping[str, Any]) -> list[Finding]:
     """Everything that the API server or strict validation refuses, unknown fields first."""
     found = [Finding(unknown.path, unknown.sentence) for unknown in unknown_fields(manifest)]
     found += _names(manifest)
+    # A copy from `kubectl get -o yaml` has a status, which a client may not set anyway.
     written = {key: value for key, value in manifest.items() if key != "status"}
     try:
         SEATrainingJob.model_validate(written)
@@ -104,6 +105,7 @@ def _instead(manifest: Mapping[str, Any], field: str, right: str) -> Finding:
 
 
 def _sentence(detail: ErrorDetails, path: Path) -> str:
+    # By pydantic's type of error, which is part of its interface; its messages are not.
     kind, given = detail["type"], detail["input"]
     if kind in _SENTENCES:
         return _SENTENCES[kind](given)

@@ -5,6 +5,7 @@ header, a proxy its own URL with the password. Used where messages enter status,
 and where the object store's errors are made.
 """
 
+import functools
 import re
 from typing import Any
 
@@ -82,6 +83,23 @@ def redacted(text: str) -> str:
     for pattern, replacement in _PATTERNS:
         text = pattern.sub(replacement, text)
     return text
+
+
+# A status has ten messages, of which one or two are new: the search takes longer than all else that
+# is done with them.
+@functools.lru_cache(maxsize=1024)
+def redacted_to(text: str, most: int) -> str:
+    """At most `most` characters of the text without credentials.
+
+    Cut afterwards: what is left of a credential that was cut isn't recognized, and hiding one may
+    make a text longer than a field allows.
+    """
+    return redacted(text)[:most]
+
+
+def redacted_end(text: str, most: int) -> str:
+    """As `redacted_to`, of the last characters."""
+    return redacted(text)[-most:]
 
 
 _HINTS = (

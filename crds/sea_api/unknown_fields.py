@@ -108,6 +108,7 @@ def _below(value: Any, schema: Schema, path: Path) -> Iterator[Unknown]:
         for name, inner in value.items():
             if name in schema["properties"]:
                 yield from _below(inner, schema["properties"][name], (*path, name))
+            # A patch of a pod holds fields of Kubernetes, which only the API server knows.
             elif PRESERVING not in schema:
                 yield Unknown((*path, name), _hint(name, value, schema))
     elif isinstance(value, list) and "items" in schema:
@@ -117,6 +118,7 @@ def _below(value: Any, schema: Schema, path: Path) -> Iterator[Unknown]:
 
 def _hint(name: str, siblings: Mapping[str, Any], schema: Schema) -> str:
     """Another spelling here, a place below, a habit, a similar name, or what there is."""
+    # The surest guess first: a similar name is only the last resort.
     fields = schema["properties"]
     if found := _respelled(name, fields):
         return f"write {found}"

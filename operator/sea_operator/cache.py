@@ -196,7 +196,7 @@ class Cache:
         # version that `wrote` stored.
         before = old.value if old is not None and old.uid == uid else None
         value = _parse(kind, live, before)
-        if self._homes.get(ref, key) != key:
+        if moved := self._homes.get(ref, key) != key:
             self._drop(ref)  # its label names another job now, to which all of it is new
             before = None
         family = self._families.setdefault(key, _Family())
@@ -208,7 +208,7 @@ class Cache:
         if value == before:
             return None
         self._touch(key)
-        return key if _is_news(before, value) else None
+        return key if moved or _is_news(before, value) else None
 
     def _drop(self, ref: Ref) -> None:
         key = self._homes.pop(ref)
@@ -252,11 +252,13 @@ def _parse(kind: Kind, live: Object, before: Value | None) -> Value:
 def _is_news(before: Value | None, now: Value) -> bool:
     """True if a pass must react: a job's status changes only through our own writes.
 
-    Or through those of another operator, which `claims.py` must hear of at once. That a pod has got
-    a node matters only once it runs there.
+    Or through those of another operator, which `claims.py` must hear of at once. That a pod exists,
+    or has got a node, matters only once it runs, or once somebody says why it doesn't.
     """
-    if isinstance(before, Pod) and isinstance(now, Pod):
-        return replace(before, node=now.node) != now
+    if isinstance(now, Pod):
+        if before is None:
+            return now.began or now.deleted is not None or bool(now.waiting)
+        return not isinstance(before, Pod) or replace(before, node=now.node) != now
     if not (isinstance(before, Job) and isinstance(now, Job)):
         return True
     # An apply of nothing but an unknown field changes the annotation and no generation.

@@ -1,21 +1,23 @@
 """The decision of a pass: from the observation to a plan. Pure."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from sea_api.contract import HASH_LABEL, RETRY_ANNOTATION, role_name
 from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.policy import Role
+from sea_operator.attempts import known_attempt
 from sea_operator.coordinator_spec import coordinator_spec, run_images
 from sea_operator.kube.client import POD, STATEFUL_SET
-from sea_operator.lifecycle import Context, held, known_attempt, lifecycle_of, verdict_of
+from sea_operator.lifecycle import Context, held, lifecycle_of, verdict_of
 from sea_operator.observed import Blocker, Named, Object, Observed, role_of
-from sea_operator.plan import Lifecycle, Plan, Removal, Suspension
+from sea_operator.plan import Lifecycle, Outcome, Plan, Removal, Suspension
 from sea_operator.pods import Pod
-from sea_operator.policies import escalation, rollback
+from sea_operator.policies import escalation, phase, rollback
 from sea_operator.policies.drift import due, outdated, strays
 from sea_operator.policies.failure_policy import Verdict
 from sea_operator.policies.failures import lost_pods
-from sea_operator.policies.prerequisites import unmet
+from sea_operator.policies.prerequisites import bad_secrets, unmet
 from sea_operator.policies.updates import Waiting, kept, sentence_about, update
 from sea_operator.resources.build import objects, token_digest, token_secret
 from sea_operator.resources.patch import PatchRefusedError
@@ -38,8 +40,16 @@ def decide(observed: Observed, context: Context) -> Plan:
         return _held(observed, blocker, context)
     spec = observed.job.spec
     assert spec is not None
+    bad = bad_secrets(observed, spec)
+    blocker = next(iter(bad.values()), None)
+    # A job that is over or suspended gives its pods back, whatever others would need.
+    needs_pods = not spec.suspend and phase.outcome(observed.job) is Outcome.RUNNING
+    if blocker is not None and needs_pods:
+        return _held(observed, blocker, context)
     verdict = verdict_of(observed, spec, context.now)
     lifecycle = lifecycle_of(observed, spec, verdict, context)
+    if blocker is not None:
+        lifecycle = replace(lifecycle, blocker=blocker)
     try:
         return _plan(observed, spec, lifecycle, verdict, context)
     except PatchRefusedError as error:

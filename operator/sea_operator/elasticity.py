@@ -7,10 +7,10 @@ that changed at every pass would be written at every pass.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from sea_api.v1alpha1.elastic_status import ElasticRole, ElasticStatus
 from sea_api.v1alpha1.policy import Role
+from sea_operator.timestamps import stamp, unix_seconds
 
 FULL, SHORT, REDUCED = "Full", "Short", "Reduced"
 RETURNING, GROWING, IDLE = "Returning", "Growing", "Idle"
@@ -47,14 +47,9 @@ class Seen:
         return 1 + max(self.placed, default=-1)
 
 
-def stamp(now: float) -> str:
-    """Unix seconds as the status has them."""
-    return datetime.fromtimestamp(int(now), UTC).isoformat().replace("+00:00", "Z")
-
-
 def since(memory: ElasticRole) -> float:
     """Unix seconds from which the timer counts."""
-    return datetime.fromisoformat(memory.since).timestamp()
+    return unix_seconds(memory.since)
 
 
 def changed(memory: ElasticRole, now: float, **changes: object) -> ElasticRole:

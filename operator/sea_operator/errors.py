@@ -61,6 +61,10 @@ class ConflictError(KubeError):
     """The object changed between our read and our write."""
 
 
+class TokenExistsError(ConflictError):
+    """A new job has its token already: the pass begins again with it."""
+
+
 class ExpiredError(KubeError):
     """The resource version is too old; list again."""
 

@@ -11,6 +11,7 @@ namespaces that may be watched.
 """
 
 import asyncio
+import contextlib
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -18,8 +19,8 @@ from typing import Any
 
 import kopf
 
-from sea_api.v1alpha1.job import GROUP, PLURAL, VERSION
-from sea_operator.errors import KubeError, NotFoundError, RejectedError
+from sea_api.v1alpha1.job import GROUP, KIND, PLURAL, VERSION
+from sea_operator.errors import KubeError, NoClusterError, NotFoundError, RejectedError
 from sea_operator.kopf_diffs import NoDiffs, NoProgress
 from sea_operator.kube.client import JOB, KubeClient
 from sea_operator.kube.connection import configuration, for_kopf
@@ -195,3 +196,33 @@ def settings() -> kopf.OperatorSettings:
     ours.networking.error_backoffs = (1, 1, 2)
     ours.queueing.exit_timeout = 0.5
     return ours
+
+
+async def crd_exists(
+    client: KubeClient, namespaces: Sequence[str], stopping: asyncio.Event
+) -> None:
+    """Waits for the CRD: kopf looks for the resource only once, when it starts.
+
+    Raises `NoClusterError` after ten minutes.
+    """
+    # At a request per second, with a log line every 15 s.
+    for attempt in range(600):
+        for namespace in namespaces or (None,):
+            try:
+                # A selector that no job has: asks whether the kind is served and
+                # allowed, and returns nothing.
+                await client.list(JOB, namespace, f"{GROUP}/none=none")
+            except KubeError as error:
+                if attempt % 15 == 0:
+                    log.info("waiting for %s.%s: %s", KIND, f"{VERSION}.{GROUP}", error)
+            else:
+                # One is enough: a namespace that refuses concerns its own jobs.
+                return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(1.0):
+                await stopping.wait()
+                return
+    raise NoClusterError(
+        f"The API server doesn't serve {KIND} of {GROUP}/{VERSION} to this ServiceAccount; install "
+        "the CRD (crds/*.yaml) and the operator's RBAC."
+    )

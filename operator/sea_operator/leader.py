@@ -109,7 +109,11 @@ class Elector:
         wall: Callable[[], float],
         random: Callable[[], float],
         times: LeaseTimes | None = None,
+        moves: Callable[[], bool] = lambda: True,
+        tell: Callable[[Callable[[], None]], object] = lambda call: call(),
     ) -> None:
+        """`moves`: whether the process that acts under the lease still does; it is not renewed for
+        one that hangs. `tell`: calls in the loop that `wait` is used in."""
         self._client = client
         self._namespace = namespace
         self._name = name
@@ -118,6 +122,7 @@ class Elector:
         self._wall = wall
         self._random = random
         self._times = times or LeaseTimes()
+        self._moves, self._tell = moves, tell
         self._seen: Sighting | None = None
         self._renewed: float | None = None
         self._asked = False
@@ -169,28 +174,48 @@ class Elector:
 
     async def _round(self) -> None:
         """Reads the lease and tries to hold it; errors of the API server are retried next round."""
+        if not self._moves():
+            log.error("lease: the passes' loop hangs, so the lease is not renewed")
+            self._notice()
+            return
         try:
             # Leaves time for another round before the deadline if this one hangs.
             async with asyncio.timeout(self._times.deadline / 2):
                 await self._look_and_act()
         except (KubeError, TimeoutError) as error:
-            log.warning("lease: %s", error or "the API server is slow")
+            log.warning("lease: %s", str(error) or "the API server or this process is slow")
         self._notice()
 
     async def _look_and_act(self) -> None:
+        # A holder writes over the record that it wrote last, without a read before it: half the
+        # requests, and on an API server that is slow half the time.
+        if self.leads and await self._held():
+            return
         asked = self._monotonic()
         self._seen = await self._look()
         # Another holds it: what we renewed before no longer counts.
         if move(self._seen, self._me, asked, self._times) is Move.WAIT:
             self._renewed = None
             return
-        self._asked = True
         try:
-            record = await self._write(held_by(self._me, self._seen, self._wall(), self._times))
+            await self._hold()
         except ConflictError:
             # Another candidate was faster. Not leading is the safe answer until the next read.
             self._renewed = None
-            return
+
+    async def _held(self) -> bool:
+        """Renews; False if the lease was deleted or changed since, perhaps its metadata alone."""
+        try:
+            await self._hold()
+        except (ConflictError, NotFoundError):
+            return False
+        return True
+
+    async def _hold(self) -> None:
+        """Takes or renews the lease as it was seen. Raises `KubeError`."""
+        asked = self._monotonic()
+        self._asked = True
+        record = await self._write(held_by(self._me, self._seen, self._wall(), self._times))
         self._seen = sighting(record, self._seen, asked)
         # Renewed as of before the request, the earliest time at which it may have taken effect: on
         # the other machine the lease may expire that much earlier than the answer came.
@@ -219,10 +244,10 @@ class Elector:
         was = self._leading.is_set()
         if self.leads and not was:
             log.info("leading", extra={"identity": self._me})
-            self._leading.set()
+            self._tell(self._leading.set)
         elif was and not self.leads:
             log.warning("no longer leading", extra={"identity": self._me})
-            self._leading.clear()
+            self._tell(self._leading.clear)
 
     def _pause(self) -> float:
         """Jitter keeps two candidates from asking at the same moments forever."""

@@ -1,9 +1,7 @@
 """Where a job is in its lifecycle: failure, stage and suspension policies combined. Pure."""
 
 import functools
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 
 from sea_api.contract import role_name
 from sea_api.v1alpha1.job import Spec
@@ -11,24 +9,28 @@ from sea_api.v1alpha1.policy import Role
 from sea_api.v1alpha1.status import Failure, PodFailure, Restarts
 from sea_api.wire.state import Severity
 from sea_operator import sizing
-from sea_operator.elasticity import GROWING
+from sea_operator.attempts import (
+    attempt_of,
+    begin,
+    grows,
+    is_another_size,
+    known_attempt,
+    made_room,
+)
 from sea_operator.observed import Blocker, Observed
 from sea_operator.plan import Lifecycle, Outcome, Suspension
-from sea_operator.pods import Pod
 from sea_operator.policies import (
     elastic,
     escalation,
     failures,
     phase,
     refused_pods,
-    rollback,
-    secret_rotation,
     waiting_pods,
 )
 from sea_operator.policies.failure_policy import Verdict, judge, sentence, within
-from sea_operator.policies.phase import remembered, resumes, suspension, walk
-from sea_operator.policies.role_sizes import resized
+from sea_operator.policies.phase import remembered, suspension, walk
 from sea_operator.settings import Images, Intervals
+from sea_operator.timestamps import stamp
 
 
 @dataclass(frozen=True)
@@ -65,14 +67,6 @@ def held(observed: Observed, blocker: Blocker) -> Lifecycle:
     )
 
 
-def known_attempt(observed: Observed) -> int:
-    """Number of the attempt that runs."""
-    # The larger of both: an attempt number never goes back, whichever of status and
-    # ledger was lost or restored.
-    stored = observed.job.status.trainer_attempt or 1
-    return max(1, stored, observed.state.attempt if observed.state else 0)
-
-
 def verdict_of(observed: Observed, spec: Spec, now: float) -> Verdict | None:
     """The first failure that asks for an action, the trainer's before all others."""
     if spec.suspend or phase.outcome(observed.job) is not Outcome.RUNNING:
@@ -100,15 +94,13 @@ def _replaced(observed: Observed, spec: Spec) -> frozenset[str]:
 def lifecycle_of(
     observed: Observed, spec: Spec, verdict: Verdict | None, context: Context
 ) -> Lifecycle:
-    job = observed.job
-    steps = walk(spec, job.status, observed.state)
+    steps = walk(spec, observed.job.status, observed.state)
     outcome = _outcome(observed, verdict, complete=steps.complete)
     suspended = _suspended(observed, spec, outcome, context.now)
     lost = failures.lost_pods(observed, context.now, context.intervals.dead_node_grace)
     fenced = failures.to_fence(observed, lost)
-    # Status before scale-down: the outcome of the stored status counts, not the one decided now.
-    # Pods that go earlier would take their last report with them if the status write failed.
-    over = phase.outcome(job) is not Outcome.RUNNING
+    # As stored, not as decided now: pods that go before the status is written take their report.
+    over = phase.outcome(observed.job) is not Outcome.RUNNING
     sizes = functools.partial(
         sizing.size,
         observed,
@@ -117,32 +109,15 @@ def lifecycle_of(
         context.now,
         over=over,
         suspension=suspended,
-        attempt_over=_made_room(observed) or (verdict is not None and verdict.new_attempt),
+        attempt_over=made_room(observed) or (verdict is not None and verdict.new_attempt),
     )
-    sized = sizes()
-    running = not over and suspended is Suspension.NONE
-    another_size = running and _is_another_size(observed, sized)
-    attempt = _attempt(observed, spec, verdict, fenced, another_size=another_size)
-    secrets = secret_rotation.digests(observed, spec)
-    renewed, note = _renewal(
-        observed,
-        spec,
-        secrets,
-        restarts=attempt > known_attempt(observed),
-        runs=suspended is Suspension.NONE and outcome is Outcome.RUNNING,
-    )
-    if any(pod.role is Role.TRAINER for pod in renewed):
-        # A trainer whose failure stalls the job would otherwise wait for an edit.
-        attempt = max(attempt, known_attempt(observed) + 1)
-    # With whatever else begins an attempt, or by itself.
-    restarts = max(attempt, known_attempt(observed) + 1)
-    asked = rollback.request(observed, spec, restarts if running else None)
-    if rollback.begins(observed, asked):
-        attempt = restarts
-    if attempt > known_attempt(observed) and _grows(sized):
+    runs, sized = not over and suspended is Suspension.NONE, sizes()
+    another_size = runs and is_another_size(observed, sized)
+    attempt = attempt_of(observed, spec, verdict, fenced, another_size=another_size)
+    begun = begin(observed, spec, attempt, runs=runs, ends=outcome is not Outcome.RUNNING)
+    if begun.attempt > known_attempt(observed) and grows(sized):
         # It has the size that the one before would have ended for, and never ends for it itself.
         sized = sizes(attempt_begins=True)
-    recent = _recent_failures(observed, verdict, context.now)
     blocker, warning = _problems(observed, spec, sized)
     return Lifecycle(
         blocker=blocker,
@@ -151,20 +126,20 @@ def lifecycle_of(
         failed=_why_failed(observed, verdict),
         suspension=suspended,
         stage_index=steps.index,
-        attempt=attempt,
+        attempt=begun.attempt,
         fenced=fenced,
         restarts=_restarts(observed, verdict),
         last_failure=_last_failure(observed, verdict),
-        recent_failures=recent,
+        recent_failures=(recent := _recent_failures(observed, verdict, context.now)),
         replicas=sized.sets,
         working=sized.working,
         elastic=sized.elastic,
         keeps_layout=sized.keeps_layout,
         checking=sized.checking,
-        secrets=secrets,
-        renewed=renewed,
-        rollback=asked,
-        note=_together(note, sized.elastic.note, escalation.note(recent), rollback.note(asked)),
+        secrets=begun.secrets,
+        renewed=begun.renewed,
+        rollback=begun.rollback,
+        note=_together(*begun.notes, sized.elastic.note, escalation.note(recent)),
     )
 
 
@@ -179,18 +154,6 @@ def _suspended(observed: Observed, spec: Spec, outcome: Outcome, now: float) -> 
         now=now,
         timeout=phase.drain_seconds(spec, job.status),
     )
-
-
-def _renewal(
-    observed: Observed, spec: Spec, secrets: Mapping[Role, str], *, restarts: bool, runs: bool
-) -> tuple[tuple[Pod, ...], str | None]:
-    """Pods that take the new values of their Secrets now, and what to say of those that wait."""
-    if not runs:
-        return (), None
-    outdated = secret_rotation.outdated(observed, secrets)
-    renewed = secret_rotation.due(observed, outdated, restarts=restarts)
-    waiting = tuple(pod for pod in outdated if pod not in renewed)
-    return renewed, secret_rotation.note(observed, spec, waiting)
 
 
 def _outcome(observed: Observed, verdict: Verdict | None, *, complete: bool) -> Outcome:
@@ -223,55 +186,6 @@ def _problems(
         or waiting_pods.never_ready(observed)
     )
     return blocker, problem if tried else None
-
-
-def _attempt(
-    observed: Observed,
-    spec: Spec,
-    verdict: Verdict | None,
-    fenced: tuple[str, ...],
-    *,
-    another_size: bool,
-) -> int:
-    """The attempt number: one higher if the trainer must restart, for however many reasons.
-
-    A fenced pod may still exist in later passes (a finalizer holds it, or its deletion fails), so
-    only pods that aren't in `status.fenced` yet count as a reason.
-    """
-    status = observed.job.status
-    restart = (
-        (verdict is not None and verdict.new_attempt)
-        or resumes(spec.suspend, status)
-        or phase.retries(observed.job)
-        or not set(fenced) <= set(status.fenced or ())
-        or another_size
-        or _made_room(observed)
-    )
-    return known_attempt(observed) + (1 if restart else 0)
-
-
-def _made_room(observed: Observed) -> bool:
-    """Whether the running attempt has ended with its checkpoint for another size."""
-    state = observed.state
-    return state is not None and state.resized_attempt == known_attempt(observed)
-
-
-def _is_another_size(observed: Observed, sized: sizing.Sizing) -> bool:
-    """Of a job that runs: a new size during a drain would end the attempt whose checkpoint the
-    drain waits for."""
-    return resized(observed.job.status, sized.working) or _stays(observed, sized)
-
-
-def _grows(sized: sizing.Sizing) -> bool:
-    trainer = sized.elastic.roles.get(Role.TRAINER)
-    return trainer is not None and trainer.state == GROWING
-
-
-def _stays(observed: Observed, sized: sizing.Sizing) -> bool:
-    """Whether an edit takes back that the trainer grows, whose processes may have ended for it."""
-    last, now = observed.job.status.elastic, sized.elastic.roles.get(Role.TRAINER)
-    grew = last is not None and last.trainer is not None and last.trainer.state == GROWING
-    return grew and (now is None or now.state != GROWING)
 
 
 def _restarts(observed: Observed, verdict: Verdict | None) -> Restarts:
@@ -313,5 +227,5 @@ def _last_failure(observed: Observed, verdict: Verdict | None) -> Failure | None
         message=sentence(seen.message),
         pod=seen.pod,
         log=observed.logs.get(seen.pod),
-        time=datetime.fromtimestamp(int(seen.time), UTC).isoformat().replace("+00:00", "Z"),
+        time=stamp(seen.time),
     )

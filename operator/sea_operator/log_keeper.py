@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from sea_api.contract import LOG_BYTES
+from sea_operator.attempts import known_attempt
 from sea_operator.cache import Key
 from sea_operator.coordinator_link import CoordinatorLink
 from sea_operator.coordinator_spec import run_url
 from sea_operator.errors import CoordinatorRefusedError, KubeError, NotLeadingError, RejectedError
 from sea_operator.kube.client import MAX_LOG_BYTES, KubeClient
-from sea_operator.lifecycle import known_attempt
 from sea_operator.observed import Observed
 from sea_operator.plan import Plan
 from sea_operator.policies import last_logs

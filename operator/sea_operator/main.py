@@ -16,16 +16,16 @@ from aiohttp import web
 
 from sea_api import logs
 from sea_api.contract import JOB_LABEL, Env
-from sea_api.v1alpha1.job import GROUP, KIND, VERSION
 from sea_operator import settings as env
 from sea_operator.cache import Cache, Key
 from sea_operator.coordinator_link import CoordinatorLink, Resolver, by_pod_ip
-from sea_operator.errors import KubeError, NoClusterError
-from sea_operator.kopf_watch import KopfWatch
-from sea_operator.kube.client import DISRUPTION_BUDGET, JOB, POD, SERVICE, STATEFUL_SET, KubeClient
+from sea_operator.errors import NoClusterError
+from sea_operator.kopf_watch import KopfWatch, crd_exists
+from sea_operator.kube.client import DISRUPTION_BUDGET, POD, SERVICE, STATEFUL_SET, KubeClient
 from sea_operator.kube.connection import Connection
 from sea_operator.kube.reflector import Reflector
 from sea_operator.leader import Elector
+from sea_operator.lease_thread import LeaseThread
 from sea_operator.node_reader import NodeReader
 from sea_operator.observe import Sources
 from sea_operator.pass_slots import PassSlots
@@ -114,15 +114,16 @@ async def serve(
     client = KubeClient(await Connection.open())
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(client.close)
-        await _crd_exists(client, settings, stopping)
+        await crd_exists(client, settings.namespaces, stopping)
         # No limit: the default of 100 connections would let coordinators that don't answer keep all
         # others from being asked.
         connector = aiohttp.TCPConnector(limit=0)
         session = await stack.enter_async_context(
-            aiohttp.ClientSession(connector=connector, trust_env=False)
+            aiohttp.ClientSession(
+                connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False
+            )
         )
-        # The unguarded client: the guard asks the elector, which must be able to take the lease.
-        elector = _elector(client, settings)
+        elector = _lease(settings)
         await _serve_health(stack, settings, elector)
         queue: WorkQueue[Key] = WorkQueue(clock=time.monotonic, random=random.random)
         cache = Cache(queue.add)
@@ -189,7 +190,7 @@ def _end_soon() -> threading.Timer:
 
 
 async def _serve_health(
-    stack: contextlib.AsyncExitStack, settings: Settings, elector: Elector
+    stack: contextlib.AsyncExitStack, settings: Settings, elector: LeaseThread
 ) -> None:
     """`/healthz`, from the loop that does the work: it answers as long as that loop runs."""
 
@@ -214,7 +215,7 @@ class MayAct:
     own jobs waiting.
     """
 
-    def __init__(self, reflectors: Sequence[Reflector], elector: Elector) -> None:
+    def __init__(self, reflectors: Sequence[Reflector], elector: LeaseThread) -> None:
         self._reflectors = reflectors
         self._elector = elector
 
@@ -244,17 +245,28 @@ def _reflectors(client: KubeClient, cache: Cache, settings: Settings) -> list[Re
     ]
 
 
-def _elector(client: KubeClient, settings: Settings) -> Elector:
-    return Elector(
-        client,
-        settings.lease_namespace,
-        settings.identity,
-        name=settings.lease_name,
-        monotonic=time.monotonic,
-        wall=time.time,
-        random=random.random,
-        times=settings.lease,
-    )
+def _lease(settings: Settings) -> LeaseThread:
+    main = asyncio.get_running_loop()
+
+    # An unguarded client: the guard asks the elector, which must be able to take the lease.
+    async def connect() -> KubeClient:
+        return KubeClient(await Connection.open())
+
+    def elect(client: KubeClient, moves: Callable[[], bool]) -> Elector:
+        return Elector(
+            client,
+            settings.lease_namespace,
+            settings.identity,
+            name=settings.lease_name,
+            monotonic=time.monotonic,
+            wall=time.time,
+            random=random.random,
+            times=settings.lease,
+            moves=moves,
+            tell=main.call_soon_threadsafe,
+        )
+
+    return LeaseThread(connect, elect, time.monotonic, settings.lease.deadline)
 
 
 async def _or_stop(work: Awaitable[None], stopping: asyncio.Event) -> None:
@@ -267,28 +279,3 @@ async def _or_stop(work: Awaitable[None], stopping: asyncio.Event) -> None:
     finally:
         # Not only on errors: a part that returns has ended, and the others are useless without it.
         stopping.set()
-
-
-async def _crd_exists(client: KubeClient, settings: Settings, stopping: asyncio.Event) -> None:
-    """Waits for the CRD: kopf looks for the resource only once, when it starts."""
-    # Ten minutes at a request per second, with a log line every 15 s.
-    for attempt in range(600):
-        for namespace in settings.namespaces or (None,):
-            try:
-                # A selector that no job has: asks whether the kind is served and
-                # allowed, and returns nothing.
-                await client.list(JOB, namespace, f"{GROUP}/none=none")
-            except KubeError as error:
-                if attempt % 15 == 0:
-                    log.info("waiting for %s.%s: %s", KIND, f"{VERSION}.{GROUP}", error)
-            else:
-                # One is enough: a namespace that refuses concerns its own jobs.
-                return
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(1.0):
-                await stopping.wait()
-                return
-    raise NoClusterError(
-        f"The API server doesn't serve {KIND} of {GROUP}/{VERSION} to this ServiceAccount; install "
-        "the CRD (crds/*.yaml) and the operator's RBAC."
-    )

@@ -91,11 +91,10 @@ async def _read_all(sources: Sources, view: View) -> Observed:
     names = needed_secrets(job.spec) if job.spec else {}
     # Before the reads below: it forgets what they would otherwise answer from.
     sources.secrets.note_spec(job, frozenset(names))
-    strangers, (auth, unread_token), (secrets, unread) = await asyncio.gather(
-        _strangers(sources.client, job, _absent(view)),
-        _token(sources.secrets, job),
-        _secrets(sources.secrets, job, names),
-    )
+    # One after the other: a poll knows all of it, and three tasks for that cost more than they do.
+    strangers = await _strangers(sources.client, job, view)
+    auth, unread_token = await _token(sources.secrets, job)
+    secrets, unread = await _secrets(sources.secrets, job, names)
     found = {**view.children, **strangers}
     children, pods = Children(found), own_pods(view.pods, found, job)
     # None for a Secret that isn't ours: a stranger's token is never sent to a pod.
@@ -169,9 +168,11 @@ def _sets(job: Job) -> list[tuple[str, Role]]:
 
 
 def _asked_for(job: Job, role: Role) -> int:
+    """Of an elastic role more than it works with: why those don't come is news too."""
     last = job.status.roles
     counts = getattr(last, role_label(role)) if last else None
-    return counts.desired if counts else 0
+    size, elastic = (counts.desired if counts else 0), job.elastic(role)
+    return max(size, elastic.asked) if size and elastic else size
 
 
 async def _ask(sources: Sources, job: Job, pods: tuple[Pod, ...], token: str | None) -> Answer:
@@ -207,7 +208,7 @@ async def refresh(sources: Sources, job: Job) -> bool:
     )
 
 
-async def _strangers(client: KubeClient, job: Job, absent: list[Named]) -> dict[Named, Child]:
+async def _strangers(client: KubeClient, job: Job, view: View) -> dict[Named, Child]:
     """Objects that have a name which the job needs and that no watch shows, without our label.
 
     Fresh, and only for a job whose status says that it met one (`apply.py` meets them, since it
@@ -216,6 +217,7 @@ async def _strangers(client: KubeClient, job: Job, absent: list[Named]) -> dict[
     stalled = condition(job.status, "Stalled")
     if stalled is None or stalled.reason != "NameTaken":
         return {}
+    absent = _absent(view)
     found = await asyncio.gather(
         *(read(client, KINDS[kind], job.namespace, name) for kind, name in absent),
         return_exceptions=True,
@@ -262,13 +264,17 @@ async def _secrets(
     reader: SecretReader, job: Job, names: Mapping[str, frozenset[str]]
 ) -> tuple[dict[str, SecretSeen], dict[str, Blocker]]:
     """The Secrets that the spec names, and why others can't be read."""
-    found = await asyncio.gather(
-        *(reader.look(job.namespace, name, keys) for name, keys in names.items()),
-        return_exceptions=True,
-    )
     known: dict[str, SecretSeen] = {}
     unread: dict[str, Blocker] = {}
-    for name, seen in zip(names, found, strict=True):
+    for name, keys in names.items():
+        if (seen := reader.known(job.namespace, name, keys)) is not None:
+            known[name] = seen
+    missing = {name: keys for name, keys in names.items() if name not in known}
+    if not missing:
+        return known, unread
+    looks = (reader.look(job.namespace, name, keys) for name, keys in missing.items())
+    found = await asyncio.gather(*looks, return_exceptions=True)
+    for name, seen in zip(missing, found, strict=True):
         match seen:
             case SecretSeen():
                 known[name] = seen

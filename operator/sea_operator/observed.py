@@ -10,6 +10,7 @@ import orjson
 
 from sea_api import lenient
 from sea_api.contract import HASH_LABEL, ROLE_LABEL, role_label
+from sea_api.v1alpha1.elastic_status import ElasticRole
 from sea_api.v1alpha1.job import KIND, Spec
 from sea_api.v1alpha1.names import MANAGER
 from sea_api.v1alpha1.policy import Role
@@ -101,9 +102,19 @@ class Job:
         return tuple(name for name in self.finalizers if name != "foregroundDeletion")
 
     @property
+    def is_new(self) -> bool:
+        """Whether no pass over it has written a status."""
+        return self.status.observed_generation < 0
+
+    @property
     def gone(self) -> bool:
         """Whether it is left to the garbage collector."""
         return self.deleting and not self.holders
+
+    def elastic(self, role: Role) -> ElasticRole | None:
+        """Where an elastic role stood in the last status; None for one without a range."""
+        last = self.status.elastic
+        return getattr(last, role_label(role), None) if last else None
 
 
 @dataclass(frozen=True)
@@ -227,8 +238,7 @@ class Observed:
         """
         if pod.role is Role.TRAINER:
             return bool(self.rank_pods) and pod.name not in self.rank_pods
-        elastic = self.job.status.elastic
-        memory = getattr(elastic, role_label(pod.role), None) if elastic and pod.role else None
+        memory = self.job.elastic(pod.role) if pod.role else None
         return memory is not None and pod.ordinal >= memory.size
 
     def replicas(self, name: str) -> int | None:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from sea_api.redaction import redacted_end
 from sea_api.v1alpha1.policy import Role
 
 LAST_LINES = 3
@@ -30,7 +31,7 @@ class Termination:
         """Exit code, reason and last lines, as part of a sentence."""
         code = f"exit code {self.exit_code}" + (f" ({self.reason})" if self.reason else "")
         lines = [line.strip() for line in self.message.splitlines() if line.strip()]
-        words = " | ".join(lines[-LAST_LINES:])[-MAX_LAST_WORDS:]
+        words = redacted_end(" | ".join(lines[-LAST_LINES:]), MAX_LAST_WORDS)
         return f"{code}: {words}" if words else code
 
 

@@ -12,7 +12,7 @@ from sea_operator.apply import FAILURES, Actions, planned
 from sea_operator.cache import Key
 from sea_operator.claims import ASIDE_SECONDS, Claim, Claims
 from sea_operator.decide import SOON_SECONDS, decide
-from sea_operator.errors import ConflictError, NotFoundError, OperatorError
+from sea_operator.errors import ConflictError, NotFoundError, OperatorError, TokenExistsError
 from sea_operator.leader import NAME
 from sea_operator.lifecycle import Context
 from sea_operator.log_keeper import LogKeeper
@@ -73,8 +73,9 @@ class Reconciler:
             return None
         # `observe` itself always runs: the coordinator's answer is what changes without an event.
         if settled is not None and settled.still_holds(observed):
-            self._settled[key] = settled
-            return max(settled.requeue, observed.ask_again_after or 0.0)
+            self._settled[key] = settled = settled.polled()
+            calm = self.settings.intervals.calm
+            return max(settled.wait(calm), observed.ask_again_after or 0.0)
         claim = self._claims.judge(key, observed.job.status.operator)
         if claim is Claim.STAND_ASIDE:
             await self._stand_aside(key, observed.job)
@@ -88,6 +89,9 @@ class Reconciler:
                 if claim is Claim.ANNOUNCE:
                     return await self._announce(key, observed.job)
                 return await self._act(key, observed)
+        except TokenExistsError:
+            # A pass before this one was cut off. Not again and again: it is read from now on.
+            log.info("the token of a new job exists", extra={"job": "/".join(key)})
         except NotFoundError:
             # Of the status write, which has read the job again: it was deleted meanwhile, alone or
             # with its namespace, and nothing is left to do.
@@ -108,13 +112,20 @@ class Reconciler:
         plan = decide(observed, self._context(observed, now))
         backoff = self._backoff(key, observed.job)
         backoff.retain(planned(plan) | {STATUS} | ({LOOK} if _acts(plan) else set()))
-        actions = Actions(self.sources, observed, backoff)
+        actions = Actions(
+            self.sources, observed, backoff, lambda: self._is_current(observed, backoff)
+        )
         current = None
         if _writes_first(plan):
-            current = await self._is_current(observed, backoff)
-            if not current and self._is_gone(key):
+            # Not for a new job, whose children are only created: a newer spec of it changes them
+            # in the pass of its own event, and if it is gone the garbage collector takes them.
+            # The status write proves the view afterwards. (One whose status somebody emptied has
+            # children.)
+            if not observed.job.is_new or observed.children:
+                current = await self._is_current(observed, backoff)
+            if current is False and self._is_gone(key):
                 return await self(key)
-            if current:
+            if current is not False:
                 # With the pod goes its log, and with the coordinator the way to the object store.
                 await self._logs.keep_going(observed, plan)
                 await actions.before_status(plan)

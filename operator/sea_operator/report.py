@@ -2,7 +2,6 @@
 
 import logging
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from sea_api.v1alpha1.elastic_status import ElasticRole, ElasticStatus
@@ -11,13 +10,13 @@ from sea_api.v1alpha1.status import CheckpointStatus, Condition, Roles, Status
 from sea_api.wire.state import Fit
 from sea_operator.elasticity import GROWING
 from sea_operator.errors import KubeError
-from sea_operator.kube.client import EVENT, KubeClient
+from sea_operator.kube.client import KubeClient
 from sea_operator.observed import Job
 from sea_operator.policies import rollback
 from sea_operator.policies.conditions import ROUTINE
 from sea_operator.policies.escalation import avoided, note
 from sea_operator.policies.phase import condition
-from sea_operator.status import rfc3339
+from sea_operator.timestamps import stamp, unix_seconds
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +54,7 @@ async def post(client: KubeClient, job: Job, event: Event, identity: str, now: f
     log.info("event", extra={"job": f"{job.namespace}/{job.name}", "reason": event.reason})
     try:
         body = event_body(job, event, identity, now)
-        await client.create(EVENT, job.namespace, body)
+        await client.record(job.namespace, body)
     except KubeError as error:
         log.warning("event not written: %s", error)
 
@@ -98,8 +97,8 @@ def event_body(job: Job, event: Event, identity: str, now: float) -> dict[str, A
         "message": event.message[:1024],
         "type": "Warning" if event.warning else "Normal",
         "source": {"component": "sea-operator", "host": identity},
-        "firstTimestamp": rfc3339(now),
-        "lastTimestamp": rfc3339(now),
+        "firstTimestamp": stamp(now),
+        "lastTimestamp": stamp(now),
         "count": 1,
     }
 
@@ -292,7 +291,7 @@ def _wrong_weights(old: Status, new: Status) -> list[Event]:
 
 
 def _period(saved: CheckpointStatus) -> int:
-    return int(datetime.fromisoformat(saved.time).timestamp() // CHECKPOINT_SECONDS)
+    return int(unix_seconds(saved.time) // CHECKPOINT_SECONDS)
 
 
 def _evaluated(old: Status, new: Status) -> list[Event]:

@@ -55,12 +55,20 @@ class SecretReader:
         self._monotonic = monotonic
         self._known: dict[Name, _Known] = {}
         self._specs: dict[Name, tuple[str, int]] = {}
+        self._taken: set[Name] = set()
+        """Tokens' Secrets that exist although their job is new."""
 
     async def token(self, job: Job) -> TokenSecret | None:
-        """The job's token; None if there is no such Secret. Raises `KubeError`."""
+        """The job's token; None if there is no such Secret. Raises `KubeError`.
+
+        Not read for a job that has no status yet: its Secret is about to be created, and the API
+        server refuses that if it exists after all (`taken`).
+        """
         name = (job.namespace, auth_secret(job.name))
         if isinstance(known := self._trusted(name), TokenSecret):
             return known
+        if job.is_new and name not in self._taken:
+            return None
         asked = self._monotonic()
         live = await self._get(name)
         return None if live is None else self._keep_token(job, name, live, asked)
@@ -72,8 +80,7 @@ class SecretReader:
 
     async def look(self, namespace: str, name: str, needed: frozenset[str]) -> SecretSeen | None:
         """What may be kept of a Secret; None if it doesn't exist. Raises `KubeError`."""
-        known = self._trusted((namespace, name))
-        if isinstance(known, SecretSeen) and known.keys >= needed and not known.flaws:
+        if (known := self.known(namespace, name, needed)) is not None:
             return known
         # Taken before the request: the answer may be as old as the question.
         asked = self._monotonic()
@@ -84,12 +91,22 @@ class SecretReader:
         self._known[namespace, name] = _Known(asked, seen)
         return seen
 
+    def known(self, namespace: str, name: str, needed: frozenset[str]) -> SecretSeen | None:
+        """What `look` returns without a request; None where it needs one."""
+        known = self._trusted((namespace, name))
+        good = isinstance(known, SecretSeen) and known.keys >= needed and not known.flaws
+        return known if good and isinstance(known, SecretSeen) else None
+
     def doubt(self, namespace: str, names: Iterable[str]) -> None:
         """The job reports a problem: one of its Secrets may be wrong, and be corrected any time."""
         for name in names:
             known = self._known.get((namespace, name))
             if known is not None and self._monotonic() - known.read_at >= DOUBT_SECONDS:
                 del self._known[namespace, name]
+
+    def taken(self, job: Job) -> None:
+        """The token's Secret exists: a pass before this one, or somebody else, has made it."""
+        self._taken.add((job.namespace, auth_secret(job.name)))
 
     def wrote_token(self, job: Job, live: Object) -> None:
         """The token's Secret as the API server answered when we made it."""
@@ -113,6 +130,7 @@ class SecretReader:
         """There is no such job any more."""
         self._specs.pop((namespace, job), None)
         self._known.pop((namespace, auth_secret(job)), None)
+        self._taken.discard((namespace, auth_secret(job)))
         # The job's other Secrets may serve further jobs: they leave once they are too old.
         for name in [name for name in self._known if self._trusted(name) is None]:
             del self._known[name]

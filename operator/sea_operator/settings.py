@@ -50,6 +50,8 @@ class Intervals:
     """Seconds between two passes over a job that nothing happened to, and limits on waiting."""
 
     active: float = 1.0
+    calm: float = 2.0
+    """While the last `settled.CALM_POLLS` polls of a running job brought nothing."""
     stalled: float = 5.0
     waiting: float = 5.0
     """While no pod but the coordinator is ready."""

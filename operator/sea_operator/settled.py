@@ -4,12 +4,15 @@
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from sea_api.v1alpha1.policy import Role
 from sea_api.wire.state import CoordinatorState
 from sea_operator.observed import Observed, SecretSeen, is_leaving
 from sea_operator.plan import Plan, Suspension
+
+CALM_POLLS = 3
+"""Polls in a row that brought nothing, after which a running job is polled half as often."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,8 @@ class Settled:
     refusals: Mapping[Role, str]
     node_troubles: Mapping[str, str]
     requeue: float
+    polls: int = field(default=0, compare=False)
+    """That have found the same since."""
 
     @classmethod
     def of(cls, seen: Observed, requeue: float) -> "Settled":
@@ -47,6 +52,14 @@ class Settled:
         """Whether another pass would see the same, and so decide the same."""
         # By identity: the link returns the very same state for the same text.
         return self.state is now.state and self == Settled.of(now, self.requeue)
+
+    def polled(self) -> "Settled":
+        """After one more poll that brought nothing."""
+        return replace(self, polls=self.polls + 1)
+
+    def wait(self, calm: float) -> float:
+        """Seconds until the next poll; `calm`: those of a job that has been quiet for a while."""
+        return max(self.requeue, calm) if self.polls >= CALM_POLLS else self.requeue
 
 
 def is_timeless(observed: Observed, plan: Plan) -> bool:

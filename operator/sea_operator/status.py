@@ -4,7 +4,6 @@ Numbers that change all the time are rounded: each change costs a write.
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 from sea_api.contract import ROLES, role_label, role_name, selected_by
@@ -19,6 +18,7 @@ from sea_operator.policies.conditions import Situation, conditions, state_of
 from sea_operator.policies.phase import failed_spec
 from sea_operator.resources.role_settings import full_size
 from sea_operator.spec_warnings import spec_warning
+from sea_operator.timestamps import stamp
 
 Fields = dict[str, Any]
 
@@ -39,7 +39,7 @@ def compute(
     job, lifecycle = observed.job, plan.lifecycle
     pods = _pods(observed, lifecycle)
     situation = _situation(observed, plan, pods, failed, conflict, now)
-    found = conditions(situation, job.status.conditions, job.generation, rfc3339(now))
+    found = conditions(situation, job.status.conditions, job.generation, stamp(now))
     # Starts from the stored status: a coordinator that restarts doesn't blank its measurements.
     return job.status.model_copy(
         update={
@@ -89,11 +89,6 @@ def _situation(
         plan=state.plan if state else None,
         plan_unknown=state is None,
     )
-
-
-def rfc3339(seconds: float) -> str:
-    """Unix seconds as Kubernetes writes times."""
-    return datetime.fromtimestamp(int(seconds), UTC).isoformat().replace("+00:00", "Z")
 
 
 def _pods(observed: Observed, lifecycle: Lifecycle) -> Mapping[str, tuple[int, int]]:
@@ -231,11 +226,11 @@ def _pass1(results: list[EvaluationResult]) -> str | None:
 
 def _life(observed: Observed, lifecycle: Lifecycle, now: float) -> Fields:
     status, spec = observed.job.status, observed.job.spec
-    ended = status.completion_time or rfc3339(now)
+    ended = status.completion_time or stamp(now)
     began = lifecycle.replicas and not lifecycle.suspension.releases
     return {
         "run_url": run_url(observed.job, spec) if spec else status.run_url,
-        "start_time": status.start_time or (rfc3339(now) if began else None),
+        "start_time": status.start_time or (stamp(now) if began else None),
         "completion_time": ended if lifecycle.over else None,
     }
 

@@ -9,10 +9,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from annotated_types import MaxLen
+from pydantic import BaseModel
+
 from sea_api.lenient import Path
-from sea_api.redaction import redacted
+from sea_api.redaction import redacted, redacted_to
 from sea_api.v1alpha1.elastic_status import ElasticRole, ElasticStatus
-from sea_api.v1alpha1.status import Condition, Failure, Restarts, RollbackRequest, Status
+from sea_api.v1alpha1.status import (
+    Condition,
+    Failure,
+    Restarts,
+    RollbackRequest,
+    SpecEdit,
+    Status,
+    WeightsStatus,
+)
 from sea_operator.action_backoff import STATUS, ActionBackoff
 from sea_operator.cache import Cache, Key
 from sea_operator.errors import (
@@ -27,11 +38,7 @@ from sea_operator.observe import Sources, refresh
 from sea_operator.observed import Blocker, Job
 from sea_operator.report import Event, between, post
 
-# Ten messages per status, of which one or two are new: the search takes longer than all else that
-# is done with them.
-_without_credentials = functools.lru_cache(maxsize=1024)(redacted)
-
-M = TypeVar("M", Condition, Failure, ElasticRole, RollbackRequest)
+M = TypeVar("M", Condition, Failure, SpecEdit, ElasticRole, RollbackRequest, WeightsStatus)
 
 MAX_ATTEMPTS = 10
 """Of one write, while others change the job's metadata."""
@@ -146,13 +153,10 @@ async def _patch(
 
 
 def without_credentials(status: Status) -> Status:
-    """The status whose messages hold no header, key or signature.
+    """The status whose messages hold no header, key or signature, within the bounds of the CRD.
 
     All messages pass here on their way into the status and Events, wherever they come from.
     """
-    told = [_redacted(one) for one in status.conditions]
-    failure = status.last_failure and _redacted(status.last_failure)
-    asked = status.rollback and _redacted(status.rollback)
     # A kubelet's words about a pod that is missing, and an engine's about what it can't reach.
     elastic, weights = status.elastic, status.weights
     if elastic is not None:
@@ -160,23 +164,33 @@ def without_credentials(status: Status) -> Status:
         elastic = elastic.model_copy(
             update={name: role and _redacted(role) for name, role in roles.items()}
         )
-    if weights is not None and weights.transport:
-        weights = weights.model_copy(update={"transport": redacted(weights.transport)})
     return status.model_copy(
         update={
-            "conditions": told,
-            "last_failure": failure,
-            "rollback": asked,
+            "conditions": [_redacted(one) for one in status.conditions],
+            "last_failure": status.last_failure and _redacted(status.last_failure),
+            "last_edit": status.last_edit and _redacted(status.last_edit),
+            "rollback": status.rollback and _redacted(status.rollback),
             "elastic": elastic,
-            "weights": weights,
+            "weights": weights and _redacted(weights, "transport"),
         }
     )
 
 
-def _redacted(said: M) -> M:
-    message = _without_credentials(said.message)
+def _redacted(said: M, field: str = "message") -> M:
+    text: str | None = getattr(said, field)
+    if text is None:
+        return said
+    # The API server refuses the whole status for one text that is too long.
+    shown = redacted_to(text, _bound(type(said), field))
     # Hardly any has a secret in it, and copying a model takes longer than looking at its message.
-    return said if message == said.message else said.model_copy(update={"message": message})
+    return said if shown == text else said.model_copy(update={field: shown})
+
+
+@functools.cache
+def _bound(model: type[BaseModel], field: str) -> int:
+    """Most characters of a text in the CRD."""
+    bounds = model.model_fields[field].metadata
+    return next(one.max_length for one in bounds if isinstance(one, MaxLen))
 
 
 def changes(

@@ -74,6 +74,8 @@ class WorkQueue(Generic[K]):
     with each pass of a storm, up to `MAX_GAP_SECONDS`: pods of a job come and go together, and each
     change of their numbers is a status write. (kube-controller-manager collects a Job's pods for a
     second.)"""
+    first_gap: float = MAX_GAP_SECONDS
+    """The same after a key's first pass of all: it makes a job's children, whose pods come now."""
     _due: dict[K, Due] = field(default_factory=dict)
     _events: list[tuple[float, int, K]] = field(default_factory=list)
     _polls: list[tuple[float, int, K]] = field(default_factory=list)
@@ -213,6 +215,8 @@ class WorkQueue(Generic[K]):
 
     def _next_storm(self, key: K, now: float) -> _Storm:
         before = self._storms.get(key)
-        if before is None or now - before.started >= CALM_SECONDS:
+        if before is None:
+            return _Storm(now, self.first_gap)
+        if now - before.started >= CALM_SECONDS:
             return _Storm(now, self.gap)
         return _Storm(now, min(2 * before.gap, MAX_GAP_SECONDS))

@@ -7,7 +7,9 @@ from sea_api.redaction import (
     HIDDEN,
     is_secret_name,
     redacted,
+    redacted_end,
     redacted_log,
+    redacted_to,
     without_secret_values,
 )
 
@@ -121,3 +123,18 @@ def test_a_spec_loses_its_secrets_and_nothing_else() -> None:
     assert "hunter2" not in shown["userModel"]["url"]
     assert shown["trainer"]["replicas"] == 2
     assert spec["trainer"]["template"]["env"][0]["value"] == "very-secret", "a copy"  # type: ignore[index]
+
+
+def test_a_cut_leaves_no_part_of_a_credential() -> None:
+    """Half of one has no form that gives it away."""
+    text = "export AWS_SECRET_ACCESS_KEY=abcdefghijklmnop"
+    assert "ghijklmnop" not in redacted_end(text, 10)
+    key = "hf_" + "x" * 20
+    assert "hf_" not in redacted_to(f"token {key}", 16)
+
+
+def test_what_is_hidden_makes_no_text_too_long() -> None:
+    text = "password=a " * 93
+    assert len(redacted(text)) > len(text)
+    assert len(redacted_to(text, 1024)) == 1024
+    assert redacted_to(redacted_to(text, 1024), 1024) == redacted_to(text, 1024)

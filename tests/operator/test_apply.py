@@ -74,7 +74,11 @@ async def test_the_cache_knows_what_a_deletion_left(
     )
     plan = Plan(Lifecycle(), removals=(Removal(POD, NAME, "uid-p"),))
     backoff = ActionBackoff(lambda: 0.0)
-    await Actions(sources, make.observed(), backoff).before_status(plan)
+
+    async def require_current() -> None:
+        """It is."""
+
+    await Actions(sources, make.observed(), backoff, require_current).before_status(plan)
     assert backoff.blockers == ()
     view = cache.view(("n", "j"))
     assert view is not None

@@ -181,9 +181,22 @@ def test_what_no_policy_reads_brings_no_pass(cache: Watched) -> None:
     assert cache.keys == [KEY]
 
 
+def test_a_pod_brings_no_pass_before_it_runs_or_somebody_says_why_not(cache: Watched) -> None:
+    """Those of a new job are made one after the other, and there is nothing to do about them."""
+    cache.put(POD, pod(6))
+    assert cache.keys == []
+    view = cache.view(KEY)
+    assert view is not None
+    assert len(view.pods) == 1, "the next pass knows it"
+    unschedulable = {"type": "PodScheduled", "status": "False", "message": "no room"}
+    cache.put(POD, {**pod(7), "status": {"conditions": [unschedulable]}})
+    assert cache.keys == [KEY]
+    cache.put(POD, {**pod(8, uid="uid-next"), "status": {"phase": "Running"}})
+    assert cache.keys == [KEY, KEY]
+
+
 def test_a_node_brings_no_pass_before_the_pod_runs_there(cache: Watched) -> None:
     cache.put(POD, pod(6))
-    cache.keys.clear()
     cache.put(POD, {**pod(7), "spec": {"nodeName": "a"}})
     assert cache.keys == []
     view = cache.view(KEY)

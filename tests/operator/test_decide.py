@@ -112,6 +112,22 @@ def test_a_missing_secret_holds_everything_but_keeps_what_runs(make: Any) -> Non
     assert plan.requeue == make.context().intervals.stalled
 
 
+@pytest.mark.parametrize("now", ["suspended", "complete", "failed"])
+def test_a_missing_secret_keeps_no_pod_of_a_job_that_needs_none(make: Any, now: str) -> None:
+    """It held GPUs until somebody made the Secret again."""
+    kind = {"suspended": "Suspended", "complete": "Complete", "failed": "Failed"}[now]
+    told = make.condition(kind, "Unknown" if now == "suspended" else "True", reason="Releasing")
+    job = make.job(
+        spec=make.spec(suspend=now == "suspended"), status=make.status(told, stage="eval")
+    )
+    plan = decide(make.observed(job, secrets={}), make.context())
+    assert set(plan.lifecycle.replicas.values()) == {0}
+    assert {one["spec"].get("replicas", 0) for one in plan.applies} == {0}
+    status = compute(make.observed(job, secrets={}), plan, (), make.now)
+    stalled = next(one for one in status.conditions if one.type == "Stalled")
+    assert (stalled.reason == "SecretNotFound") is (now == "suspended")
+
+
 def test_a_role_that_the_spec_dropped_is_removed_with_its_uid(make: Any) -> None:
     before = make.job(status=make.status())
     job = make.job(spec=make.spec(userModel={"engine": "Scripted"}), status=make.status())

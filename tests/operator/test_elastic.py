@@ -18,6 +18,7 @@ from sea_operator.status import compute
 
 RANGE = {"minReplicas": 1, "maxReplicas": 2, "giveUpSeconds": 10, "stableSeconds": 5}
 SPEC = {"trainer": {"replicas": 2, "elastic": RANGE}}
+SINCE = "2027-01-15T08:00:00Z"
 
 
 class Job:
@@ -259,6 +260,41 @@ def test_a_size_that_an_unchecked_layout_needs_waits_with_it(make: Any) -> None:
     assert (asked.attempt, asked.trainer_size) == (2, 1)
     checked = sent(asked.digest)
     assert (checked.attempt, checked.trainer_size) == (3, 2)
+
+
+@pytest.mark.parametrize("ready", [True, False])
+def test_an_engine_counts_once_it_is_ready(make: Any, ready: bool) -> None:
+    engines = {"replicas": 1, "elastic": {"minReplicas": 1, "maxReplicas": 2}}
+    spec = make.spec(rollout=engines)
+    memory = ElasticRole(state="Reduced", size=1, asked=2, began_with=1, since=SINCE)
+    status = make.status(elastic=ElasticStatus(rollout=memory), stage="rl")
+    job = make.job(spec=spec, status=status)
+    tried = make.pod("j-rollout-1", Role.ROLLOUT, ready=ready)
+    state = make.state("sft", stages=("rl",))
+    seen = make.observed(job, state=state, pods=(*make.pods(job), tried))
+    found = decisions.decide(seen, make.context()).lifecycle.elastic.roles[Role.ROLLOUT]
+    assert (found.state, found.size) == (("Full", 2) if ready else ("Reduced", 1))
+
+
+def test_engines_that_a_policy_refuses_stall_no_job_that_works(make: Any) -> None:
+    """They are only tried; the job says why there is no room."""
+    engines = {"replicas": 1, "elastic": {"minReplicas": 1, "maxReplicas": 2}}
+    spec = make.spec(rollout=engines)
+    memory = ElasticRole(state="Reduced", size=1, asked=2, began_with=1, since=SINCE)
+    status = make.status(elastic=ElasticStatus(rollout=memory), stage="rl")
+    job = make.job(spec=spec, status=status)
+    state, words = make.state("sft", stages=("rl",)), "pods is forbidden: no more than one engine."
+    seen = make.observed(job, state=state, refusals={Role.ROLLOUT: words})
+    later = dataclasses.replace(make.context(), now=make.now + 200)
+    found = decisions.decide(seen, later).lifecycle
+    assert found.blocker is None
+    assert "There is no room for more (pods is forbidden: no more than one engine)" in str(
+        found.note
+    )
+    without = dataclasses.replace(seen, pods=())
+    blocker = decisions.decide(without, later).lifecycle.blocker
+    assert blocker is not None
+    assert blocker.reason == "PodsForbidden"
 
 
 def test_engines_follow_their_range(make: Any) -> None:

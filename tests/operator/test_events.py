@@ -184,7 +184,7 @@ class Writes:
         self.bodies.append(body)
         return {"metadata": {"name": "j", "namespace": "n", "uid": "u", "resourceVersion": "2"}}
 
-    async def create(self, kind: Any, namespace: str, body: dict[str, Any]) -> None:
+    async def record(self, namespace: str, body: dict[str, Any]) -> None:
         self.bodies.append(body)
 
     def wrote(self, kind: Any, live: Any) -> None:

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import yaml
 
-from sea_operator.errors import UnavailableError
-from sea_operator.kube.client import NODE, KubeClient
+from sea_operator.errors import NotLeadingError, UnavailableError
+from sea_operator.kube.client import NODE, SECRET, KubeClient
 from sea_operator.kube.yaml_patch import apply_body
 
 
@@ -43,3 +43,14 @@ async def test_a_timeout_is_called_by_its_name() -> None:
     client = KubeClient(Unanswered())  # type: ignore[arg-type]
     with pytest.raises(UnavailableError, match=r"GET /api/v1/nodes/n: TimeoutError$"):
         await client.get(NODE, None, "n")
+
+
+async def test_an_event_about_what_was_written_is_not_lost_with_the_lease() -> None:
+    def lost() -> None:
+        raise NotLeadingError("The lease is lost.")
+
+    client = KubeClient(Unanswered(), lost)  # type: ignore[arg-type]
+    with pytest.raises(NotLeadingError):
+        await client.create(SECRET, "n", {})
+    with pytest.raises(UnavailableError, match="POST /api/v1/namespaces/n/events"):
+        await client.record("n", {})

@@ -74,9 +74,11 @@ class Store:
         self.record: Any = None
         self.down = False
         self.version = 0
+        self.reads = 0
 
     async def get(self, kind: Any, namespace: Any, name: Any) -> Any:
         self._up()
+        self.reads += 1
         if self.record is None:
             raise NotFoundError(name)
         return self.record
@@ -89,6 +91,8 @@ class Store:
 
     async def replace(self, kind: Any, body: Any) -> Any:
         self._up()
+        if self.record is None:
+            raise NotFoundError("gone")
         if body["metadata"]["resourceVersion"] != self.record["metadata"]["resourceVersion"]:
             raise ConflictError("changed")
         return self._keep(body)
@@ -116,6 +120,31 @@ def time() -> Any:
 @pytest.fixture
 def store() -> Any:
     return Store()
+
+
+async def test_a_holder_renews_with_one_request(store: Any, time: Any) -> None:
+    one = elector(store, "one", time)
+    await one._round()
+    for _ in range(5):
+        time.now += 6
+        await one._round()
+        assert one.leads
+    assert store.reads == 1
+
+
+@pytest.mark.parametrize("change", ["labelled", "deleted"])
+async def test_a_holder_whose_lease_was_touched_goes_on(store: Any, time: Any, change: str) -> None:
+    one = elector(store, "one", time)
+    await one._round()
+    if change == "deleted":
+        store.record = None
+    else:
+        store._keep({**store.record, "metadata": {"name": "l", "labels": {"a": "b"}}})
+    time.now += 6
+    await one._round()
+    time.now += 6
+    assert one.leads
+    assert store.record["spec"]["holderIdentity"] == "one"
 
 
 async def test_the_first_leads_at_once_and_the_second_waits(store: Any, time: Any) -> None:

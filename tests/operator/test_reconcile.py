@@ -26,6 +26,7 @@ from sea_operator.reconcile import Reconciler
 from sea_operator.refusal_reader import RefusalReader
 from sea_operator.secret_reader import SecretReader
 from sea_operator.settings import Intervals, Settings
+from sea_operator.settled import CALM_POLLS
 from sea_testing.merge_patch import merged
 
 KEY = ("n", "j")
@@ -86,7 +87,13 @@ class Server:
 
     async def create(self, kind: Kind, namespace: str | None, body: dict[str, Any]) -> Any:
         self.writes.append(kind.name)
+        if (kind.name, body["metadata"].get("name")) in self.objects:
+            raise ConflictError(body["metadata"]["name"])
         return self.store(kind, body)
+
+    async def record(self, namespace: str, event: dict[str, Any]) -> None:
+        self.writes.append(EVENT.name)
+        self.store(EVENT, event)
 
     def check(self) -> None:
         """It always leads."""
@@ -98,6 +105,7 @@ class Link:
     def __init__(self) -> None:
         self.answer = Answer(unreachable="Not yet.")
         self.sent: list[int] = []
+        self.specs: list[Any] = []
         self.attempts: list[int] = []
         self.logs: dict[str, bytes] = {}
 
@@ -106,6 +114,7 @@ class Link:
 
     async def send(self, job: Any, pods: Any, token: str, spec: Any) -> None:
         self.sent.append(spec.spec_generation)
+        self.specs.append(spec)
         self.attempts.append(spec.attempt)
 
     async def keep_log(self, job: Any, pods: Any, token: str, one: LastLog, text: bytes) -> None:
@@ -258,12 +267,71 @@ async def test_a_late_view_of_the_job_never_reaches_its_coordinator(
     assert operator.link.sent == [2]
 
 
-async def test_a_job_whose_deletion_has_begun_unheard_gets_no_children(operator: Operator) -> None:
+def delete_unheard(operator: Operator) -> None:
     live = operator.server.objects[JOB.name, "j"]
     live["metadata"]["deletionTimestamp"] = DELETED_AT
     operator.server.store(JOB, live)
+
+
+async def test_a_job_whose_deletion_has_begun_unheard_gets_no_children(operator: Operator) -> None:
+    await operator.quiet()
+    delete_unheard(operator)
+    lost = operator.server.objects[STATEFUL_SET.name, "j-trainer"]
+    operator.cache.remove(STATEFUL_SET, lost)
     assert await operator.reconcile(KEY) is None
     assert operator.server.writes == []
+
+
+async def test_a_new_job_whose_deletion_has_begun_unheard_ends_at_its_first_status(
+    operator: Operator,
+) -> None:
+    """It isn't read before its children are made: they name it as their owner and go with it."""
+    delete_unheard(operator)
+    with pytest.raises(ConflictError):
+        await operator.reconcile(KEY)
+    assert await operator.reconcile(KEY) is None
+    assert operator.status() == {}
+    sets = operator.server.objects[STATEFUL_SET.name, "j-trainer"]
+    assert sets["metadata"]["ownerReferences"][0]["uid"] == operator.make.uid
+
+
+async def test_a_new_job_costs_no_read_but_of_the_secrets_that_it_names(operator: Operator) -> None:
+    await operator.reconcile(KEY)
+    assert operator.server.reads == ["Secret s3"]
+    assert operator.trainers() == 2
+    assert operator.status()["observedGeneration"] == 1
+
+
+async def test_what_a_killed_operator_made_of_a_new_job_is_met_and_kept(operator: Operator) -> None:
+    """Its first pass was cut off before the status: the second one creates nothing again."""
+    await operator.reconcile(KEY)
+    token = operator.server.objects[SECRET.name, "j-auth"]["data"]
+    successor = Operator(operator.make)
+    successor.server.objects = operator.server.objects
+    successor.server.version = operator.server.version
+    operator.server.objects[JOB.name, "j"].pop("status")
+    successor.hear()
+    assert await successor.reconcile(KEY) is not None
+    assert successor.server.objects[SECRET.name, "j-auth"]["data"] == token
+    assert successor.status()["observedGeneration"] == 1
+
+
+async def test_a_late_view_of_a_new_job_never_undoes_what_another_leader_applied(
+    operator: Operator,
+) -> None:
+    """Cache and watch of a standby that has just become the leader may both be late."""
+    await operator.reconcile(KEY)
+    successor = Operator(operator.make)
+    successor.hear()
+    successor.server.objects = operator.server.objects
+    successor.server.version = operator.server.version
+    del operator.server.objects[SECRET.name, "j-auth"]
+    operator.edit(2, trainer={"replicas": 3})
+    sets = operator.server.objects[STATEFUL_SET.name, "j-trainer"]
+    operator.server.store(STATEFUL_SET, {**sets, "spec": {**sets["spec"], "replicas": 3}})
+    with pytest.raises(ConflictError):
+        await successor.reconcile(KEY)
+    assert successor.trainers() == 3
 
 
 async def test_a_status_that_conflicts_brings_the_job_without_its_watch(operator: Operator) -> None:
@@ -435,3 +503,23 @@ async def test_a_status_write_proves_the_view_that_a_spec_is_sent_by(
     await operator.reconcile(KEY)
     assert operator.link.sent == [1, 1]
     assert operator.server.reads == ["SEATrainingJob j"]
+
+
+async def test_a_job_that_runs_quietly_is_polled_half_as_often(
+    operator: Operator, make: Any
+) -> None:
+    """Until its coordinator has news, or an event comes."""
+    operator.link.answer = Answer(make.state(stages=("sft",)))
+    await operator.reconcile(KEY)
+    for role in ("coordinator", "trainer"):
+        operator.start_pod(role)
+
+    await operator.quiet()
+    taken = make.state(stages=("sft",), spec_digest=operator.link.specs[-1].digest)
+    operator.link.answer = Answer(taken)
+    await operator.quiet()
+    found = [await operator.reconcile(KEY) for _ in range(CALM_POLLS + 1)]
+    assert found == [1.0] * (CALM_POLLS - 1) + [2.0, 2.0]
+    operator.link.answer = Answer(taken.model_copy(update={"reward": 0.5}))
+    assert await operator.reconcile(KEY) == 1.0
+    assert operator.status()["reward"] == 0.5

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from sea_api.v1alpha1.elastic_status import ElasticRole, ElasticStatus
 from sea_api.v1alpha1.policy import Role
 from sea_api.v1alpha1.status import Roles, RoleStatus
 from sea_operator.errors import RejectedError
@@ -186,3 +187,18 @@ def test_a_set_is_short_if_it_has_fewer_pods_than_the_last_status_asked_for(
     expected = {"j-rollout": ShortSet("n", "uid-1", 7.0 if pods else 0.0)} if short else {}
     assert short_sets(job, children, found) == expected
     assert short_sets(job, {}, found) == {}, "a set that isn't there says nothing"
+
+
+@pytest.mark.parametrize(("desired", "short"), [(1, True), (0, False)])
+def test_an_elastic_role_is_short_of_the_pods_that_it_tries(
+    make: Any, desired: int, short: bool
+) -> None:
+    """Why they don't come is news; those of a role that a stage doesn't need aren't missing."""
+    memory = ElasticRole(
+        state="Reduced", size=1, asked=3, began_with=1, since="2027-01-15T08:00:00Z"
+    )
+    roles = Roles(rollout=RoleStatus(desired=desired, ready=0))
+    job = make.job(status=make.status(roles=roles, elastic=ElasticStatus(rollout=memory)))
+    found = (make.pod("j-rollout-0", Role.ROLLOUT),)
+    children = {("StatefulSet", "j-rollout"): Child("uid-1", b"{}")}
+    assert bool(short_sets(job, children, found)) is short

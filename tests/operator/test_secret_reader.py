@@ -53,7 +53,7 @@ def reader(server: Server, clock: HandClock) -> SecretReader:
 
 
 async def token(reader: SecretReader, make: Any, **job: Any) -> str | None:
-    found = await reader.token(make.job(**job))
+    found = await reader.token(make.job(**{"status": make.status(), **job}))
     return found.token if found else None
 
 
@@ -99,7 +99,7 @@ async def test_a_strangers_token_is_never_taken(
     reader: SecretReader, server: Server, make: Any
 ) -> None:
     server.secrets["j-auth"] = auth(make, uid="somebody-else")
-    found = await reader.token(make.job())
+    found = await reader.token(make.job(status=make.status()))
     assert found is not None
     assert (found.ours, found.token) == (False, None)
 
@@ -217,3 +217,18 @@ async def test_a_job_with_a_problem_reads_its_secrets_every_few_seconds(
     reader.doubt("n", ["s3", "unknown"])
     await keys(reader)
     assert server.asked == ["s3", "s3"]
+
+
+async def test_a_new_job_s_token_is_read_only_if_it_turns_out_to_exist(
+    reader: SecretReader, server: Server, make: Any
+) -> None:
+    """One request fewer for each job: its creation tells whether there is one."""
+    new = make.job()
+    assert await reader.token(new) is None
+    assert server.asked == []
+    reader.taken(new)
+    found = await reader.token(new)
+    assert found is not None
+    assert (found.token, server.asked) == ("t", ["j-auth"])
+    reader.gone("n", "j")
+    assert await reader.token(new) is None

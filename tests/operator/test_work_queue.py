@@ -24,7 +24,7 @@ def time() -> Any:
 
 @pytest.fixture
 def queue(time: Any) -> Any:
-    return WorkQueue(clock=time, random=lambda: 0.5, gap=0.1)
+    return WorkQueue(clock=time, random=lambda: 0.5, gap=0.1, first_gap=0.1)
 
 
 async def ready(queue: Any) -> Any:
@@ -255,3 +255,17 @@ async def test_a_pass_that_follows_at_once_goes_with_the_events(queue: Any, time
     assert await ready(queue) is None
     time.now += URGENT_SECONDS
     assert await queue.get() == ("a", True)
+
+
+async def test_the_pods_of_a_new_job_are_collected_for_a_second(time: Any) -> None:
+    """They come one after the other, and each change of their number would be a status write."""
+    queue: Any = WorkQueue(clock=time, random=lambda: 0.5)
+    queue.add("a")
+    assert await ready(queue) == "a"
+    queue.done("a", 60.0)
+    for _ in range(3):
+        time.now += 0.3
+        queue.add("a")
+        assert await ready(queue) is None
+    time.now += 0.11
+    assert await ready(queue) == "a"

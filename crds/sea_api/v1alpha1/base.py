@@ -51,6 +51,7 @@ class ApiModel(BaseModel):
     @classmethod
     def _null_is_absent(cls, data: Any) -> Any:
         """Treats an explicit null as absent, as the server's pruning does."""
+        # An instance, or a value of a wrong type, which pydantic reports in its own words.
         if not isinstance(data, dict):
             return data
         return {key: value for key, value in data.items() if value is not None}

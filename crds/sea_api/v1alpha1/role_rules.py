@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sea_api.v1alpha1.rules import Rule, Transition
+from sea_api.v1alpha1.rules import Rule, Transition, immutable
 
 
 def processes_per_pod(gpus_per_pod: int) -> int:
@@ -63,6 +63,9 @@ def _is_multiple(number: str, ways: str) -> str:
     return f"({ways}) < 1 || ({number}) % ({ways}) == 0"
 
 
+# World size: pods times processes per pod. Every replica of a layout takes
+# tensor * pipeline * context ranks of it (attention), and the experts of one
+# expert * expertTensor * pipeline.
 _WORLD = f"self.replicas * {_PROCESSES}"
 _ATTENTION = "self.parallelism.tensor * self.parallelism.pipeline * self.parallelism.context"
 _EXPERTS = f"self.parallelism.expert * {_EXPERT_TENSOR} * self.parallelism.pipeline"
@@ -98,6 +101,8 @@ def _admits_range(trainer: Any) -> bool:
     if trainer.elastic is None:
         return True
     processes = processes_per_pod(trainer.gpus_per_pod)
+    # Only the ends of the range: sizes in between that the layout doesn't divide are skipped
+    # (`elastic.trainer_sizes`).
     return all(
         pods * processes % ways == 0
         for pods in (trainer.elastic.min_replicas, trainer.elastic.max_replicas)
@@ -173,23 +178,22 @@ VLLM_ONLY = Rule(
     holds=lambda user: user.engine == "VLLM" or (user.source is None and user.elastic is None),
 )
 
-KEPT_CLASS = Transition(
-    cel="has(self.storageClassName) == has(oldSelf.storageClassName)"
-    " && (!has(self.storageClassName) || self.storageClassName == oldSelf.storageClassName)",
-    message="storageClassName is immutable: the ledger is stored on its volume; create another job"
-    " instead",
-    holds=lambda new, old: new.storage_class_name == old.storage_class_name,
+KEPT_CLASS = immutable(
+    "storageClassName",
+    "storage_class_name",
+    "the ledger is stored on its volume; create another job instead",
+    optional=True,
 )
 
-KEPT_USER_SOURCE = Transition(
-    cel="has(self.source) == has(oldSelf.source)"
-    " && (!has(self.source) || self.source == oldSelf.source)",
-    message="source is immutable: the weights of the user model grew from it; create another job"
-    " instead",
-    holds=lambda new, old: new.source == old.source,
+KEPT_USER_SOURCE = immutable(
+    "source",
+    "source",
+    "the weights of the user model grew from it; create another job instead",
+    optional=True,
 )
 
 KEPT_SIZE = Transition(
+    # `string`: the field may be a number or a text, which CEL doesn't compare.
     cel="string(self.volumeSize) == string(oldSelf.volumeSize)",
     message="volumeSize is immutable: a StatefulSet can't change its claims; create another job"
     " instead",

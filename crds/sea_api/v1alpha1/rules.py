@@ -94,10 +94,17 @@ class Transition:
     """Called with (new, old)."""
 
 
-def immutable(field: str, attribute: str, advice: str) -> Transition:
-    """Rule of a required or defaulted field that never changes once the object exists."""
+def immutable(field: str, attribute: str, advice: str, *, optional: bool = False) -> Transition:
+    """Rule of a field that never changes once the object exists.
+
+    Args:
+        optional: it has no default, so that it is neither added nor removed either.
+    """
+    same = f"self.{field} == oldSelf.{field}"
+    # CEL fails on a look at an absent field: `has` must come first.
+    absent = f"has(self.{field}) == has(oldSelf.{field}) && (!has(self.{field}) || {same})"
     return Transition(
-        cel=f"self.{field} == oldSelf.{field}",
+        cel=absent if optional else same,
         message=f"{field} is immutable: {advice}",
         holds=lambda new, old: getattr(new, attribute) == getattr(old, attribute),
     )

@@ -3,15 +3,19 @@
 from typing import Any
 
 from sea_api.limits import MAX_TOKENS_PER_TURN
-from sea_api.v1alpha1.rules import Rule, Transition
+from sea_api.v1alpha1.rules import Rule, Transition, immutable
 from sea_api.v1alpha1.stages import BASE, TRAINING, Stage, StageType
 
 MAX_STAGES = 32
 _MADE_HERE = "self.stages.exists(s, s.type == 'Synthesis')"
 
 
+def _has_stage(spec: Any, kind: StageType) -> bool:
+    return any(stage.type == kind for stage in spec.stages)
+
+
 def _makes_data(spec: Any) -> bool:
-    return any(stage.type == StageType.SYNTHESIS for stage in spec.stages)
+    return _has_stage(spec, StageType.SYNTHESIS)
 
 
 def _has_dialogues(spec: Any) -> bool:
@@ -20,8 +24,7 @@ def _has_dialogues(spec: Any) -> bool:
 
 
 def _has_tasks(spec: Any) -> bool:
-    trains = any(stage.type == StageType.RL for stage in spec.stages)
-    return bool(spec.data.rl) or _makes_data(spec) or not trains
+    return bool(spec.data.rl) or _makes_data(spec) or not _has_stage(spec, StageType.RL)
 
 
 def _has_evaluation_tasks(spec: Any) -> bool:
@@ -30,13 +33,11 @@ def _has_evaluation_tasks(spec: Any) -> bool:
 
 
 def _replays_in_rl(spec: Any) -> bool:
-    trains = any(stage.type == StageType.RL for stage in spec.stages)
-    return trains or not spec.rollout.router_replay
+    return _has_stage(spec, StageType.RL) or not spec.rollout.router_replay
 
 
 def _serves_the_user(spec: Any) -> bool:
-    trains_user = any(stage.type == StageType.USER_SFT for stage in spec.stages)
-    return spec.user_model.engine == "VLLM" or not trains_user
+    return spec.user_model.engine == "VLLM" or not _has_stage(spec, StageType.USER_SFT)
 
 
 def _turns_fit(spec: Any) -> bool:
@@ -52,6 +53,8 @@ def _keeps_program(new: Any, old: Any) -> bool:
     return _signature(new.stages)[: len(old.stages)] == _signature(old.stages)
 
 
+# The types of these lists (`map`, `set`) make the API server refuse both; Python checks a file
+# before it is applied.
 UNIQUE_STAGES = Rule(
     cel=None,
     message="Duplicate value: two stages have one name; rename one",
@@ -125,8 +128,10 @@ def _starts_are_known(spec: Any) -> bool:
     )
 
 
+# SFT and RL train the agent, UserSFT the user: `startFrom` must not mix the two.
 _SAME_MODEL = "(b.type == 'UserSFT') == (self.stages[i].type == 'UserSFT')"
 
+# By index: the list of names that `indexOf` would search could only be made by `map`.
 KNOWN_STARTS = Rule(
     cel=f"{_PLACES}.all(i, i >= size(self.stages) || !has(self.stages[i].startFrom)"
     " || self.stages[i].startFrom == 'Base'"
@@ -163,14 +168,14 @@ STARTING_STAGE = Rule(
     ),
 )
 
-KEPT_START = Transition(
-    cel="has(self.startFrom) == has(oldSelf.startFrom)"
-    " && (!has(self.startFrom) || self.startFrom == oldSelf.startFrom)",
-    message="startFrom is immutable: weights, ledger and checkpoints grew from it; create another"
-    " job instead",
-    holds=lambda new, old: new.start_from == old.start_from,
+KEPT_START = immutable(
+    "startFrom",
+    "start_from",
+    "weights, ledger and checkpoints grew from it; create another job instead",
+    optional=True,
 )
 
+# Compared by place, so that stages may be appended: everything the old list has must stay.
 KEPT_STAGES = Transition(
     cel=f"{_PLACES}.all(i, i >= size(oldSelf.stages) || (i < size(self.stages)"
     " && self.stages[i].name == oldSelf.stages[i].name"
@@ -192,6 +197,8 @@ BEGUN_FIELDS = {
 
 def _of_stage(count: str, holds: str) -> str:
     """CEL: `holds` of all stages, old (`o`) and new (`s`), among the first `status.COUNT`."""
+    # `oldSelf.status`: an edit of the spec through the main resource carries the status of before,
+    # whatever a client put there.
     old, new = "oldSelf.spec.stages[i]", "self.spec.stages[i]"
     rule = holds.replace("$s", new).replace("$o", old)
     return (
@@ -218,6 +225,7 @@ def _value(stage: Any, path: str) -> Any:
 
 def _first(count: int | None, new: Any, old: Any) -> list[tuple[Stage, Stage]]:
     pairs = list(zip(new.spec.stages, old.spec.stages, strict=False))
+    # Not strict: stages may have been appended, and those have neither begun nor ended.
     return pairs[: count or 0]
 
 

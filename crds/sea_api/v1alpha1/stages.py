@@ -150,6 +150,7 @@ class EpisodeLimits(ApiModel):
 
     invariants: ClassVar[tuple[Rule, ...]] = (
         Rule(
+            # A gap in a range, which no bound can say.
             cel="self.maxRepeats != 1",
             message="maxRepeats 1 would end every episode at its first call: set 0 to switch the"
             " check off, or 2 or more",
@@ -184,6 +185,7 @@ class RLStage(EpisodeLimits):
     invariants: ClassVar[tuple[Rule, ...]] = (
         *EpisodeLimits.invariants,
         Rule(
+            # A rule and no bound, since the sentence about a bound gives no reason.
             cel="self.trajectoriesPerPrompt >= 2",
             message="rl.trajectoriesPerPrompt must be at least 2, since the advantage of a"
             " trajectory is relative to the others of its group",

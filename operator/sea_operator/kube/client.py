@@ -180,6 +180,11 @@ class KubeClient:
         query = [("fieldManager", FIELD_MANAGER)]
         return await self._write("POST", kind.path(namespace), query, body)
 
+    async def record(self, namespace: str, event: Object) -> None:
+        """Creates an Event, unguarded: it is about what this process has written already, and
+        would never be made up for if it were lost with the lease."""
+        await self.request("POST", EVENT.path(namespace), [], event)
+
     async def apply(self, kind: Kind, body: Object) -> Object:
         """Server-side apply with force; the body's uid is a precondition."""
         meta = body["metadata"]

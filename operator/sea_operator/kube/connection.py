@@ -10,6 +10,7 @@ import json
 import os
 import socket
 import ssl
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -19,12 +20,22 @@ from kubernetes.client import Configuration
 from kubernetes.config import ConfigException, load_incluster_config, load_kube_config
 from yarl import URL
 
+from sea_api.redaction import redacted_to
 from sea_operator.errors import NoClusterError, of_status
 
 FIELD_MANAGER = "sea-operator"
 PROBES = {socket.TCP_KEEPIDLE: 15, socket.TCP_KEEPINTVL: 5, socket.TCP_KEEPCNT: 3}
 """A server that vanished without a word is noticed after 30 s, not when its watch would end: until
 then passes act on a cache that hears nothing."""
+
+KEEP_SECONDS = 55.0
+"""For which an idle connection is kept: the API server closes it after 90 s, many a load balancer
+after 60 s. A new one costs seven requests' worth of CPU for its TLS handshake (measured)."""
+LOGIN_SECONDS = 5.0
+"""For which an Authorization header is used again. The kubelet replaces a token hours before its
+end."""
+MAX_SAID = 1000
+"""Characters of an answer that is no Status object, such as a proxy's page."""
 
 Query = list[tuple[str, str]]
 
@@ -34,11 +45,18 @@ class Connection:
 
     def __init__(self, config: Configuration) -> None:
         self._config = config
+        self._login_until, self._header = 0.0, dict[str, str]()
         self._server = str(config.host).rstrip("/")
         self._session = aiohttp.ClientSession(
             # No limit: each watch holds a connection for minutes, and those of many namespaces
             # would leave none for the lease. The workers bound all other requests.
-            connector=aiohttp.TCPConnector(ssl=tls(config), limit=0, socket_factory=probed),
+            connector=aiohttp.TCPConnector(
+                ssl=tls(config),
+                limit=0,
+                socket_factory=probed,
+                keepalive_timeout=KEEP_SECONDS,
+            ),
+            cookie_jar=aiohttp.DummyCookieJar(),
             headers={"Accept": "application/json", "User-Agent": FIELD_MANAGER},
             # A proxy comes from the kubeconfig alone, never from HTTPS_PROXY.
             trust_env=False,
@@ -62,11 +80,17 @@ class Connection:
             method,
             url.with_query(query) if query else url,
             # Per request: a ServiceAccount's token is rotated while the session lives.
-            headers={**headers, **bearer(self._config)},
+            headers={**headers, **self._login()},
             server_hostname=self._config.tls_server_name or None,
             proxy=self._config.proxy or None,
             **rest,
         )
+
+    def _login(self) -> dict[str, str]:
+        now = time.monotonic()
+        if now >= self._login_until:
+            self._login_until, self._header = now + LOGIN_SECONDS, bearer(self._config)
+        return self._header
 
     async def close(self) -> None:
         await self._session.close()
@@ -165,4 +189,4 @@ def _said(body: str) -> str:
     try:
         return str(json.loads(body)["message"])
     except (ValueError, KeyError, TypeError):
-        return body[:1000]
+        return redacted_to(body, MAX_SAID)

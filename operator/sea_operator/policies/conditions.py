@@ -11,6 +11,7 @@ the job's memory; nothing depends on them.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from sea_api.redaction import redacted_to
 from sea_api.v1alpha1.status import Condition
 from sea_api.wire.state import Fit, PlanVerdict
 from sea_operator.observed import Blocker
@@ -143,7 +144,7 @@ def _condition(
         status=status,
         reason=reason,
         # The API server refuses the whole status for one message that is too long.
-        message=message[:MAX_MESSAGE],
+        message=redacted_to(message, MAX_MESSAGE),
         last_transition_time=since,
         observed_generation=generation,
     )

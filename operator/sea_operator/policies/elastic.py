@@ -9,12 +9,13 @@ whose processes wait warm without a rank.
 from collections.abc import Mapping
 
 from sea_api.contract import role_name
+from sea_api.redaction import redacted_to
 from sea_api.v1alpha1.elastic import Elastic, trainer_sizes
 from sea_api.v1alpha1.elastic_status import ElasticRole, ElasticStatus
 from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.policy import Action, Role
 from sea_api.v1alpha1.roles import UserEngine
-from sea_operator.elasticity import IDLE, Elasticity, Seen
+from sea_operator.elasticity import IDLE, Elasticity
 from sea_operator.observed import Observed
 from sea_operator.pods import Pod
 from sea_operator.policies import elastic_engines, elastic_trainer
@@ -67,7 +68,8 @@ def decide(
         # Not before its pods are asked for: those with GPUs wait for the coordinator's check.
         asked = observed.replicas(role_name(observed.job.name, role))
         active = runs and full.get(role, 0) > 0 and bool(asked)
-        why = _why(pods, memory.asked if memory else 0, running)
+        refused = observed.refusals.get(role, "")
+        why = _why(pods, memory.asked if memory else 0, running) or _clause(refused)
         if role is Role.TRAINER:
             # A new attempt would fence off the last checkpoint that their grace period is for.
             coming |= _leaving(observed, pods, now)
@@ -86,7 +88,8 @@ def decide(
                 memory, spec.trainer.elastic, sizes, trainer.replicas, seen, now
             )
         else:
-            engines = Seen(running, coming, active, why)
+            ready = frozenset(pod.ordinal for pod in pods if pod.ready and pod.ordinal in running)
+            engines = elastic_engines.EnginesSeen(running, coming, active, why, ready)
             replicas = spec.rollout.replicas if role is Role.ROLLOUT else spec.user_model.replicas
             found[role] = elastic_engines.step(memory, elastic_range, replicas, engines, now)
     return Elasticity(found)
@@ -158,4 +161,9 @@ def _why(pods: tuple[Pod, ...], asked: int, running: frozenset[int]) -> str:
     first = next((waiting[one] for one in range(asked) if one in waiting), None)
     if first is None or first.ordinal in running:
         return ""
-    return f" ({first.name}: {first.waiting.strip().rstrip('.:')[:MAX_WHY]})"
+    return _clause(f"{first.name}: {first.waiting}")
+
+
+def _clause(why: str) -> str:
+    found = redacted_to(why.strip().rstrip(".:"), MAX_WHY)
+    return f" ({found})" if found else ""

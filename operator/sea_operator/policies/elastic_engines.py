@@ -3,9 +3,11 @@
 Engines need no common size: each works as soon as it has its weights. Pods that are missing for
 giveUpSeconds are given up, and asked for again after retrySeconds. While they are, the role's size
 stays what it works with: asking whether there is room must not make a job that runs well look as if
-it lacked pods. The size follows those that come.
+it lacked pods. The size follows those that become ready: one that only runs may still crash while
+it loads its weights, and would take size and `Ready` back and forth.
 """
 
+from dataclasses import dataclass
 from itertools import count
 
 from sea_api.v1alpha1.elastic import Elastic
@@ -26,8 +28,16 @@ from sea_operator.elasticity import (
 )
 
 
+@dataclass(frozen=True)
+class EnginesSeen(Seen):
+    """What only the engines' looks at."""
+
+    ready: frozenset[int] = frozenset()
+    """Ordinals of pods that serve."""
+
+
 def step(
-    memory: ElasticRole | None, elastic: Elastic, replicas: int, seen: Seen, now: float
+    memory: ElasticRole | None, elastic: Elastic, replicas: int, seen: EnginesSeen, now: float
 ) -> ElasticRole:
     """The next state; `replicas` of the spec, `now` in unix seconds."""
     low, high = elastic.min_replicas, elastic.max_replicas
@@ -41,7 +51,7 @@ def step(
     missing = sum(ordinal not in seen.placed for ordinal in range(memory.size))
     if missing:
         return _short(memory, elastic, missing, seen, now)
-    size = max(memory.size, next(one for one in count() if one not in seen.running))
+    size = max(memory.size, next(one for one in count() if one not in seen.ready))
     if size >= high:
         return changed(memory, now, state=FULL, size=high, asked=high, message=_run(high))
     if memory.state != REDUCED or size > memory.size:
@@ -54,7 +64,7 @@ def _run(size: int) -> str:
     return f"{counted(size)} {'runs' if size == 1 else 'run'}."
 
 
-def _tried(memory: ElasticRole, elastic: Elastic, seen: Seen, now: float) -> ElasticRole:
+def _tried(memory: ElasticRole, elastic: Elastic, seen: EnginesSeen, now: float) -> ElasticRole:
     """Asks for the others from time to time, and gives them up if they don't come."""
     waited = now - since(memory)
     held = max(memory.size, seen.needed)
@@ -72,7 +82,7 @@ def _tried(memory: ElasticRole, elastic: Elastic, seen: Seen, now: float) -> Ela
 
 
 def _short(
-    memory: ElasticRole, elastic: Elastic, missing: int, seen: Seen, now: float
+    memory: ElasticRole, elastic: Elastic, missing: int, seen: EnginesSeen, now: float
 ) -> ElasticRole:
     if memory.state != SHORT:
         message = (

@@ -8,12 +8,11 @@ happened twice is avoided. Rules of the job come before all of this.
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 
 from sea_api.v1alpha1.policy import Action, Cause, FailurePolicy, FailureRule, Role
 from sea_api.v1alpha1.status import PodFailure
-from sea_operator.elasticity import stamp
 from sea_operator.policies.failures import DetectedFailure
+from sea_operator.timestamps import stamp, unix_seconds
 
 LADDERS: Mapping[Cause, tuple[Action, ...]] = {
     Cause.PROCESS_EXIT: (Action.RESTART_PROCESS, Action.RESTART_POD, Action.RESTART_ROLE),
@@ -115,4 +114,4 @@ def note(failures: Sequence[PodFailure]) -> str:
 
 
 def _time(one: PodFailure) -> float:
-    return datetime.fromisoformat(one.time).timestamp()
+    return unix_seconds(one.time)

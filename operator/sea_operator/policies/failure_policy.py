@@ -8,6 +8,7 @@ makes the operator act, by deleting the pods whose status shows the failure.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from sea_api.redaction import redacted_to
 from sea_api.v1alpha1.policy import Action, Cause, FailurePolicy, FailureRule, RestartBudget, Role
 from sea_operator.observed import Blocker, Observed
 from sea_operator.pods import Pod
@@ -157,5 +158,5 @@ def log_of(observed: Observed, pod: str) -> str:
 
 def sentence(text: str, most: int = 2000) -> str:
     """A message, cut to `most` characters, that ends like a sentence."""
-    cut = text.strip()[:most] or "No message was given."
+    cut = redacted_to(text.strip(), most) or "No message was given."
     return cut if cut.endswith((".", "!", "?")) else f"{cut}."

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 from sea_api.v1alpha1.policy import Cause, Role
 from sea_api.wire.state import TrainerFailure
+from sea_operator.elasticity import since
 from sea_operator.observed import Observed
 from sea_operator.pods import Pod, Termination
+from sea_operator.timestamps import unix_seconds
 
 RECENT_SECONDS = 120.0
 """Upper bound from a pod's replacement to the failure that its absence causes."""
@@ -54,14 +56,27 @@ def of_trainer(
 
 
 def of_others(observed: Observed, now: float) -> tuple[DetectedFailure, ...]:
-    """Containers of other roles that failed, as long as their pod's status shows it."""
+    """Containers of other roles that failed, as long as their pod's status shows it.
+
+    Not of an engine that an elastic role only tries: the role works without it, and a rule that
+    fails the job or restarts the role would act on a pod that nobody counts.
+    """
     return tuple(
         _terminated(pod, termination, now)
         for pod in observed.pods
         if pod.role not in (None, Role.TRAINER) and pod.deleted is None
+        if not observed.is_spare(pod)
         for termination in pod.terminations
-        if termination.exit_code not in GRACEFUL
+        if termination.exit_code not in GRACEFUL and not _ended_before(observed, pod, termination)
     )
+
+
+def _ended_before(observed: Observed, pod: Pod, ended: Termination) -> bool:
+    """Whether a container that runs again had ended before its elastic role counted the pod."""
+    memory = observed.job.elastic(pod.role) if pod.role else None
+    if memory is None or not ended.previous or not ended.finished:
+        return False
+    return unix_seconds(ended.finished) < since(memory)
 
 
 def _blamed(failure: TrainerFailure, observed: Observed, ours: frozenset[str]) -> Cause:

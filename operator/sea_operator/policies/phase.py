@@ -14,7 +14,6 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 
 from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.status import Condition, Status
@@ -22,6 +21,7 @@ from sea_api.wire.state import CoordinatorState, StagePhase
 from sea_operator.observed import Blocker, Job
 from sea_operator.plan import Lifecycle, Outcome, Suspension
 from sea_operator.pods import Pod
+from sea_operator.timestamps import unix_seconds
 
 RELEASING = "Releasing"
 """Reason of `Suspended=Unknown` once nothing is waited for but the end of the pods."""
@@ -196,7 +196,7 @@ def _releases(status: Status) -> bool:
 def _since(status: Status) -> float:
     found = condition(status, "Suspended")
     assert found is not None
-    return datetime.fromisoformat(found.last_transition_time).timestamp()
+    return unix_seconds(found.last_transition_time)
 
 
 def remembered(status: Status) -> Suspension:

@@ -32,7 +32,7 @@ def unmet(observed: Observed, wanted: Iterable[Named]) -> Blocker | None:
     spec = observed.job.spec
     if spec is None:
         return Blocker("InvalidSpec", observed.job.invalid or "The spec can't be read.")
-    return _taken(observed, wanted) or _no_token(observed) or _secrets(observed, spec)
+    return _taken(observed, wanted) or _no_token(observed)
 
 
 def _taken(observed: Observed, wanted: Iterable[Named]) -> Blocker | None:
@@ -71,11 +71,16 @@ def name_taken(kind: str, namespace: str, name: str) -> Blocker:
     )
 
 
-def _secrets(observed: Observed, spec: Spec) -> Blocker | None:
+def bad_secrets(observed: Observed, spec: Spec) -> Mapping[str, Blocker]:
+    """Secrets that the spec names and no pod can be started with, by name; in the spec's order.
+
+    A job that needs no more pods can do without.
+    """
+    found: dict[str, Blocker] = {}
     for field, name, keys, _ in named_secrets(spec):
-        if name and (blocker := _secret(observed, field, name, keys)):
-            return blocker
-    return None
+        if name and name not in found and (blocker := _secret(observed, field, name, keys)):
+            found[name] = blocker
+    return found
 
 
 def needed_secrets(spec: Spec) -> Mapping[str, frozenset[str]]:

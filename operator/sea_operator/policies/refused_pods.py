@@ -85,9 +85,17 @@ def blocker(observed: Observed, spec: Spec) -> Blocker | None:
     needed = partial(needed_by_job, observed, least)
     for role, size in least.items():
         said = observed.refusals.get(role)
-        if said is not None and is_final(said, size, needed):
+        if said is None or _works(observed, role):
+            continue
+        if is_final(said, size, needed):
             return Blocker("PodsForbidden", _sentence(observed, role, said))
     return None
+
+
+def _works(observed: Observed, role: Role) -> bool:
+    """Whether an elastic role has the pods that it works with, and only more are refused."""
+    elastic, made = observed.job.elastic(role), observed.of_role(role)
+    return elastic is not None and sum(pod.deleted is None for pod in made) >= elastic.size
 
 
 def _sentence(observed: Observed, role: Role, said: str) -> str:

@@ -8,7 +8,6 @@ pods but the one that made it fail (`failurePolicy.ttlSecondsAfterFinished`).
 """
 
 from collections.abc import Mapping
-from datetime import datetime
 
 from sea_api.contract import role_name
 from sea_api.v1alpha1.job import Spec
@@ -19,6 +18,7 @@ from sea_operator.observed import Observed
 from sea_operator.plan import Outcome, Suspension
 from sea_operator.policies import phase
 from sea_operator.resources.role_settings import full_size, gpus_of
+from sea_operator.timestamps import unix_seconds
 
 ENGINES = frozenset({Role.ROLLOUT, Role.USER})
 NEEDED: Mapping[StageType, frozenset[Role]] = {
@@ -109,7 +109,7 @@ def of_failed_pod(observed: Observed, spec: Spec, now: float) -> Mapping[Role, i
         return {}
     if status.completion_time is None:
         return {}
-    if now - datetime.fromisoformat(status.completion_time).timestamp() >= ttl:
+    if now - unix_seconds(status.completion_time) >= ttl:
         return {}
     # One that is gone already would come back empty.
     found = next((pod for pod in observed.pods if pod.name == failure.pod), None)

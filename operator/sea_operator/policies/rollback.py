@@ -6,6 +6,7 @@ generation of the spec that first had it, and is sent only once the status has t
 that failed would otherwise give the same value another generation, and it would happen twice.
 """
 
+from sea_api.redaction import redacted_to
 from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.status import RollbackRequest
 from sea_api.wire.coordinator_spec import RollbackOrder
@@ -25,11 +26,14 @@ MAX_MESSAGE = 1024
 """Bound of the message in the CRD."""
 
 
-def request(observed: Observed, spec: Spec, next_attempt: int | None) -> RollbackRequest | None:
+def request(
+    observed: Observed, spec: Spec, next_attempt: int | None, *, begins: bool = False
+) -> RollbackRequest | None:
     """How far the request of the spec is; None without one.
 
     Args:
         next_attempt: the attempt that may begin now; None if none may.
+        begins: it does, for another reason, such as the edit that made the request.
     """
     wanted, before = spec.checkpoint.rollback_to, observed.job.status.rollback
     if wanted is None:
@@ -43,6 +47,8 @@ def request(observed: Observed, spec: Spec, next_attempt: int | None) -> Rollbac
         )
     else:
         found = _followed(before, _check(observed, before), next_attempt)
+    if begins and next_attempt is not None and _goes_along(observed, found):
+        found = _going(found, next_attempt)
     # The coordinator says so too, but not of a complete job, which has none any more.
     if found.state != DONE and _has_ended(observed, spec, found.stage):
         return _refused(found, ENDED.format(found.stage))
@@ -53,7 +59,7 @@ def request(observed: Observed, spec: Spec, next_attempt: int | None) -> Rollbac
 
 
 def _refused(request: RollbackRequest, why: str) -> RollbackRequest:
-    update = {"state": REFUSED, "message": why[:MAX_MESSAGE], "attempt": None}
+    update = {"state": REFUSED, "message": redacted_to(why, MAX_MESSAGE), "attempt": None}
     return request.model_copy(update=update)
 
 
@@ -78,7 +84,21 @@ def _followed(
         return _refused(before, check.problem)
     if before.attempt is not None or next_attempt is None:
         return before
-    return before.model_copy(update={"state": GOING_BACK, "message": "", "attempt": next_attempt})
+    return _going(before, next_attempt)
+
+
+def _going(request: RollbackRequest, attempt: int) -> RollbackRequest:
+    return request.model_copy(update={"state": GOING_BACK, "message": "", "attempt": attempt})
+
+
+def _goes_along(observed: Observed, now: RollbackRequest) -> bool:
+    """Whether an attempt that begins anyway goes back, although nobody has looked yet.
+
+    A job that failed or was suspended has no coordinator that could. Its first attempt waits for
+    the look (`Rendezvous`), and trains from the newest checkpoint if this one isn't sound. Not
+    where a coordinator might hear of the attempt first: the order is sent once the status has it.
+    """
+    return now.state == CHECKING and observed.state is None
 
 
 def begins(observed: Observed, now: RollbackRequest | None) -> bool:

@@ -62,16 +62,37 @@ async def test_a_job_that_was_deleted_unseen_gets_no_children(
     """As in a watch that was interrupted for longer than the server remembers."""
     async with aiohttp.ClientSession() as session:
         stale = RunningOperator(recorder, CoordinatorLink(session), world, time.time)
-        await world.create_secret()
-        job = await world.create_job()
+        await world.create_job()
         for one in stale.reflectors:
             await one.fill()
-        meta = job["metadata"]
-        await world.client.delete(JOB, world.namespace, "j", meta["uid"])
+        await stale.a_pass()  # says that a Secret is missing
+        await world.create_secret()
+        job = await world.job()
+        await world.client.delete(JOB, world.namespace, "j", job["metadata"]["uid"])
         recorder.writes.clear()
         assert await stale.a_pass() is None
         assert recorder.writes == []
         assert stale.view() is None
+
+
+async def test_children_of_a_new_job_that_was_deleted_unseen_are_collected(
+    recorder: Recorder, world: World, until: Any
+) -> None:
+    """A new job isn't read before they are made: they go as those of any job that is deleted."""
+    async with aiohttp.ClientSession() as session:
+        stale = RunningOperator(recorder, CoordinatorLink(session), world, time.time)
+        await world.create_secret()
+        job = await world.create_job()
+        for one in stale.reflectors:
+            await one.fill()
+        await world.client.delete(JOB, world.namespace, "j", job["metadata"]["uid"])
+        assert await stale.a_pass() is None
+        assert stale.view() is None
+
+    async def collected() -> bool:
+        return not await world.sizes() and await world.token() is None
+
+    await until(collected)
 
 
 async def test_the_watches_tell_of_what_others_delete(

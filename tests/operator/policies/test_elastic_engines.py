@@ -6,8 +6,7 @@ import pytest
 
 from sea_api.v1alpha1.elastic import Elastic
 from sea_api.v1alpha1.elastic_status import ElasticRole
-from sea_operator.elasticity import Seen
-from sea_operator.policies.elastic_engines import step
+from sea_operator.policies.elastic_engines import EnginesSeen, step
 
 START = 1_800_000_000.0
 RANGE = Elastic(min_replicas=1, max_replicas=4, give_up_seconds=120, retry_seconds=600)
@@ -22,7 +21,8 @@ class Engines:
 
     def after(self, seconds: float, *running: int, **seen: Any) -> ElasticRole:
         self.now += seconds
-        observed = Seen(frozenset(running), **seen)
+        ordinals = frozenset(running)
+        observed = EnginesSeen(ordinals, **{"ready": ordinals, **seen})
         self.memory = step(self.memory, RANGE, self.replicas, observed, self.now)
         return self.memory
 
@@ -121,5 +121,28 @@ def test_a_narrower_range_asks_for_no_more_than_it_has() -> None:
     engines.after(0, 0, 1)
     assert engines.after(600, 0, 1).asked == 4
     narrow = RANGE.model_copy(update={"max_replicas": 3})
-    found = step(engines.memory, narrow, 2, Seen(frozenset({0, 1})), engines.now)
+    found = step(engines.memory, narrow, 2, EnginesSeen(frozenset({0, 1})), engines.now)
     assert sizes(found) == ("Reduced", 2, 2)
+
+
+def test_an_engine_that_crashes_while_it_loads_never_counts() -> None:
+    """Size and `Ready` went back and forth every retrySeconds."""
+    engines, few = Engines(replicas=2), frozenset({0, 1})
+    engines.after(0, 0, 1)
+    found = []
+    for _ in range(3):
+        found.append(engines.after(600, 0, 1))
+        found.append(engines.after(1, 0, 1, 2, ready=few))
+        found.append(engines.after(120, 0, 1))
+    assert {one.size for one in found} == {2}
+    assert {one.asked for one in found} == {2, 4}
+    assert engines.memory is not None
+    assert engines.memory.shrunk == []
+
+
+def test_an_engine_that_takes_long_to_load_stays_asked_for() -> None:
+    engines, few = Engines(replicas=2), frozenset({0, 1})
+    engines.after(0, 0, 1)
+    engines.after(600, 0, 1)
+    assert sizes(engines.after(1000, 0, 1, 2, 3, ready=few)) == ("Reduced", 2, 4)
+    assert sizes(engines.after(1, 0, 1, 2, 3)) == ("Full", 4, 4)

@@ -8,12 +8,12 @@ import pytest
 from sea_api.v1alpha1.policy import Action, Cause, FailurePolicy, FailureRule, Role
 from sea_api.v1alpha1.status import PodFailure
 from sea_operator.decide import decide
-from sea_operator.elasticity import stamp
 from sea_operator.policies import escalation
 from sea_operator.policies.failures import DetectedFailure
 from sea_operator.report import between
 from sea_operator.resources.pod import avoiding
 from sea_operator.status import compute
+from sea_operator.timestamps import stamp
 
 NOW = 1_800_000_000.0
 POD, OTHER = "j-trainer-0", "j-trainer-1"

@@ -9,7 +9,7 @@ from sea_api.v1alpha1.status import Failure
 from sea_operator.decide import decide
 from sea_operator.plan import Outcome
 from sea_operator.policies.phase import retries, retry_digest
-from sea_operator.status import rfc3339
+from sea_operator.timestamps import stamp
 
 TTL = {"ttlSecondsAfterFinished": 600}
 
@@ -17,12 +17,12 @@ TTL = {"ttlSecondsAfterFinished": 600}
 def failed(make: Any, pod: str, ago: float, policy: dict[str, Any]) -> Any:
     spec = make.spec(failurePolicy=policy)
     failure = Failure(
-        role="Trainer", cause="ProcessExit", message="x", pod=pod, time=rfc3339(make.now)
+        role="Trainer", cause="ProcessExit", message="x", pod=pod, time=stamp(make.now)
     )
     status = make.status(
         make.condition("Failed", "True"),
         last_failure=failure,
-        completion_time=rfc3339(make.now - ago),
+        completion_time=stamp(make.now - ago),
         failed_spec=retry_digest(spec),
     )
     return make.observed(make.job(spec=spec, status=status))

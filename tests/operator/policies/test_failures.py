@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from sea_api.v1alpha1.elastic_status import ElasticRole, ElasticStatus
 from sea_api.v1alpha1.policy import Cause, Role
 from sea_operator.decide import decide
 from sea_operator.observed import Observed
@@ -140,3 +141,32 @@ def test_trainer_pods_and_leaving_pods_are_not_others(make: Any) -> None:
         make.pod("stranger", None, terminations=ended),
     )
     assert of_others(make.observed(pods=pods), make.now) == ()
+
+
+@pytest.mark.parametrize(
+    ("pod", "ended", "counts"),
+    [
+        ("j-rollout-0", {"finished": "2027-01-15T08:00:01Z"}, True),
+        ("j-rollout-0", {"finished": "2027-01-15T08:00:01Z", "previous": True}, True),
+        # It crashed once while it was only tried, and serves now.
+        ("j-rollout-0", {"finished": "2027-01-15T07:59:00Z", "previous": True}, False),
+        ("j-rollout-0", {"finished": "2027-01-15T07:59:00Z"}, True),
+        ("j-rollout-0", {"finished": "", "previous": True}, True),
+        ("j-rollout-1", {"finished": "2027-01-15T08:00:01Z"}, False),
+    ],
+)
+def test_an_engine_that_is_only_tried_fails_no_job(
+    make: Any, pod: str, ended: dict[str, Any], counts: bool
+) -> None:
+    rule = {"role": "Rollout", "cause": "ProcessExit", "action": "FailJob"}
+    engines = {"replicas": 1, "elastic": {"minReplicas": 1, "maxReplicas": 2}}
+    spec = make.spec(rollout=engines, failurePolicy={"rules": [rule]})
+    time = "2027-01-15T08:00:00Z"
+    memory = ElasticRole(state="Reduced", size=1, asked=2, began_with=1, since=time)
+    job = make.job(spec=spec, status=make.status(elastic=ElasticStatus(rollout=memory)))
+    crashed = make.pod(
+        pod, Role.ROLLOUT, terminations=(Termination("engine", 1, "Error", **ended),)
+    )
+    seen = make.observed(job, pods=(*make.pods(job), crashed))
+    assert bool(of_others(seen, make.now)) is counts
+    assert (decide(seen, make.context()).lifecycle.failed is not None) is counts

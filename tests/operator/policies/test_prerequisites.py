@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from sea_operator.observed import Blocker, Observed, SecretSeen
-from sea_operator.policies.prerequisites import S3_KEYS, unmet
+from sea_operator.policies.prerequisites import S3_KEYS, bad_secrets, unmet
 
 SETS = [("StatefulSet", "j-trainer")]
 
@@ -13,6 +13,8 @@ SETS = [("StatefulSet", "j-trainer")]
 def blocker_of(observed: Observed, wanted: list[tuple[str, str]]) -> Blocker:
     """The blocker that must be there."""
     found = unmet(observed, wanted)
+    if found is None and observed.job.spec is not None:
+        found = next(iter(bad_secrets(observed, observed.job.spec).values()), None)
     assert found is not None
     return found
 

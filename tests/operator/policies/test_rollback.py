@@ -165,3 +165,39 @@ def test_a_coordinator_of_a_release_that_can_not_go_back_keeps_nobody_waiting(ma
     assert "set spec.suspend to true and back" in (found.note or "")
     plan, _ = plan_of(make, stored=found.rollback, check=SOUND)
     assert plan.coordinator_spec.rollback.attempt == 2
+
+
+@pytest.mark.parametrize("stored", [None, ASKED])
+@pytest.mark.parametrize("before", ["failed", "suspended"])
+def test_the_first_attempt_of_a_job_that_runs_again_goes_back(
+    make: Any, before: str, stored: RollbackRequest | None
+) -> None:
+    """It cost a needless attempt: nobody had looked at the checkpoint before the job ran."""
+    was = (
+        make.condition("Failed", "True", reason="RestartBudgetExhausted")
+        if before == "failed"
+        else make.condition("Suspended", "True", reason="Released")
+    )
+    status = make.status(
+        was, stage="rl", rollback=stored, trainer_attempt=4, failed_spec="of the spec that failed"
+    )
+    spec = make.spec(checkpoint={"rollbackTo": TARGET})
+    job = make.job(spec=spec, status=status, generation=3)
+    seen = make.observed(job, state=None, pods=())
+    plan = decide(seen, make.context())
+    going = ASKED.model_copy(update={"state": "GoingBack", "attempt": 5})
+    assert (plan.lifecycle.attempt, plan.lifecycle.rollback) == (5, going)
+    # The coordinator hears of both together, and its trainer waits for the look.
+    after = compute(seen, plan, [], make.now)
+    state = make.state("sft", stages=("rl",), attempt=4)
+    seen = make.observed(make.job(spec=spec, status=after, generation=3), state=state)
+    plan = decide(seen, make.context())
+    assert plan.coordinator_spec is not None
+    assert plan.coordinator_spec.rollback is not None
+    sent = plan.coordinator_spec
+    assert (sent.attempt, sent.rollback.attempt) == (5, 5)
+    # A checkpoint that isn't sound costs nothing more: the attempt trains from the newest.
+    state = make.state("sft", stages=("rl",), attempt=5, rollback_check=BAD)
+    seen = make.observed(make.job(spec=spec, status=after, generation=3), state=state)
+    plan = decide(seen, make.context())
+    assert (plan.lifecycle.attempt, plan.lifecycle.rollback) == (5, REFUSED)

@@ -2,8 +2,11 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+import urllib3
 from aiohttp import web
 
 from sea_runtime.client import calls
@@ -95,3 +98,22 @@ async def test_after_the_deadline_the_sentence_names_call_and_time(
 async def test_a_coordinator_that_is_not_there_is_an_outage(nobody: int, ask: Ask) -> None:
     with pytest.raises(CoordinatorUnreachableError, match="Connect"):
         await ask(f"http://127.0.0.1:{nobody}", 0.0)
+
+
+@pytest.mark.parametrize(("megabytes", "seconds"), [(0, 5), (60, 35)])
+def test_a_large_body_has_the_time_that_a_slow_network_takes(
+    megabytes: int, seconds: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """urllib3 sends it within the time-out of the connection, as a whole."""
+    client = CoordinatorClient("http://coordinator.invalid", "t", retry_timeout=0.0)
+    given: list[urllib3.Timeout] = []
+
+    def request(*_: Any, timeout: urllib3.Timeout, **__: Any) -> Any:
+        given.append(timeout)
+        return SimpleNamespace(status=200, data=b"")
+
+    monkeypatch.setattr(client._pool, "request", request)
+    body = bytes(megabytes * 1_000_000)
+    client.send(calls.Call("PUT", "/v1/layouts/a", lambda _: None, body=body))
+    assert given[0].connect_timeout == seconds
+    assert given[0].read_timeout == 15 + seconds - 5

@@ -21,7 +21,7 @@ async def test_a_repeated_request_for_a_batch_meets_the_same_newer_checkpoint(
 
     def read(*_: object) -> snapshot.Checkpoint:
         both.wait(HANG_S)
-        return snapshot.Checkpoint("rl", {"step": 7})
+        return snapshot.Checkpoint("rl", kit.entry(7))
 
     monkeypatch.setattr(snapshot, "newest_checkpoint", read)
     asked = (core.bootstrap.catch_up("rl", 3) for _ in range(2))

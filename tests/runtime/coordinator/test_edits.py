@@ -184,6 +184,25 @@ def test_an_edit_waits_for_the_check_of_its_data(core: Components) -> None:
     assert kit.some(core.training.task(1)).spec_generation == 2
 
 
+def test_a_coordinator_that_restarts_hands_out_no_edit_that_it_has_not_checked(
+    tmp_path: Path,
+) -> None:
+    """It may be the one that was found wrong before."""
+    before = running(tmp_path, kit.desired(job(), stage=1))
+    assert kit.some(before.training.task(1)).spec_generation == 1
+    wrong = kit.desired(job(learningRate=0.5), stage=1, generation=2)
+    before.job.adopt(wrong)
+    before.ledger.withdraw()
+    after = running(tmp_path, wrong)
+    after.preconditions.are_checked = lambda: False  # type: ignore[method-assign]
+    assert kit.some(after.training.task(1)).spec_generation == 1
+    after.preconditions.are_checked = lambda: True  # type: ignore[method-assign]
+    assert kit.some(after.training.task(1)).spec_generation == 2
+    written = after.ledger.db.changes
+    assert kit.some(after.training.task(1)).spec_generation == 2
+    assert after.ledger.db.changes == written, "asked every second"
+
+
 def test_data_counts_as_checked_until_something_is_wrong_with_it(tmp_path: Path) -> None:
     core = kit.coordinator(tmp_path, kit.desired(job(), stage=1), kit.Clock())
     assert not core.preconditions.are_checked()

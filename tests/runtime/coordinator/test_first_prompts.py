@@ -8,7 +8,7 @@ import pytest
 from sea_data.object_store import ObjectNotFoundError
 from sea_data.tiny_model import model_folder, tokenizer
 from sea_env.domains import registry
-from sea_runtime.coordinator import first_prompts
+from sea_runtime.coordinator import model_files
 from sea_runtime.coordinator.errors import PreconditionError
 from sea_runtime.coordinator.task_rows import TaskRow
 from sea_testing.coordinator import inprocess as kit
@@ -36,16 +36,16 @@ def rows(*databases: str | None) -> list[TaskRow]:
 
 
 def test_each_domain_and_database_is_looked_at_once() -> None:
-    found = first_prompts.places(rows("s3://b/2.json", "s3://b/1.json", "s3://b/2.json", None))
+    found = model_files.places(rows("s3://b/2.json", "s3://b/1.json", "s3://b/2.json", None))
     assert found == [("shop", "s3://b/1.json"), ("shop", "s3://b/2.json")]
 
 
 def test_a_prompt_that_fills_the_context_is_a_sentence(store: Any) -> None:
     spec = kit.spec()
     roomy = spec.model_copy(update={"model": spec.model.model_copy(update={"context_length": 512})})
-    first_prompts.check(store, roomy, MODEL, rows("s3://b/d/1.json"))
+    model_files.check_prompts(store, roomy, MODEL, rows("s3://b/d/1.json"))
     tight = spec.model_copy(update={"model": spec.model.model_copy(update={"context_length": 16})})
     with pytest.raises(PreconditionError, match=r"domain shop .* has \d+ tokens") as caught:
-        first_prompts.check(store, tight, MODEL, rows("s3://b/d/1.json"))
+        model_files.check_prompts(store, tight, MODEL, rows("s3://b/d/1.json"))
     assert caught.value.problem.reason == "PromptTooLong"
     assert "contextLength is 16" in caught.value.problem.message

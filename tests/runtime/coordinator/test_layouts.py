@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from sea_runtime.coordinator import weight_manifests
 from sea_runtime.coordinator.app import Components, serve
 from sea_runtime.coordinator.errors import RefusedError, UnknownLayoutsError
 from sea_runtime.coordinator.ledger import registry
+from sea_runtime.coordinator.ledger.database import Database
+from sea_runtime.coordinator.ledger.schema import MIGRATIONS
 from sea_runtime.transport import layouts
 from sea_runtime.wire.weights import Block, ShardLayout, WeightVersion
 from sea_testing.coordinator import inprocess as kit
@@ -152,6 +155,37 @@ def test_old_versions_leave_neither_shards_nor_layouts(core: Components) -> None
     assert [bool(body) for body in bodies] == [False] * (2 + registry.KEPT) + [True, True]
     reply = kit.some(core.weights.query("policy", 0))
     assert (kit.some(reply.newest).version, kit.some(reply.anchor).version) == (101, 2)
+
+
+def test_layouts_are_forgotten_without_a_look_at_any_body(core: Components) -> None:
+    """Thirty versions of a large model have some 100 MB of JSON, and the event loop waits."""
+    ((digest, layout),) = layouts.layouts_of(version(1)).items()
+    core.weights.add_layout(digest, layout.model_dump_json())
+    core.weights.publish(layouts.compact(version(1)))
+    with core.ledger.db.transaction():
+        core.ledger.db.run("UPDATE weights SET body = 'no JSON'")
+    core.weights.add_layout("unused", "{}")
+    registry.forget_layouts(core.ledger.db)
+    assert registry.layout(core.ledger.db, digest) is not None
+    assert registry.layout(core.ledger.db, "unused") is None
+
+
+def test_a_ledger_of_an_older_layout_knows_what_its_versions_name(tmp_path: Path) -> None:
+    with closing(Database(tmp_path / "old", MIGRATIONS[:5])) as old:
+        for number in (1, 2):
+            found = layouts.compact(of_height(number, number, anchor=True))
+            body = found.model_dump_json()
+            with old.transaction():
+                old.run(
+                    "INSERT INTO weights VALUES ('policy', ?, 1, ?, ?, 0)",
+                    number,
+                    body if number == 2 else "",
+                    body if number == 1 else None,
+                )
+    with closing(Database(tmp_path / "old")) as db:
+        named = db.rows("SELECT version, digest FROM version_layouts ORDER BY version")
+        expected = [(n, next(iter(layouts.layouts_of(of_height(n, n))))) for n in (1, 2)]
+        assert [tuple(row) for row in named] == expected
 
 
 def test_wrong_and_unknown_digests_are_refused(core: Components) -> None:

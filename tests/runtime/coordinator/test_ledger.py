@@ -3,6 +3,7 @@
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -11,6 +12,9 @@ from sea_runtime.coordinator import snapshot
 from sea_runtime.coordinator.errors import LedgerError, NotReadyError
 from sea_runtime.coordinator.ledger.database import Database, Ledger
 from sea_runtime.coordinator.ledger.schema import MIGRATIONS
+from sea_runtime.store.s3 import ObjectStore
+from sea_testing.coordinator import inprocess as kit
+from sea_testing.coordinator.memory_store import MemoryStore
 
 NEWER = (*MIGRATIONS, "ALTER TABLE stages ADD COLUMN note TEXT;")
 
@@ -59,6 +63,34 @@ def test_a_restored_snapshot_of_an_older_layout_is_migrated(tmp_path: Path) -> N
     with closing(snapshot.replace(target, part)) as db:
         assert db.text("name") == "body"
     assert layout(target) == len(MIGRATIONS)
+
+
+def ledger_file(path: Path, body: str) -> bytes:
+    """Bytes of a ledger that knows `body`, with nothing left in its log."""
+    with closing(Database(path)) as db:
+        db.put_text("name", body)
+        db.seal()
+    return path.read_bytes()
+
+
+def test_the_log_of_a_restore_that_was_killed_is_not_applied_to_the_next_download(
+    tmp_path: Path,
+) -> None:
+    """It has the pages of another snapshot, and SQLite takes whatever has the file's name."""
+    store, part, wanted = MemoryStore(), tmp_path / "ledger.part", kit.desired(kit.spec())
+    folder = f"{wanted.run_url}/ledger"
+    store.put(f"{folder}/ledger.sqlite", ledger_file(tmp_path / "new", "of the new one"))
+    store.put(f"{folder}/drained.json", b'{"checkpoint": null}')
+    part.write_bytes(ledger_file(tmp_path / "old", "of the old one"))
+    with closing(Database(part)) as killed:
+        killed.put_text("name", "of the one that was killed")
+        log = part.with_name("ledger.part-wal").read_bytes()
+    part.with_name("ledger.part-wal").write_bytes(log)
+    source, _ = snapshot.fetch(cast(ObjectStore, store), wanted, part)
+    assert source == f"{folder}/ledger.sqlite"
+    snapshot.require_sound(part)
+    with closing(Database(part)) as db:
+        assert db.text("name") == "of the new one"
 
 
 def test_a_restored_snapshot_of_a_newer_layout_is_refused(tmp_path: Path) -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from sea_runtime.coordinator.background import MAX_STEP_SECONDS, LoopClock
 from sea_runtime.coordinator.ledger.episodes import Worker
-from sea_runtime.coordinator.loop_clock import MAX_STEP_SECONDS, LoopClock
 from sea_testing.coordinator import inprocess as kit
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from sea_api.v1alpha1.policy import Cause
 from sea_runtime.coordinator.app import Components
-from sea_runtime.coordinator.errors import RefusedError, StaleError
+from sea_runtime.coordinator.errors import NotReadyError, RefusedError, StaleError
 from sea_runtime.coordinator.ledger import stages
 from sea_runtime.coordinator.trainer_world import RECENT_SECONDS, WorldRecord
 from sea_runtime.wire.membership import HeartbeatReply, PodState
@@ -142,9 +142,22 @@ def test_a_stored_spec_that_cannot_be_read_gives_way(core: Components) -> None:
     body = store_spec(core, {"domains": "shop"})
     assert core.job.known is None
     assert core.state.assemble().spec_digest != body["digest"]
-    assert not beat(core, 0).run
+    with pytest.raises(NotReadyError):
+        beat(core, 0)
     core.job.adopt(kit.desired(kit.spec(), attempt=3))
     assert core.job.attempt == 4
+
+
+def test_no_process_is_ended_while_the_ledger_is_restored(core: Components) -> None:
+    """Trainer and workers outlive the coordinator's volume; an empty reply would end them. That
+    they called counts all the same."""
+    beat(core, 0)
+    beat(core, 1)
+    assert beat(core, 0, attempt=1, state=PodState.READY).run
+    core.bootstrap.restore_again()
+    with pytest.raises(NotReadyError):
+        beat(core, 0, attempt=1, state=PodState.READY)
+    assert core.membership.get("job-trainer-0") is not None
 
 
 def test_a_job_is_drained_once_everything_is_committed_and_stopped(core: Components) -> None:

@@ -73,7 +73,7 @@ def test_a_group_with_a_trajectory_that_is_too_old_is_dropped_and_replaced(
     assert batches.expire(db, "rl", 6, limit, clock.now) == 0
     left = 4 - len(expired)
     assert batches.assign(db, "rl", 1, left, 6, clock.now)
-    body = batches.fixed(db, "rl", 1).read()
+    body = kit.whole(batches.fixed(db, "rl", 1))
     assert Batch.decode(body).expired_groups == len(expired)
 
 

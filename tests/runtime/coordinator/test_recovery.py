@@ -153,7 +153,7 @@ def test_a_drained_ledger_is_of_a_checkpoint_not_of_its_step(
     manifest: str | None, expected: bool
 ) -> None:
     """A run that goes back comes to the step again; an older release named no manifest."""
-    newest = snapshot.Checkpoint("rl", {"step": 60, "manifest_key": "k/step-a1/m"})
+    newest = snapshot.Checkpoint("rl", kit.entry(60, "k/step-a1/m"))
     note = {"checkpoint": ["rl", 60], "stageIndex": 0, "manifest": manifest}
     assert snapshot.applies(note, newest) == expected
     assert not snapshot.applies(note, None)
@@ -221,7 +221,7 @@ def test_copies_of_weights_after_the_checkpoint_are_not_offered_again() -> None:
     """An engine would start with a policy of batches that are drawn again now."""
     anchors = [kit.version(number, anchor=True) for number in (1, 2, 3)]
     user = anchors[2].model_copy(update={"stream": "user"})
-    checkpoint = snapshot.Checkpoint("rl", {"step": 2, "version": 2})
+    checkpoint = snapshot.Checkpoint("rl", kit.entry(2))
     found = snapshot.of_this_line([*anchors, user], checkpoint, wanted())
     assert found == [*anchors[:2], user]
     assert snapshot.of_this_line(anchors, None, wanted()) == anchors

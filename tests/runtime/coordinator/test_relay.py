@@ -104,6 +104,24 @@ def test_a_reader_that_failed_gets_another_source() -> None:
     assert fleet.ask("c", kit.version(2)) == TRAINER
 
 
+def test_a_reader_that_failed_and_had_to_wait_is_not_sent_to_the_same_source() -> None:
+    """A waiting engine asks again whenever anything changes: no word about its source."""
+    fleet, version = Fleet(), kit.version(1)
+    for pod in ("a", "b"):
+        fleet.took(pod, version)
+    assert [fleet.ask(pod, version, ranks=0) for pod in ("c", "d")] == ["a", "b"]
+    assert [fleet.ask("c", version, ranks=0) for _ in range(3)] == [None, None, None]
+    fleet.took("d", version)
+    assert fleet.ask("c", version, ranks=0) in ("b", "d")
+
+
+def test_a_reader_that_failed_everywhere_begins_again() -> None:
+    """The version may be in no store: what failed once is all that is left."""
+    fleet, version = Fleet(), kit.version(1)
+    fleet.took("a", version)
+    assert [fleet.ask("c", version, ranks=0) for _ in range(3)] == ["a", TRAINER, "a"]
+
+
 def test_a_reader_that_had_the_version_and_lost_it_may_ask_the_same_peer() -> None:
     """It restarted after the read: that says nothing about its source."""
     fleet, version = Fleet(), kit.version(1)
@@ -228,6 +246,35 @@ def test_an_engine_that_lost_its_copy_is_no_source(
     core.weights.announce("policy", copy("early", version))
     change(core)
     assert kit.some(kit.some(core.weights.query("policy", 0, "late")).newest).peers == []
+
+
+@pytest.mark.parametrize(
+    ("readers", "named"),
+    [(["a"], ["early"]), (["a", "a"], ["early"]), (["a", "b"], [])],
+)
+def test_two_readers_that_got_other_bytes_end_a_holder_and_one_does_not(
+    core: Components, readers: list[str], named: list[str]
+) -> None:
+    """The holder announces its copy again as soon as it is asked: it would damage reads for ever.
+    One reader's own memory may be at fault."""
+    version = published(core, 1)
+    alive(core, "early", 1)
+    damaged = EARLY_FAILED.model_copy(update={"cause": FetchCause.DAMAGED})
+
+    def peers() -> list[str]:
+        offered = kit.some(kit.some(core.weights.query("policy", 0, "late")).newest)
+        return [one.pod for one in offered.peers]
+
+    for reader in readers:
+        core.weights.announce("policy", copy("early", version))
+        report = NotFetched(pod=reader, version=1, attempt=1, failed_sources=[damaged])
+        core.weights.unfetched("policy", report)
+    assert core.weights.nothing_newer("policy", 1, "early").announce
+    core.weights.announce("policy", copy("early", version))
+    assert peers() == named
+    # What it holds next is another matter.
+    core.weights.announce("policy", copy("early", published(core, 2)))
+    assert peers() == ["early"]
 
 
 def test_an_engine_announces_again_after_the_coordinator_s_restart(core: Components) -> None:

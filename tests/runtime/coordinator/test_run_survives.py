@@ -12,10 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from sea_api.v1alpha1.stages import StageType
 from sea_runtime.coordinator import origin
 from sea_runtime.coordinator.errors import CoordinatorFailure, PreconditionError
 from sea_runtime.coordinator.ledger import progress
 from sea_runtime.trainer.errors import FencedError
+from sea_runtime.wire.trainer import Origin
 from sea_testing.coordinator import run_histories
 from sea_testing.coordinator.run_histories import NEVER, ROUNDS
 from sea_testing.coordinator.run_model import Run
@@ -146,6 +148,32 @@ def test_a_run_goes_back_to_the_checkpoint_that_is_asked_for_once(run: Run, kill
     assert run.committed_step == STEPS
 
 
+@pytest.mark.parametrize("sound", [True, False])
+@pytest.mark.parametrize("volume_lost", [True, False])
+def test_the_first_attempt_of_a_run_that_begins_again_goes_back(
+    run: Run, volume_lost: bool, sound: bool
+) -> None:
+    """Its order comes with the attempt, before anybody has looked: the processes wait for that."""
+    until(run, lambda: run.committed_step == 6)
+    first = run.head.checkpoints[0]
+    if not sound:
+        del run.store.objects[f"s3://bucket/{first.manifest_key}"]
+    run.end_process(zombie=False)
+    run.attempt += 1
+    run.ask_to_go_back(4)
+    assert run.order is not None
+    run.order = run.order.model_copy(update={"attempt": run.attempt})
+    # As after a failure or a suspension: all pods are new.
+    run.restart_coordinator(volume_lost=volume_lost)
+    run.fixed.clear()
+    until(run, lambda: len(run.requests) == 1)
+    assert run.requests[0].done is sound
+    assert (run.head.newest == first) is sound
+    until(run, lambda: run.complete)
+    assert run.attempt == 2, "no attempt more"
+    assert len(trained_groups(run)) == STEPS * BATCH
+
+
 @pytest.mark.parametrize(
     ("damage", "sentence"),
     [
@@ -253,12 +281,56 @@ def test_weight_versions_of_the_other_run_count_on(run: Run) -> None:
     """Trajectories that wait for a batch carry its numbers."""
     until(run, lambda: run.committed_step == 2)
     db, desired = run.core.ledger.db, run.core.job.desired
-    found = origin.OriginLedger("s3://bucket/other/ledger.sqlite", step=2, version=9)
+    first = run.head.checkpoints[0]
+    asked = (Origin(run_url="s3://bucket/other", step=2), first, desired.spec.stages[0].type)
+    found = origin.OriginLedger("s3://bucket/other/ledger.sqlite", 2, 9, asked)
     with db.transaction():
-        origin.adopt(db, desired, found, 1.0)
+        origin.OtherRun(run.store, run.clock).adopt(db, desired, found)  # type: ignore[arg-type]
         run.core.job.write(db, desired)
     assert run.core.job.first_version() == 7
     assert run.core.job.first_version("user") == 0
     assert progress.last_committed(db, "rl") == 0
     assert run.core.weights.newest("policy") == 0
     assert run.core.weights.required("policy") == 7
+
+
+@pytest.mark.parametrize("wrong", ["type of the stage", "ledger"])
+def test_what_was_refused_is_not_downloaded_every_three_seconds(
+    run: Run, tmp_path: Path, wrong: str
+) -> None:
+    """A ledger of gigabytes, read twice by each look."""
+    until(run, lambda: run.committed_step == 6)
+    step, desired = run.head.checkpoints[0].step, run.wanted
+    other, theirs = origin.OtherRun(run.store, run.clock), Origin(run_url=run.run_url, step=step)  # type: ignore[arg-type]
+    ledger = f"s3://bucket/{run.head.checkpoints[0].manifest_key}".replace(
+        "manifest.json", "ledger.sqlite"
+    )
+    sound = run.store.objects[ledger]
+    if wrong == "ledger":
+        run.store.objects[ledger] = sound[:-1] + b"?"
+    else:
+        stage = desired.spec.stages[0].model_copy(update={"type": StageType.SFT})
+        spec = desired.spec.model_copy(update={"stages": [stage]})
+        desired = desired.model_copy(update={"spec": spec})
+
+    def begin() -> None:
+        found = other.fetch(desired, theirs, tmp_path / "part")
+        with run.core.ledger.db.transaction():
+            other.adopt(run.core.ledger.db, desired, found)
+
+    def look() -> PreconditionError:
+        with pytest.raises(PreconditionError) as caught:
+            begin()
+        return caught.value
+
+    first = look()
+    del run.store.objects[ledger]
+    # Nothing of the ledger is read: that it is gone now isn't noticed.
+    assert look() is first
+    run.store.objects[ledger] = sound
+    run.clock.now += origin.LOOK_SECONDS + 1
+    if wrong == "ledger":
+        found = other.fetch(desired, theirs, tmp_path / "part")
+        assert (found.source, found.step) == (ledger, step)
+    else:
+        assert look() is first

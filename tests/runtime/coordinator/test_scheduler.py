@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sea_runtime.coordinator.app import Components
 from sea_runtime.coordinator.ledger import registry
 from sea_runtime.coordinator.staleness_gate import capacity, may_generate
-from sea_runtime.wire.rollouts import LeaseRequest, Trajectory
+from sea_runtime.wire.rollouts import Lease, LeaseRequest, Trajectory
 from sea_testing.coordinator import inprocess as kit
 
 BASE = {
@@ -164,3 +164,39 @@ def test_an_edit_of_the_batch_neither_starves_the_gate_nor_opens_it(
         core.weights.publish(kit.version(step))
     found = [row[0] for row in db.rows("SELECT staleness FROM batches ORDER BY step")]
     assert max(found[-3:] if later < 4 else found) <= 1, found
+
+
+def test_workers_that_wait_don_t_ask_the_ledger_one_by_one(tmp_path: Path) -> None:
+    """All of them look again at every result; what comes, comes to them all the same."""
+    core = kit.coordinator(tmp_path, kit.desired(kit.spec()), kit.Clock())
+    asked: list[str] = []
+
+    def ask(pod: str, want: int = 64, holding: list[str] | None = None) -> list[Lease]:
+        asked.clear()
+        request = LeaseRequest(pod=pod, incarnation="life", want=want, holding=holding or [])
+        found = core.scheduler.lease(request)
+        return found.leases if found else []
+
+    for pod in ("a", "b", "c"):
+        core.heartbeats.heard(kit.beat(pod, "rollout", "life", adopted=0))
+    given = ask("a", want=4)
+    held = [lease.lease_id for lease in given]
+    while more := ask("a", holding=held):
+        held += [lease.lease_id for lease in more]
+    core.ledger.db._connection.set_trace_callback(asked.append)
+    # "a" has found nothing more: no transaction, no gate.
+    for pod in ("b", "c"):
+        assert ask(pod) == []
+        assert asked
+        assert not [one for one in asked if "BEGIN" in one or "'Issued'" in one]
+    # What was lost on its way is this worker's alone.
+    assert ask("b") == []
+    assert given[0].lease_id in [lease.lease_id for lease in ask("a")]
+    # A result makes room, an edit of the spec may.
+    assert ask("b") == []
+    for lease in given:
+        assert core.scheduler.result(kit.result(lease, "a", "life", float(lease.sample)))
+    core.job.adopt(kit.desired(kit.spec(maxStaleness=2, steps=9), generation=2))
+    found = ask("c")
+    assert found
+    assert not {lease.lease_id for lease in found} & set(held)

@@ -59,7 +59,7 @@ def test_a_user_that_hangs_up_first_has_no_verdict_and_costs_no_retry(core: Comp
     group = kit.some(core.ledger.db.row(sql, first.group_id))
     assert tuple(group) == ("Admitted", 0.5)
     assert batches.assign(core.ledger.db, "rl", 1, 1, 0, 1000.0)
-    batch = msgspec.msgpack.decode(batches.fixed(core.ledger.db, "rl", 1).read(), type=Batch)
+    batch = msgspec.msgpack.decode(kit.whole(batches.fixed(core.ledger.db, "rl", 1)), type=Batch)
     assert batch.groups[0].rewards == [1.0, 0.0]
     assert len(batch.groups[0].trajectories) == 2
     assert batch.never_asked == 1

@@ -13,8 +13,9 @@ from sea_runtime.coordinator.errors import GoneError
 from sea_runtime.coordinator.ledger import batches, copies
 from sea_runtime.coordinator.ledger.copies import Covered
 from sea_runtime.coordinator.ledger.database import Database
+from sea_runtime.coordinator.ledger.fixed_batch import FixedBatch
 from sea_runtime.coordinator.ledger.trajectories import INLINE_BYTES
-from sea_runtime.wire.rollouts import Batch, Lease, LeaseRequest
+from sea_runtime.wire.rollouts import Batch, Lease, LeaseRequest, Trajectory
 from sea_runtime.wire.trainer import CheckpointCommitted
 from sea_testing.coordinator import inprocess as kit
 
@@ -78,14 +79,14 @@ async def test_a_batch_has_the_bytes_that_workers_sent(core: Components) -> None
 async def test_files_go_once_a_checkpoint_covers_them_and_not_before(core: Components) -> None:
     await full_batches(core, [INLINE_BYTES + 1, INLINE_BYTES + 1])
     plan = core.training.batch("rl", 1, 1)
-    assert isinstance(plan, batches.FixedBatch)
+    assert isinstance(plan, FixedBatch)
     before = files(core)
     assert await core.files.sweep(core.ledger.db) == 0
     commit(core, 1)
     assert await core.files.sweep(core.ledger.db) == 4
     assert files(core) == before - 4
     with pytest.raises(GoneError, match="covered by a committed checkpoint"):
-        plan.read()
+        plan.open()
     assert kit.batch(core, 2)
 
 
@@ -111,7 +112,7 @@ async def test_a_snapshot_is_one_file_without_what_is_covered(
     kept = kit.some(kit.batch(core, 2))
     assert copied.stat().st_size < 1.6 * len(kept), "the first step's bytes are not in it"
     with closing(Database(copied)) as db:
-        assert batches.fixed(db, "rl", 2).read() == kept
+        assert kit.whole(batches.fixed(db, "rl", 2)) == kept
         with pytest.raises(GoneError):
             batches.fixed(db, "rl", 1)
         tables = ("groups", "episodes", "batches", "documents", "stages", "sqlite_sequence")
@@ -122,6 +123,17 @@ async def test_a_snapshot_is_one_file_without_what_is_covered(
         assert db.value("SELECT COUNT(*) FROM sqlite_schema") == core.ledger.db.value(
             "SELECT COUNT(*) FROM sqlite_schema"
         )
+
+
+@pytest.mark.parametrize("experts", [0, 5, INLINE_BYTES])
+def test_a_copy_has_no_experts_and_else_the_same(experts: int) -> None:
+    """With them a checkpoint's ledger would have gigabytes that only a lost volume asks for."""
+    arrays = ([1, 2], [0, 1], [0.0, -1.0], [-1, 3], [1])
+    sent = Trajectory.pack(*arrays, experts=[b"e" * experts] * 2 if experts else ())
+    kept = copies.without_experts(sent.encode())
+    assert kept == Trajectory.pack(*arrays).encode()
+    for other in (b"", b"no trajectory", kept[:-1]):
+        assert copies.without_experts(other) == other
 
 
 async def test_no_file_goes_while_a_snapshot_reads(core: Components) -> None:

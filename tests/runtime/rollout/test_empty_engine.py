@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from sea_runtime.rollout.engine_client import ServedVersion
 from sea_runtime.rollout.engine_state import EMPTY, EngineState, observe
 from sea_runtime.rollout.health import heartbeat
 from sea_runtime.rollout.settings import Identity, Settings
@@ -24,8 +25,8 @@ class Engine:
     async def is_paused(self) -> bool:
         return False
 
-    async def version(self) -> int:
-        return self.served
+    async def version(self) -> ServedVersion:
+        return ServedVersion(self.served, 7 if self.served else 0)
 
     async def is_empty(self) -> bool:
         return self.empty
@@ -49,6 +50,7 @@ async def test_noise_is_never_ready(served: int, empty: bool, version: int, read
     settings = Settings("", "t", "pod", "127.0.0.1", "rollout", "policy", 0, Path())
     beat = heartbeat(settings, Identity("pod", "life"), state)
     assert beat.adopted == (None if version == EMPTY else version)
+    assert beat.adopted_attempt == (7 if served else 0)
 
 
 class Coordinator:

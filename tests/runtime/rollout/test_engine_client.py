@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from sea_runtime.rollout import engine_client
-from sea_runtime.rollout.engine_client import Generation, MalformedGenerationError
+from sea_runtime.rollout.engine_client import Generation, MalformedGenerationError, ServedVersion
 from sea_runtime.rollout.episode_runner import acceptable
 
 
@@ -28,8 +28,15 @@ def body(
 
 def test_spans_become_one_version_per_token() -> None:
     """`default` is the base model, version 0."""
-    turn = engine_client.parse_generation(body(4, 4, [("default", 0, 1), ("12", 1, 4)]))
+    turn = engine_client.parse_generation(body(4, 4, [("default", 0, 1), ("12@3", 1, 4)]))
     assert turn == Generation([0, 1, 2, 3], [-0.5] * 4, [0, 12, 12, 12], "stop")
+
+
+@pytest.mark.parametrize("served", [ServedVersion(0), ServedVersion(12, 3)])
+def test_an_engine_knows_who_published_what_it_serves(served: ServedVersion) -> None:
+    """A number alone would not say: training that went back comes to it again."""
+    assert ServedVersion.of(served.label()) == served
+    assert ServedVersion.of("default") == ServedVersion(0, 0)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,9 @@ import pytest
 
 from sea_data.object_store import ObjectNotFoundError
 from sea_runtime.store.s3 import ObjectStore
-from sea_runtime.trainer.checkpoint.commit import Commits, abandoned_folders, remove_abandoned
+from sea_runtime.trainer.checkpoint import head as heads
+from sea_runtime.trainer.checkpoint.commit import Commits, folders_of_older, remove_abandoned
+from sea_runtime.wire.checkpoints import gone_back
 from sea_testing.checkpoints import commit, restored
 from sea_testing.waiting import wait_for
 
@@ -19,7 +21,7 @@ ROOT = "x/checkpoints/"
     [
         (["step-000001-a2/rank-00000.state"], True),
         (["step-1000001-a2/rank-00000.state"], True),
-        (["step-000001-a2/rank-00000.state", "step-000001-a2/manifest.json"], False),
+        (["step-000001-a2/rank-00000.state", "step-000001-a2/manifest.json"], True),
         (["step-000001-a3/rank-00000.state"], False),
         (["step-000001-a4/rank-00000.state"], False),
         (["step-000001-a20/rank-00000.state"], False),
@@ -29,13 +31,15 @@ ROOT = "x/checkpoints/"
         (["head.json"], False),
     ],
 )
-def test_folders_that_attempt_3_may_delete(objects: list[str], deleted: bool) -> None:
-    found = abandoned_folders([ROOT + one for one in objects], ROOT, 3)
+def test_folders_that_attempt_3_deletes_unless_they_are_listed(
+    objects: list[str], deleted: bool
+) -> None:
+    found = folders_of_older([ROOT + one for one in objects], ROOT, 3)
     assert found == ({f"{ROOT}{objects[0].split('/')[0]}/"} if deleted else set())
 
 
 def test_another_stage_is_not_touched() -> None:
-    assert not abandoned_folders(["y/checkpoints/step-000001-a1/rank-00000.state"], ROOT, 3)
+    assert not folders_of_older(["y/checkpoints/step-000001-a1/rank-00000.state"], ROOT, 3)
 
 
 @pytest.fixture
@@ -74,6 +78,32 @@ def test_what_a_manifest_names_is_kept_in_any_folder(store: ObjectStore, run: st
     second = Commits(store, run, "stage", 2)
     remove_abandoned(second, second.fence())
     assert left(store, second) == {"head.json", "step-000002-a1", "step-000003-a1"}
+
+
+def test_what_a_kill_kept_between_the_head_and_its_deletions_is_removed(
+    store: ObjectStore, run: str
+) -> None:
+    """Of retention and of going back; what a person has pinned or may look at stays."""
+    first = Commits(store, run, "stage", 1)
+    for step in (1, 2, 3, 4):
+        commit(store, first, step, keep=4)
+    first.set_aside(first.read()[0].checkpoints[0])
+    first.change(lambda head: heads.pinned(head, 3, True))
+    first.change(lambda head: gone_back(head, 2)[0])
+    second = Commits(store, run, "stage", 2)
+    remove_abandoned(second, second.fence())
+    kept = {"head.json", "step-000001-a1", "step-000002-a1", "step-000003-a1"}
+    assert left(store, second) == kept
+
+
+def test_no_checkpoint_goes_with_a_head_that_was_lost(store: ObjectStore, run: str) -> None:
+    first = Commits(store, run, "stage", 1)
+    commit(store, first, 1)
+    store.put(f"{first.step_folder(2)}/rank-00000.state", b"never committed")
+    store.delete(f"{first.folder}/head.json")
+    second = Commits(store, run, "stage", 2)
+    remove_abandoned(second, second.fence())
+    assert left(store, second) == {"head.json", "step-000001-a1"}
 
 
 def test_nothing_is_deleted_while_a_manifest_cannot_be_read(store: ObjectStore, run: str) -> None:

@@ -94,6 +94,9 @@ def test_going_back_names_nothing_later() -> None:
     head = Head(attempt=1, checkpoints=[entry(10), entry(20), entry(30)])
     after, later = gone_back(head, 10)
     assert (after.checkpoints, later) == ([entry(10)], [entry(20), entry(30)])
+    pinned = heads.pinned(head, 30, True)
+    after, _ = gone_back(pinned, 10)
+    assert (after.checkpoints, after.kept) == ([entry(10)], [pinned.checkpoints[2]])
     for change in (gone_back, heads.without, entry_of):
         with pytest.raises(KeyError):
             change(head, 15)

@@ -91,12 +91,18 @@ def test_any_other_checkpoint_is_replaced_by_the_next(
     assert [one.step for one in coordinator.committed] == [4]
 
 
-def interrupted(saver: Saver, context: RankContext, step: int) -> None:
+def interrupted(saver: Saver, context: RankContext, step: int, resumed: int = 0) -> None:
     nothing: dict[str, Any] = dict.fromkeys(
         ("spec", "settings", "initial", "optimizer", "publisher", "buffers")
     )
     stage = StageTrainer(
-        context=context, task=saver.task, saver=saver, model=NOTHING, step=step, **nothing
+        context=context,
+        task=saver.task,
+        saver=saver,
+        model=NOTHING,
+        step=step,
+        resumed=resumed,
+        **nothing,
     )
     stage.interrupt(step)
 
@@ -120,6 +126,28 @@ def test_an_interrupt_at_a_committed_step_overwrites_nothing(
     assert [one.step for one in coordinator.committed] == [6, 6], "reported again"
     interrupted(saver, context, 7)
     assert coordinator.committed[-1].step == 7
+
+
+def test_a_checkpoint_that_a_killed_attempt_did_not_report_is_reported_by_the_next(
+    saver: Saver, context: RankContext, coordinator: FakeCoordinator
+) -> None:
+    """Though that one has nothing to commit: the next stage's versions count from this step."""
+    where = (context.store, "s3://runs/saver-killed", "stage")
+    first = Saver(context, saver.task, Checkpoint(), Commits(*where, 1), Path())
+    first.start(NOTHING, NOTHING, Position(6, 6))
+    first.finish()
+    coordinator.committed.clear()
+    coordinator.attempt = 2
+    assignment = RankAssignment(2, 0, 1, 0, "127.0.0.1", 1)
+    later = RankContext(**{**vars(context), "assignment": assignment})
+    second = Saver(later, saver.task, Checkpoint(), Commits(*where, 2), Path())
+    second.commits.fence()
+    interrupted(second, later, 6, resumed=6)
+    (found,) = coordinator.committed
+    assert (found.attempt, found.step) == (2, 6)
+    assert found.manifest_key.endswith("/step-000006-a1/manifest.json")
+    interrupted(second, later, 0)
+    assert len(coordinator.committed) == 1
 
 
 class OfTwo(Alone):

@@ -1,5 +1,6 @@
 """Exports next to training that fail, wait, or were cut off."""
 
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -7,11 +8,12 @@ from typing import Any
 import pytest
 
 from sea_data.object_store import StoreUnavailableError
+from sea_runtime.trainer import background
 from sea_runtime.trainer.checkpoint.head import Manifest
 from sea_runtime.trainer.checkpoint.periodic_export import Exports, overdue
 from sea_runtime.trainer.model_files import READY
 from sea_runtime.wire.checkpoints import Entry
-from sea_testing.waiting import wait_for
+from sea_testing.waiting import HANG_S, wait_for
 
 FOLDER = "s3://runs/a/stages/rl/checkpoints"
 
@@ -99,7 +101,10 @@ def test_an_attempt_makes_the_export_that_the_one_before_did_not_finish(
 ) -> None:
     """Of the checkpoint that it was of; retention leaves that one meanwhile."""
     made: list[tuple[int, int]] = []
-    objects = [f"step-000010/{READY}", "step-000020/model-00001-of-00002.safetensors"]
+    # The last of a line that the run has left: it is whole, and of other weights.
+    complete = [f"step-{number:06d}/{READY}" for number in (10, 40)]
+    objects = [*complete, "step-000020/model-00001-of-00002.safetensors"]
+    deleted: list[str] = []
     urls = [SimpleNamespace(url=f"s3://runs/a/stages/rl/exports/{name}") for name in objects]
 
     def get(url: str) -> bytes:
@@ -124,7 +129,7 @@ def test_an_attempt_makes_the_export_that_the_one_before_did_not_finish(
         tmp_path,
         read=lambda: (head, None),
         url=lambda key: f"s3://runs/{key}",
-        store=SimpleNamespace(get=get, list=lambda _: urls),
+        store=SimpleNamespace(get=get, list=lambda _: urls, delete=deleted.append),
     )
     monkeypatch.setattr(
         Exports, "_write", lambda self, found, *_: made.append((found.step, self._step))
@@ -133,3 +138,29 @@ def test_an_attempt_makes_the_export_that_the_one_before_did_not_finish(
     exports.resume(newest, 10)
     wait_for("the end", lambda: exports.under_way is None)
     assert (made, exports.newest, exports.trouble) == ([(20, 20)], 21, "")
+    assert deleted == [urls[1].url]
+
+
+def test_a_stage_ends_once_its_exports_have(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """No later attempt opens a stage that has ended: what is cut off then is never made."""
+    monkeypatch.setattr(background, "POLL_SECONDS", 0.01)
+    goes_on, looks = threading.Event(), 0
+
+    def alive() -> None:
+        nonlocal looks
+        looks += 1
+        if looks == 3:
+            goes_on.set()
+
+    monkeypatch.setattr(Exports, "_write", lambda *_: goes_on.wait(HANG_S))
+    exports = exports_of(tmp_path)
+    context: Any = exports._context
+    context.status, context.control = SimpleNamespace(alive=alive), SimpleNamespace(min=float)
+    exports.finish()
+    assert looks == 1, "nothing was under way"
+    exports.committed(step(4), 4)
+    exports.finish()
+    assert looks >= 3
+    assert exports.under_way is None

@@ -348,6 +348,36 @@ def test_a_version_that_engines_wait_for_is_uploaded_again(
     assert publisher.trouble == ""
 
 
+def test_an_upload_that_is_refused_is_not_repeated_at_once(
+    publisher: Publisher, store: ObjectStore, coordinator: FakeCoordinator
+) -> None:
+    """The whole shard would be sent again and again, though only a person can change the answer."""
+    now, sent = 0.0, 0
+
+    class Refusing:
+        def put_buffer(self, *_: Any) -> None:
+            nonlocal sent
+            sent += 1
+            raise AccessDeniedError("PUT: access denied")
+
+    publisher._clock = lambda: now
+    publisher.context = with_store(publisher.context, Refusing())  # type: ignore[arg-type]
+    publisher.weights = Weights(anchor_every=100)
+    publisher.task = publisher.task.model_copy(update={"store_versions": True})
+    publisher.publish(MODEL, 1, 1)
+    wait_for("the refusal", lambda: uploaded(publisher))
+    for _ in range(3):
+        publisher.settle(again=True)
+    assert sent == 1
+    assert "AccessDeniedError" in publisher.trouble
+    publisher.context = with_store(publisher.context, store)
+    now = publishing.REFUSED_SECONDS
+    publisher.settle(again=True)
+    wait_for("the copy", lambda: uploaded(publisher))
+    publisher.settle(again=True)
+    assert (kinds(coordinator.versions), publisher.trouble) == ("F", "")
+
+
 def test_an_anchor_that_nobody_waits_for_is_made_again_with_a_later_version(
     publisher: Publisher, store: ObjectStore, coordinator: FakeCoordinator
 ) -> None:

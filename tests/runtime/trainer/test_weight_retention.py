@@ -12,6 +12,8 @@ class Store:
     def __init__(self) -> None:
         self.now = 0.0
         self.urls: set[str] = set()
+        self.anchors: set[int] = set()
+        """Whose manifest names all bytes."""
         self.retention = Retention(lambda: self.now)
 
     def put(self, version: int, *, full: bool) -> None:
@@ -20,10 +22,12 @@ class Store:
         self.urls.add(stored_versions.delta_url(*where, 0, 1))
         if full:
             self.urls.add(stored_versions.shard_url(*where, 0, 1))
+            self.anchors.add(version)
 
     def retain(self, newest: int, count: int) -> set[int]:
         """Deletes; returns which versions are left."""
-        self.urls -= set(self.retention.deletable(self.urls, FOLDER, newest, count))
+        is_anchor = self.anchors.__contains__
+        self.urls -= set(self.retention.deletable(self.urls, FOLDER, newest, count, is_anchor))
         return {int(url.removeprefix(FOLDER + "/")[1:7]) for url in self.urls}
 
 
@@ -82,7 +86,7 @@ def test_other_objects_are_left_alone_and_without_an_anchor_nothing_goes() -> No
     store.urls.add(f"{FOLDER}/notes.txt")
     for _ in range(2):
         store.now += GRACE_SECONDS
-        assert store.retention.deletable(store.urls, FOLDER, 9, 1) == []
+        assert store.retention.deletable(store.urls, FOLDER, 9, 1, bool) == []
 
 
 def test_what_a_dead_attempt_left_without_a_manifest_is_no_anchor() -> None:
@@ -93,3 +97,20 @@ def test_what_a_dead_attempt_left_without_a_manifest_is_no_anchor() -> None:
         store.now += GRACE_SECONDS
         left = store.retain(13, 2)
     assert left == set(range(5, 14))
+
+
+def test_shards_of_a_dead_attempt_next_to_another_ones_manifest_make_no_anchor() -> None:
+    """It died before its manifest; the version is the deltas of the attempt before, or after."""
+    store = chain()
+    for attempt in (2, 3):
+        store.urls.add(stored_versions.shard_url("s3://runs/job", "policy", 11, 0, attempt))
+    for _ in range(2):
+        store.now += GRACE_SECONDS
+        left = store.retain(13, 2)
+    assert left == set(range(9, 14))
+    # Its manifest is there by now.
+    store.anchors.add(11)
+    for _ in range(2):
+        store.now += GRACE_SECONDS
+        left = store.retain(13, 2)
+    assert left == set(range(11, 14))

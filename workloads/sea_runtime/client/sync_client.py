@@ -7,6 +7,7 @@ from tenacity import Retrying
 
 from sea_runtime.client import calls
 from sea_runtime.client.calls import (
+    MIN_BYTES_PER_SECOND,
     Call,
     CoordinatorUnreachableError,
     read_timeout,
@@ -97,7 +98,12 @@ class CoordinatorClient:
         return Retrying(**until(self._retry_timeout, call, self._url))(self._once, call)
 
     def _once(self, call: Call[Result]) -> Result:
-        timeout = urllib3.Timeout(connect=5.0, read=read_timeout(self._timeout, call.wait))
+        # The body is sent within the time-out of the connection, all 60 MB of a large model's
+        # layout: a network of 100 Mbit/s would never take them in 5 s.
+        timeout = urllib3.Timeout(
+            connect=5.0 + len(call.body) / MIN_BYTES_PER_SECOND,
+            read=read_timeout(self._timeout, call.wait, len(call.body)),
+        )
         try:
             reply = self._pool.request(
                 call.method,

@@ -21,19 +21,18 @@ from aiohttp import web
 
 from sea_api.contract import COORDINATOR_PORT, Env
 from sea_runtime.coordinator import routes, trainer_routes
-from sea_runtime.coordinator.background import Notifiers, StoreProbe, Upkeep, forever
+from sea_runtime.coordinator.background import LoopClock, Notifiers, StoreProbe, Upkeep, forever
 from sea_runtime.coordinator.bootstrap import Bootstrap
 from sea_runtime.coordinator.container_logs import ContainerLogs
 from sea_runtime.coordinator.drain import CommitRecovery, Drain
 from sea_runtime.coordinator.edits import Edits
-from sea_runtime.coordinator.http import durable, failures, guard
+from sea_runtime.coordinator.http import BodyRoom, durable, failures, guard
 from sea_runtime.coordinator.job import Job
-from sea_runtime.coordinator.ledger import rollbacks
+from sea_runtime.coordinator.ledger import lineage
 from sea_runtime.coordinator.ledger.database import Ledger
 from sea_runtime.coordinator.ledger.durability import Durability
 from sea_runtime.coordinator.ledger.trajectories import Files
-from sea_runtime.coordinator.loop_clock import LoopClock
-from sea_runtime.coordinator.membership import ROLLOUT, Heartbeats, Membership
+from sea_runtime.coordinator.membership import Heartbeats, Membership
 from sea_runtime.coordinator.preconditions import Preconditions
 from sea_runtime.coordinator.problems import Problems, Source
 from sea_runtime.coordinator.rendezvous import Rendezvous
@@ -49,10 +48,11 @@ from sea_runtime.coordinator.training import Training
 from sea_runtime.coordinator.weights import WeightRegistry
 from sea_runtime.errors import RuntimeFailure
 from sea_runtime.store.s3 import ObjectStore
-from sea_runtime.wire.membership import Heartbeat
 
 MAX_BODY_BYTES = 512 << 20
 """A trajectory of a million tokens with its transcript stays far below."""
+RESULT_BYTES = 512 << 20
+"""Of results that are in memory at one time; decoding one takes as much again."""
 
 
 class SettingsError(RuntimeFailure):
@@ -168,14 +168,12 @@ class Components:
             answer_trainer=self.rendezvous.answer,
             required=self.weights.required,
             follow_engine=self.weights.follow,
-            restarts=lambda beat: rollbacks.heard(ledger.db, beat),
+            restarts=lambda stream, beat: lineage.is_left_behind(ledger.db, stream, beat),
         )
 
     def _wire_recovery(self, settings: Settings, probe: ObjectStore) -> None:
         job, ledger, store, wall = self.job, self.ledger, self._store, self._wall
-        self.bootstrap = Bootstrap(
-            job, ledger, self._file, store, self.notifiers, self._engines, wall
-        )
+        self.bootstrap = Bootstrap(job, ledger, self._file, store, self.notifiers, wall)
         self.rollbacks = Rollbacks(job, ledger, store, self.bootstrap, self.notifiers, wall)
         self.snapshots = Snapshots(job, ledger, self.files, store)
         self.commit_recovery = CommitRecovery(job, ledger, store, self.rendezvous)
@@ -185,9 +183,6 @@ class Components:
         self.container_logs = ContainerLogs(job, store, os.environ)
         self.probe = StoreProbe(job, probe)
         self.upkeep = Upkeep(ledger, self.files)
-
-    def _engines(self) -> list[Heartbeat]:
-        return self.membership.alive(ROLLOUT)
 
     def _wire_stages(self, settings: Settings) -> None:
         job, ledger, notifiers, wall = self.job, self.ledger, self.notifiers, self._wall
@@ -252,7 +247,7 @@ def serve(parts: Components, token: str) -> web.Application:
     app[routes.HEARTBEATS], app[routes.PRECONDITIONS] = parts.heartbeats, parts.preconditions
     app[routes.WEIGHTS], app[routes.NOTIFIERS] = parts.weights, parts.notifiers
     app[routes.SCHEDULER], app[routes.TRAINING] = parts.scheduler, parts.training
-    app[routes.FILES] = parts.files
+    app[routes.FILES], app[routes.BODIES] = parts.files, BodyRoom(RESULT_BYTES)
     app[routes.SNAPSHOTS], app[routes.BOOTSTRAP] = parts.snapshots, parts.bootstrap
     app[routes.CONTAINER_LOGS] = parts.container_logs
     app.add_routes([*routes.routes(), *trainer_routes.routes()])

@@ -28,6 +28,15 @@ MAX_ROWS = 20000
 """Of one file: a tokenizer of about a thousand tokens has seen enough after so many."""
 
 
+def address(desired: CoordinatorSpec, stream: str) -> str:
+    """Where the stream's HF folder is, or will be once it is prepared. Pure."""
+    spec, source = desired.spec, stage_plan.model_source(desired.spec, stream)
+    if source.startswith(urls.SCHEME):
+        return urls.folder(source)
+    own = stream == stage_plan.USER and source != spec.model.source
+    return urls.folder(urls.join(desired.run_url, "base-user" if own else "base"))
+
+
 def prepare(store: ObjectStore, desired: CoordinatorSpec, stream: str) -> str:
     """Address of the stream's HF folder, complete. Blocking; the same after every restart.
 
@@ -35,27 +44,25 @@ def prepare(store: ObjectStore, desired: CoordinatorSpec, stream: str) -> str:
         PreconditionError: there is no such model.
         ModelUnavailableError: it can't be downloaded now.
     """
-    spec, source = desired.spec, stage_plan.model_source(desired.spec, stream)
+    source, target = stage_plan.model_source(desired.spec, stream), address(desired, stream)
     if source.startswith(urls.SCHEME):
-        return _in_place(store, source)
-    own = stream == stage_plan.USER and source != spec.model.source
-    target = urls.join(desired.run_url, "base-user" if own else "base")
+        _require_config(store, source)
+        return target
     # READY alone counts: a folder without it was left by a kill during an
     # upload, and is written over.
     if not store.exists(urls.join(target, READY)):
         with tempfile.TemporaryDirectory(prefix="base-") as folder:
             _fetch(store, desired, source, Path(folder))
             _upload(store, Path(folder), target, source)
-    return urls.folder(target)
+    return target
 
 
-def _in_place(store: ObjectStore, source: str) -> str:
+def _require_config(store: ObjectStore, source: str) -> None:
     if not store.exists(urls.join(source, "config.json")):
         raise PreconditionError(
             "ModelNotFound",
             f"{source} has no config.json, so it is not a model in HF layout. Correct the source.",
         )
-    return urls.folder(source)
 
 
 def _fetch(store: ObjectStore, desired: CoordinatorSpec, source: str, folder: Path) -> None:

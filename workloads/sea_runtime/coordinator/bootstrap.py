@@ -14,15 +14,16 @@ from sea_runtime.coordinator import origin as origins
 from sea_runtime.coordinator.background import Notifiers
 from sea_runtime.coordinator.errors import LedgerError
 from sea_runtime.coordinator.job import Job
-from sea_runtime.coordinator.ledger import progress, registry, rollbacks
+from sea_runtime.coordinator.ledger import lineage, progress, registry
 from sea_runtime.coordinator.ledger.database import Database, Ledger
 from sea_runtime.store.s3 import ObjectStore
-from sea_runtime.wire.membership import Heartbeat
 
 log = logging.getLogger(__name__)
 
 ROLLBACK = "rollback"
 LOOK_SECONDS = 60.0
+PART = ".part"
+"""Suffix of a ledger that is downloaded."""
 
 
 def timestamp(seconds: float) -> str:
@@ -35,7 +36,6 @@ class Bootstrap:
 
     Args:
         file: the ledger on the pod's volume.
-        engines: the living engines of the policy.
         wall: unix seconds.
     """
 
@@ -46,11 +46,11 @@ class Bootstrap:
         file: Path,
         store: ObjectStore,
         notifiers: Notifiers,
-        engines: Callable[[], list[Heartbeat]],
         wall: Callable[[], float],
     ) -> None:
         self._job, self._ledger, self._file, self._store = job, ledger, file, store
-        self._notifiers, self._engines, self._wall = notifiers, engines, wall
+        self._notifiers, self._wall = notifiers, wall
+        self._other_run = origins.OtherRun(store, wall)
         self._caught_up = ("", 0)
         """Checkpoint that the ledger was restored to once more."""
         self._rollback: Rollback | None = None
@@ -69,6 +69,7 @@ class Bootstrap:
         # Copies that a kill left behind would fill the volume.
         for leftover in self._file.parent.glob("snapshot-*"):
             shutil.rmtree(leftover, ignore_errors=True)
+        snapshot.remove(self._file.with_suffix(PART))
         db = Database(self._file)
         pending = self._job.pending
         # Also true after a kill during a restore: it starts over, the mark
@@ -155,7 +156,7 @@ class Bootstrap:
     async def _restored(self, empty: Database, desired: CoordinatorSpec) -> Database:
         db = empty
         try:
-            part = self._file.with_suffix(".part")
+            part = self._file.with_suffix(PART)
             # Everything is read before the transaction, which must not contain an `await`.
             source, checkpoint = await asyncio.to_thread(snapshot.fetch, self._store, desired, part)
             origin = None if source else await asyncio.to_thread(self._origin, desired, part)
@@ -173,7 +174,7 @@ class Bootstrap:
                 db = snapshot.replace(self._file, part)
             with db.transaction(durable=True):
                 if origin:
-                    origins.adopt(db, desired, origin, self._wall())
+                    self._other_run.adopt(db, desired, origin)
                 for anchor in snapshot.of_this_line(stored.versions, checkpoint, desired):
                     registry.add_anchor(db, anchor, self._wall())
                 for digest, text in stored.layouts.items():
@@ -185,7 +186,7 @@ class Bootstrap:
                 snapshot.begin(db)
                 if checkpoint is not None:
                     snapshot.keep_checkpoint(db, checkpoint, merged.attempt)
-                self._keep_rollback(db, desired, checkpoint)
+                self._keep_rollback(db, merged, checkpoint)
         # Also on cancellation: the next attempt opens the same file.
         except BaseException:
             db.close()
@@ -195,18 +196,18 @@ class Bootstrap:
     def _origin(self, desired: CoordinatorSpec, part: Path) -> origins.OriginLedger | None:
         """The ledger of the other run's checkpoint that this one goes on from. Blocking."""
         other = stage_plan.origin(desired)
-        return None if other is None else origins.fetch(self._store, desired, other, part)
+        return None if other is None else self._other_run.fetch(desired, other, part)
 
     def _keep_rollback(
         self, db: Database, desired: CoordinatorSpec, checkpoint: snapshot.Checkpoint | None
     ) -> None:
-        """Writes down why the ledger went back, and which engines it leaves behind."""
+        """Writes down why the ledger went back, and which versions that leaves behind."""
         if checkpoint is None:
             return
         went, record = self._rollback, checkpoint.rollback
         # Read from the head, not from memory: a kill between the two must not repeat the request.
-        if record is not None and record.generation > rollbacks.done(db):
-            rollbacks.keep_done(db, record.generation)
+        if record is not None and record.generation > lineage.done(db):
+            lineage.keep_done(db, record.generation)
             went = Rollback(
                 stage=checkpoint.stage,
                 step=record.step,
@@ -218,8 +219,8 @@ class Bootstrap:
         db.put_document(ROLLBACK, went)
         self._rollback = None
         stage = next(one for one in desired.spec.stages if one.name == checkpoint.stage)
-        if stage_plan.stream_of(stage) == stage_plan.POLICY:
-            rollbacks.abandon(db, self._engines(), int(checkpoint.entry["version"]))
+        version = checkpoint.entry.version
+        lineage.leave_behind(db, stage_plan.stream_of(stage), version, desired.attempt)
 
 
 def _require_sound(part: Path, source: str) -> None:

@@ -1,17 +1,21 @@
 """What all routes share: the job's token, JSON in and out, errors as statuses."""
 
+import asyncio
 import hmac
 import json
 import logging
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
 from typing import TypeVar
 
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 from pydantic import BaseModel, ValidationError
 
+from sea_api.errors import SeaError
 from sea_data.object_store import StoreError
+from sea_runtime.coordinator.background import Notifier
 from sea_runtime.coordinator.errors import (
     CoordinatorFailure,
     LedgerUnavailableError,
@@ -25,9 +29,12 @@ from sea_runtime.coordinator.problems import Problems, Source
 log = logging.getLogger(__name__)
 
 Model = TypeVar("Model", bound=BaseModel)
+ROOM_SECONDS = 60.0
+"""Between two looks for room that nobody announced."""
 MAX_INTEGER = 2**63 - 1
 """What a column of the ledger can hold."""
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Hear = Callable[[str, Model], None]
 
 
 OPEN_PATHS = frozenset({"/healthz", "/readyz"})
@@ -118,6 +125,73 @@ def seconds(request: web.Request, name: str, most: float) -> float:
     if not 0 <= found < math.inf:
         raise RefusedError(f"'{name}' must be a number of seconds, it is '{text[:99]}'.")
     return min(found, most)
+
+
+def streamed(pieces: Iterator[bytes], nbytes: int, content_type: str) -> web.Response:
+    """An answer whose body is read in threads, piece by piece, as fast as the caller takes it.
+
+    Args:
+        nbytes: of all pieces. A body that breaks off is shorter, which its reader notices.
+    """
+    # The body of a `Response`, not a `StreamResponse`: it is sent after the middlewares, and what
+    # it tells of must be durable first.
+    headers = {"Content-Type": content_type, "Content-Length": str(nbytes)}
+    return web.Response(body=_in_threads(pieces), headers=headers)
+
+
+async def _in_threads(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
+    try:
+        while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
+            yield piece
+    except SeaError as error:
+        # The status has left: all that can be done is to end the connection.
+        log.warning("an answer breaks off: %s", error)
+        raise ConnectionAbortedError(str(error)) from error
+
+
+class BodyRoom:
+    """Bounds the bytes of results that are in memory at one time; others wait in their sockets.
+
+    With experts to replay a result has up to 256 MB, and all engines may send theirs at once.
+
+    Args:
+        nbytes: room for so many bytes of bodies; a larger one is alone.
+    """
+
+    def __init__(self, nbytes: int) -> None:
+        self._room = self._free = nbytes
+        self._turn, self._freed = asyncio.Lock(), Notifier()
+
+    @asynccontextmanager
+    async def of(self, request: web.Request) -> AsyncIterator[None]:
+        """Waits until there is room for the request's body, which is read inside."""
+        wanted = min(request.content_length or 0, self._room)
+        # In their order: small bodies must not keep a large one waiting for ever.
+        async with self._turn:
+            while self._free < wanted:
+                await self._freed.wait(ROOM_SECONDS)
+            self._free -= wanted
+        try:
+            yield
+        finally:
+            self._free += wanted
+            self._freed.notify()
+
+
+def tells(model: type[Model], part: str, hear: Callable[[web.Application], Hear[Model]]) -> Handler:
+    """A handler that hands a message to a component, and answers nothing.
+
+    Args:
+        part: of the path, which says of what the message is: handed over first.
+        hear: finds the component's method.
+    """
+
+    async def handle(request: web.Request) -> web.Response:
+        message = await body(request, model)
+        hear(request.app)(request.match_info[part], message)
+        return done()
+
+    return handle
 
 
 def reply(message: BaseModel) -> web.Response:

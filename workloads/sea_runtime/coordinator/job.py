@@ -14,7 +14,7 @@ from sea_api.wire.coordinator_spec import CoordinatorSpec
 from sea_api.wire.state import StagePhase
 from sea_runtime.coordinator import stage_plan
 from sea_runtime.coordinator.errors import NotReadyError, RefusedError, StaleError
-from sea_runtime.coordinator.ledger import imported, progress, stages
+from sea_runtime.coordinator.ledger import lineage, progress, stages
 from sea_runtime.coordinator.ledger.database import Database, Ledger
 
 log = logging.getLogger(__name__)
@@ -102,7 +102,7 @@ class Job:
         # The numbers of a run that another one goes on from count on: trajectories that were
         # admitted there carry them.
         went_on = stream == stage_plan.stream_of(stages_[0])
-        return found + (imported.first_version(db) if went_on else 0)
+        return found + (lineage.first_version(db) if went_on else 0)
 
     def stage_named(self, name: str) -> Stage:
         """Raises RefusedError if the job has no such stage."""
@@ -196,10 +196,10 @@ class Job:
             listener()
 
 
-def stored(db: Database) -> CoordinatorSpec | None:
-    """The ledger's spec; None if there is none that this release can read."""
+def stored(db: Database, name: str = DOCUMENT) -> CoordinatorSpec | None:
+    """A spec of the ledger, by default that in force; None if this release can read none."""
     try:
-        return db.document(DOCUMENT, CoordinatorSpec)
+        return db.document(name, CoordinatorSpec)
     except ValidationError as error:
         # A bound may be newer than the spec. The operator, which has the same ones, says so in the
         # job's status, and sends what it was edited to.

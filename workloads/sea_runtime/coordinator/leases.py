@@ -79,8 +79,8 @@ def take(
     worker = Worker(request.pod, request.incarnation)
     # Not durable: a power failure undoes the newest leases, and their episodes run once more.
     with db.transaction():
-        lost = _lost(db, worker, request.holding, stage)[: request.want]
-        missing = request.want - len(lost)
+        found = lost(db, request, stage)[: request.want]
+        missing = request.want - len(found)
         # One group at a time, and only as many as this request can take: prompts are drawn as late
         # as possible. `refill` runs inside this transaction.
         while episodes.count_pending(db, stage, missing) < missing and refill():
@@ -88,20 +88,20 @@ def take(
         chosen = episodes.pending(db, stage, missing) if missing > 0 else []
         for row in chosen:
             episodes.lease(db, row, worker, epoch, now)
-        keys = [(row["group_number"], row["sample"]) for row in [*lost, *chosen]]
+        keys = [(row["group_number"], row["sample"]) for row in [*found, *chosen]]
         # Read again: `lease` has changed id, attempt and owner.
         return [episodes.by_place(db, number, sample) for number, sample in keys]
 
 
-def _lost(db: Database, worker: Worker, holding: list[str] | None, stage: str) -> list[sqlite3.Row]:
-    """Leases that this worker was given by an answer which never reached it."""
+def lost(db: Database, request: LeaseRequest, stage: str) -> list[sqlite3.Row]:
+    """Leases that the worker was given by an answer which never reached it."""
     # The caller doesn't know: nothing may be handed out twice on a guess.
-    if holding is None:
+    if request.holding is None:
         return []
-    known = set(holding)
+    known = set(request.holding)
     return [
         row
-        for row in episodes.leased_to(db, worker)
+        for row in episodes.leased_to(db, Worker(request.pod, request.incarnation))
         # Of this stage only: the answer is built with the running stage's sampling.
         if row["lease_id"] not in known and row["stage"] == stage
     ]

@@ -97,7 +97,7 @@ class Heartbeats:
         answer_trainer: what a trainer's supervisor should do.
         required: smallest version that an engine of a stream may serve.
         follow_engine: learns of every heartbeat of an engine, with the one before it.
-        restarts: whether an engine of the policy is to restart.
+        restarts: whether an engine of a stream is to restart.
     """
 
     def __init__(
@@ -110,18 +110,23 @@ class Heartbeats:
         answer_trainer: Callable[[Heartbeat], HeartbeatReply],
         required: Callable[[str], int],
         follow_engine: Callable[[Heartbeat | None, Heartbeat], None],
-        restarts: Callable[[Heartbeat], bool],
+        restarts: Callable[[str, Heartbeat], bool],
     ) -> None:
         self._job, self._membership, self._notifiers = job, membership, notifiers
         self._expire, self._answer_trainer, self._required = expire, answer_trainer, required
         self._follow_engine, self._restarts = follow_engine, restarts
 
     def heard(self, beat: Heartbeat) -> HeartbeatReply:
-        """The reply; for pods that call before the operator did, one that wants nothing."""
+        """The reply.
+
+        Raises:
+            NotReadyError: no spec is in force: the ledger is being restored, or the operator has
+                not called yet. The pod goes on as it was told last.
+        """
         before = self._membership.heard(beat)
-        known = self._job.known
-        if known is None:
-            return HeartbeatReply()
+        # Not an empty reply, which would end training processes that have outlived the volume, and
+        # take their users from the workers.
+        desired = self._job.desired
         # A worker that was restarted holds none of its leases: no need to wait for its silence.
         if before is not None and before.incarnation != beat.incarnation:
             self._expire()
@@ -137,8 +142,8 @@ class Heartbeats:
             return reply
         self._follow_engine(before, beat)
         if beat.role != ROLLOUT:
-            return HeartbeatReply()
+            return HeartbeatReply(restart=self._restarts(stage_plan.USER, beat))
         users: list[str] = []
-        if stage_plan.needs_user_engine(known.spec):
+        if stage_plan.needs_user_engine(desired.spec):
             users = self._membership.user_addresses(self._required(stage_plan.USER))
-        return HeartbeatReply(user_addresses=users, restart=self._restarts(beat))
+        return HeartbeatReply(user_addresses=users, restart=self._restarts(stage_plan.POLICY, beat))

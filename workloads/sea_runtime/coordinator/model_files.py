@@ -1,4 +1,4 @@
-"""Whether a base model's files can be loaded: weights, tokenizer, chat template. Blocking.
+"""Whether a base model's files can be loaded, and its first prompts leave room. Blocking.
 
 After `base_model` has found or made the folder and `model_fit` has read its configuration, before
 any pod loads it: a pointer in place of a shard, or a tensor that no parameter takes, would
@@ -8,22 +8,27 @@ model.
 
 import logging
 import tempfile
+from collections.abc import Collection
 from pathlib import Path
 
 from sea_api.v1alpha1.job import Spec
 from sea_data import urls
+from sea_data.formats import database_files
 from sea_data.models import shape as shapes
 from sea_data.models import tokenizer_ids, weight_files
 from sea_data.models.shape import ModelConfigError
 from sea_data.models.tokenizer_ids import TokenizerFileError
 from sea_data.models.weight_files import WeightFileError
 from sea_data.object_store import ObjectNotFoundError
+from sea_env.domains import registry
 from sea_env.tokens import model_folder
 from sea_env.tokens.model_folder import UnsuitableTokenizerError
 from sea_env.tokens.renderer import Renderer
 from sea_env.tokens.style import call_format
 from sea_runtime.coordinator import stage_plan
 from sea_runtime.coordinator.errors import PreconditionError
+from sea_runtime.coordinator.task_rows import TaskRow
+from sea_runtime.store.folders import download_tokenizer
 from sea_runtime.store.s3 import ObjectStore
 
 log = logging.getLogger(__name__)
@@ -87,3 +92,41 @@ def _tokenizer(
             Renderer.load(path, calls, strips_thoughts=strips_thoughts)
         except UnsuitableTokenizerError as error:
             raise TokenizerFileError(str(error).replace(place, folder)) from error
+
+
+def places(rows: Collection[TaskRow]) -> list[tuple[str, str]]:
+    """Domain and database of the rows, each pair once: what a first prompt depends on."""
+    return sorted({(row.domain, row.database) for row in rows if row.database is not None})
+
+
+def check_prompts(store: ObjectStore, spec: Spec, model: str, rows: Collection[TaskRow]) -> None:
+    """Whether the agent's first prompts leave room for an answer, rendered as a worker does it.
+
+    Policy and tools alone may be longer than `model.contextLength`: every episode would then end
+    before the agent had a turn, and an RL stage would run without ever finding a batch. Blocking.
+
+    Args:
+        model: address of the policy's folder.
+
+    Raises:
+        PreconditionError: PromptTooLong, for the first prompt that leaves no room.
+        StoreError: the store could not be asked.
+    """
+    wanted = places(rows)
+    if not wanted:
+        return
+    with tempfile.TemporaryDirectory(prefix="tokenizer-") as folder:
+        download_tokenizer(store, model, Path(folder))
+        renderer = Renderer.load(Path(folder), call_format(spec.model.tool_format.value))
+    for name, url in wanted:
+        domain = registry.get(name)
+        policy = database_files.fetch_policy(domain, url, store.get)
+        length = len(renderer.opening(domain.system_prompt(policy)))
+        if length >= spec.model.context_length:
+            raise PreconditionError(
+                "PromptTooLong",
+                f"The first prompt of the domain {name} (policy and tools, for the database {url}) "
+                f"has {length} tokens without a word of the user, and spec.model.contextLength is "
+                f"{spec.model.context_length}: no episode could begin. Raise contextLength (in a "
+                "new job), or shorten the policy.",
+            )

@@ -14,7 +14,6 @@ from sea_runtime.coordinator import (
     base_model,
     data_check,
     endpoints,
-    first_prompts,
     model_files,
     model_fit,
     plan_check,
@@ -62,6 +61,8 @@ class Preconditions:
         self._data: CheckedData | None = None
         self._digest: str | None = None
         """Of the data that `_data` was read from, or that has a problem."""
+        self.checks = 0
+        """Checks of the data that have ended."""
         self._checked_at = 0.0
         """Monotonic seconds of the last check that found a problem."""
         self._models: dict[str, str] = {}
@@ -76,11 +77,6 @@ class Preconditions:
         """The endpoints that were last found in place."""
         self._probed = ""
         """The run whose store keeps to the conditions of writes."""
-
-    @property
-    def models(self) -> dict[str, str]:
-        """Address of the base model by stream, once it is prepared."""
-        return self._models
 
     @property
     def verdict(self) -> PlanVerdict | None:
@@ -137,12 +133,12 @@ class Preconditions:
         """Where the stream's base model is stored, None until it is prepared."""
         require_stream(stream)
         known = self._job.known
-        if known is None or stream not in self._models:
+        if known is None or not (stream in self._models or self._have_begun()):
             return None
         spec = known.spec
         role = spec.user_model if stream == stage_plan.USER else spec.rollout
         return ModelReply(
-            url=self._models[stream],
+            url=base_model.address(known, stream),
             name=spec.model.name,
             precision=TORCH_NAMES[spec.model.precision],
             context_length=spec.model.context_length,
@@ -155,6 +151,11 @@ class Preconditions:
             tool_format=spec.model.tool_format.value,
             strips_thoughts=stage_plan.strips_thoughts(spec, stream),
         )
+
+    def _have_begun(self) -> bool:
+        """Whether a stage runs that has needed the models: they were prepared before it began."""
+        stage = self._job.running_stage
+        return stage is not None and stage.type != StageType.SYNTHESIS
 
     async def look(self) -> None:
         """Checks data and prepares models if something changed or was wrong."""
@@ -199,6 +200,7 @@ class Preconditions:
             log.info("data checked: %s rows skipped", data.skipped or "no")
         # Of the spec that was read, not of the one that may have arrived meanwhile.
         self._digest = digest
+        self.checks += 1
         self._notifiers.notify_all()
 
     async def _check_endpoints(self, desired: CoordinatorSpec) -> None:
@@ -220,7 +222,11 @@ class Preconditions:
             await self._check_files(desired.spec, folder, stream)
         rows = [row for found in (self._data.tasks if self._data else {}).values() for row in found]
         await asyncio.to_thread(
-            first_prompts.check, self._store, desired.spec, self._models[stage_plan.POLICY], rows
+            model_files.check_prompts,
+            self._store,
+            desired.spec,
+            self._models[stage_plan.POLICY],
+            rows,
         )
         self._fit = model_fit.digest(desired.spec)
         self._verdict = plan_check.judge(desired, configs)

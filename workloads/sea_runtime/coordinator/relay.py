@@ -10,7 +10,7 @@ All of it is in memory: engines announce what they hold again after a restart of
 
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sea_runtime.wire.membership import Heartbeat
 from sea_runtime.wire.weights import EngineCopy, WeightVersion
@@ -20,6 +20,8 @@ TRAINER = ""
 ROUNDS_FROM_TRAINER = 2
 """Engines per engine that the trainer's ranks could serve at full rate: with 1 or 2 the last of any
 number of engines has the version equally soon, and 2 has one round of reports less."""
+DAMAGED_READERS = 2
+"""So many engines that got other bytes from a holder are right about it."""
 READ_SECONDS = 900.0
 """After which a read that never ended counts as ended; above `PREFETCH_TIMEOUT_SECONDS`."""
 
@@ -60,6 +62,15 @@ class _Read:
         return (self.version, self.attempt) == (version.version, version.attempt)
 
 
+@dataclass(frozen=True)
+class _Refused:
+    """Holders that an engine could not read a version from."""
+
+    version: int
+    attempt: int
+    holders: frozenset[str] = frozenset()
+
+
 class Relay:
     """What the engines of one stream hold and read.
 
@@ -73,12 +84,17 @@ class Relay:
         self._copies: dict[str, EngineCopy] = {}
         self._reads: dict[str, _Read] = {}
         self._served: Counter[str] = Counter()
-        self._refused: dict[str, set[str]] = {}
-        """By reader: holders that it could not read the version from."""
+        self._refused: dict[str, _Refused] = {}
+        """By reader."""
+        self._damaged: dict[tuple[str, int, int], set[str]] = {}
+        """By holder, version and attempt: readers that got other bytes."""
 
     def announce(self, copy: EngineCopy) -> None:
         """An engine holds a version; it replaces what the engine held before."""
         self._copies[copy.pod] = copy
+        held = (copy.pod, copy.version, copy.attempt)
+        for other in [one for one in self._damaged if one[0] == copy.pod and one != held]:
+            del self._damaged[other]
         self.ended(copy.pod, copy.version)
 
     def ended(self, pod: str, version: int) -> None:
@@ -90,8 +106,18 @@ class Relay:
         self._refused.pop(pod, None)
 
     def forget(self, pod: str) -> None:
-        """The engine restarted, or can't be read from: it holds nothing."""
+        """The engine can't be read from: it holds nothing until it announces a version again."""
         self._copies.pop(pod, None)
+
+    def damaged(self, pod: str, reader: str, version: int, attempt: int) -> None:
+        """The engine delivered other bytes than the version's.
+
+        It announces the version again as soon as it is asked to, and may have been overwritten by a
+        newer one, so the word of one reader, whose own memory may be at fault, counts until then.
+        That of two is the holder's fault: it delivers the version to nobody any more.
+        """
+        self._damaged.setdefault((pod, version, attempt), set()).add(reader)
+        self.forget(pod)
 
     def follow(self, before: Heartbeat | None, beat: Heartbeat) -> None:
         """Forgets what an engine held when its heartbeat shows that it restarted."""
@@ -100,6 +126,8 @@ class Relay:
         fell = (beat.adopted or 0) < (before.adopted or 0)
         if beat.incarnation != before.incarnation or fell:
             self.forget(beat.pod)
+            for one in [one for one in self._damaged if one[0] == beat.pod]:
+                del self._damaged[one]
 
     def copies(self) -> set[tuple[int, int]]:
         """(version, attempt) of everything that living engines hold."""
@@ -121,7 +149,7 @@ class Relay:
             workers: of an engine.
         """
         self._note_failure(pod, version)
-        refused = self._refused.get(pod, set())
+        refused = self._refused[pod].holders
         holders = [one for one in self._holders(version) if one != pod and one not in refused]
         under_way = [read for reader, read in self._reads_of(version) if not read.done]
         source = choose_source(
@@ -131,8 +159,12 @@ class Relay:
             self._trainer_free(version, trainer_slots(ranks, workers) if ranks else 0),
         )
         if source is None:
-            # With a copy in the object store nobody waits for a source that may never come.
-            return version if not ranks and not under_way else None
+            if ranks or under_way:
+                return None
+            # With a copy in the object store nobody waits for a source that may never come. Should
+            # there be none, those that failed are all that is left.
+            self._refused.pop(pod)
+            return version
         self._reads[pod] = _Read(version.version, version.attempt, source, self._clock())
         if source == TRAINER:
             return version
@@ -145,17 +177,26 @@ class Relay:
         Unless it said that it has the version: it restarted, or could not be paused.
         """
         read = self._reads.pop(pod, None)
-        if read is None or read.done or not read.of(version):
-            self._refused.pop(pod, None)
-        elif read.source != TRAINER:
-            self._refused.setdefault(pod, set()).add(read.source)
+        refused = self._refused.get(pod)
+        # Not forgotten while the engine waits for a source: it would be sent to the same one again.
+        if refused is None or (refused.version, refused.attempt) != (
+            version.version,
+            version.attempt,
+        ):
+            refused = _Refused(version.version, version.attempt)
+        failed = read is not None and not read.done and read.of(version)
+        if read is not None and failed and read.source != TRAINER:
+            refused = replace(refused, holders=refused.holders | {read.source})
+        self._refused[pod] = refused
 
     def _holders(self, version: WeightVersion) -> list[str]:
         wanted = (version.version, version.attempt)
         return [
             pod
             for pod, copy in self._copies.items()
-            if (copy.version, copy.attempt) == wanted and self._alive(pod)
+            if (copy.version, copy.attempt) == wanted
+            and self._alive(pod)
+            and len(self._damaged.get((pod, *wanted), ())) < DAMAGED_READERS
         ]
 
     def _reads_of(self, version: WeightVersion) -> list[tuple[str, _Read]]:

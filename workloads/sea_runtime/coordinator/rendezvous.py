@@ -15,7 +15,7 @@ from sea_api.wire.coordinator_spec import CoordinatorSpec
 from sea_api.wire.state import Problem, TrainerFailure
 from sea_runtime.coordinator import stage_plan, trainer_world
 from sea_runtime.coordinator.job import Job
-from sea_runtime.coordinator.ledger import progress, rollbacks
+from sea_runtime.coordinator.ledger import lineage, progress
 from sea_runtime.coordinator.ledger.database import Database, Ledger
 from sea_runtime.coordinator.membership import SILENCE_SECONDS, TRAINER, Membership
 from sea_runtime.coordinator.trainer_world import Candidate, WorldRecord
@@ -203,7 +203,7 @@ class Rendezvous:
         desired = self._job.desired
         # No world during a drain: a new attempt would start only to be stopped. Nor before the
         # checkpoint that it goes back to is the newest: it would load a later one.
-        if desired.drain or rollbacks.awaited(self._ledger.db, desired):
+        if desired.drain or lineage.awaited(self._ledger.db, desired):
             return None
         record = trainer_world.form(desired, self._candidates())
         if record is not None:

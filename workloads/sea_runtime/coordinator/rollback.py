@@ -18,7 +18,7 @@ from sea_runtime.coordinator import stored_checkpoints
 from sea_runtime.coordinator.background import Notifiers
 from sea_runtime.coordinator.bootstrap import Bootstrap
 from sea_runtime.coordinator.job import Job
-from sea_runtime.coordinator.ledger import rollbacks
+from sea_runtime.coordinator.ledger import lineage
 from sea_runtime.coordinator.ledger.database import Ledger
 from sea_runtime.coordinator.rendezvous import WORLD
 from sea_runtime.coordinator.trainer_world import WorldRecord
@@ -64,7 +64,7 @@ class Rollbacks:
             StoreError: the object store can't be read or written; the caller tries again.
         """
         before = self._ledger.db
-        if rollbacks.done(before) >= order.generation:
+        if lineage.done(before) >= order.generation:
             return
         problem = self._not_running(order) or await asyncio.to_thread(
             find_problem, self._store, desired, order
@@ -79,8 +79,8 @@ class Rollbacks:
         if self._has_begun(order):
             return
         check = RollbackCheck(generation=order.generation, problem=problem)
-        rollbacks.keep_check(before, check)
-        if problem or not rollbacks.awaited(before, self._job.desired):
+        lineage.keep_check(before, check)
+        if problem or not lineage.awaited(before, self._job.desired):
             return
         attempt = self._job.attempt
         await asyncio.to_thread(self._write_head, desired, order, attempt)

@@ -17,7 +17,7 @@ from sea_runtime.coordinator.background import Notifiers, StoreProbe
 from sea_runtime.coordinator.bootstrap import Bootstrap
 from sea_runtime.coordinator.container_logs import ContainerLogs
 from sea_runtime.coordinator.errors import NotReadyError, RefusedError, StaleError
-from sea_runtime.coordinator.http import body, done, number, reply, seconds
+from sea_runtime.coordinator.http import BodyRoom, body, done, number, reply, seconds, tells
 from sea_runtime.coordinator.job import Job
 from sea_runtime.coordinator.leases import require_sound
 from sea_runtime.coordinator.ledger.database import Ledger
@@ -55,6 +55,7 @@ TRAINING = web.AppKey("training", Training)
 SNAPSHOTS = web.AppKey("snapshots", Snapshots)
 BOOTSTRAP = web.AppKey("bootstrap", Bootstrap)
 FILES = web.AppKey("files", Files)
+BODIES = web.AppKey("bodies", BodyRoom)
 NOTIFIERS = web.AppKey("notifiers", Notifiers)
 CONTAINER_LOGS = web.AppKey("container-logs", ContainerLogs)
 
@@ -162,30 +163,6 @@ async def newer(request: web.Request) -> web.Response:
     return reply(found or weights.nothing_newer(stream, after, pod))
 
 
-async def announce(request: web.Request) -> web.Response:
-    message = await body(request, EngineCopy)
-    request.app[WEIGHTS].announce(request.match_info["stream"], message)
-    return done()
-
-
-async def adopted(request: web.Request) -> web.Response:
-    message = await body(request, Adopted)
-    request.app[WEIGHTS].adopted(request.match_info["stream"], message)
-    return done()
-
-
-async def unfetched(request: web.Request) -> web.Response:
-    message = await body(request, NotFetched)
-    request.app[WEIGHTS].unfetched(request.match_info["stream"], message)
-    return done()
-
-
-async def wrong_weights(request: web.Request) -> web.Response:
-    message = await body(request, WrongWeights)
-    request.app[WEIGHTS].wrong(request.match_info["stream"], message)
-    return done()
-
-
 async def lease(request: web.Request) -> web.Response:
     scheduler, wanted = request.app[SCHEDULER], await body(request, LeaseRequest)
     found = await request.app[NOTIFIERS].leases.first(
@@ -195,6 +172,11 @@ async def lease(request: web.Request) -> web.Response:
 
 
 async def result(request: web.Request) -> web.Response:
+    async with request.app[BODIES].of(request):
+        return await _result(request)
+
+
+async def _result(request: web.Request) -> web.Response:
     try:
         episode = msgspec.msgpack.decode(await request.read(), type=EpisodeResult)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -218,6 +200,7 @@ async def release(request: web.Request) -> web.Response:
 
 
 def routes() -> list[web.RouteDef]:
+    stream = "/v1/weights/{stream}"
     return [
         web.get("/v1/state", get_state),
         web.put("/v1/spec", put_spec),
@@ -228,12 +211,16 @@ def routes() -> list[web.RouteDef]:
         web.get("/v1/metrics.jsonl", metrics),
         web.post("/v1/heartbeat", heartbeat),
         web.get("/v1/model", model),
-        web.post("/v1/weights/{stream}", publish),
-        web.get("/v1/weights/{stream}", newer),
-        web.post("/v1/weights/{stream}/adopted", adopted),
-        web.post("/v1/weights/{stream}/unfetched", unfetched),
-        web.post("/v1/weights/{stream}/wrong", wrong_weights),
-        web.post("/v1/weights/{stream}/copies", announce),
+        web.post(stream, publish),
+        web.get(stream, newer),
+        web.post(stream + "/adopted", tells(Adopted, "stream", lambda app: app[WEIGHTS].adopted)),
+        web.post(
+            stream + "/unfetched", tells(NotFetched, "stream", lambda app: app[WEIGHTS].unfetched)
+        ),
+        web.post(stream + "/wrong", tells(WrongWeights, "stream", lambda app: app[WEIGHTS].wrong)),
+        web.post(
+            stream + "/copies", tells(EngineCopy, "stream", lambda app: app[WEIGHTS].announce)
+        ),
         web.put("/v1/layouts/{digest}", put_layout),
         web.get("/v1/layouts/{digest}", layout),
         web.post("/v1/leases", lease),

@@ -13,7 +13,7 @@ from sea_runtime.coordinator import evaluation, leases, stage_plan, staleness_ga
 from sea_runtime.coordinator.background import Notifiers
 from sea_runtime.coordinator.job import Job
 from sea_runtime.coordinator.leases import Sampling
-from sea_runtime.coordinator.ledger import batches, groups, rollbacks
+from sea_runtime.coordinator.ledger import batches, groups, lineage
 from sea_runtime.coordinator.ledger.database import EPOCH, Ledger
 from sea_runtime.coordinator.ledger.episodes import Worker
 from sea_runtime.coordinator.membership import Membership
@@ -49,6 +49,8 @@ class Scheduler:
         self._weights, self._preconditions, self._notifiers = weights, preconditions, notifiers
         self._wall, self._clock = wall, clock
         self._looked_at = clock()
+        self._nothing: tuple[tuple[object, ...], set[int]] = ((), set())
+        """State of ledger, spec and data, and served versions for which there is nothing in it."""
         self._generated = Rate(clock)
 
     @property
@@ -65,7 +67,11 @@ class Scheduler:
         if not self._may_lease(stage, request):
             return None
         served = self._served(request)
+        # All workers that wait look again whenever any result arrives: one of them asks the ledger.
+        if not self._may_have_changed(request, stage, served):
+            return None
         if stage.type == StageType.RL and not self._fresh_enough(stage, served):
+            self._note_nothing(served)
             return None
         rows = leases.take(
             self._ledger.db,
@@ -75,10 +81,29 @@ class Scheduler:
             now=self._wall(),
             refill=lambda: self._refill(stage, served),
         )
+        if not rows:
+            self._note_nothing(served)
         sampling = self._sampling(stage)
         # None instead of an empty list keeps the caller's long poll waiting.
         found = [leases.message(row, sampling) for row in rows]
         return Leases(leases=found) if found else None
+
+    def _state(self) -> tuple[object, ...]:
+        """What decides, besides its engine, if there are episodes for a worker that lost none."""
+        db = self._ledger.db
+        return db, db.changes, self._job.desired, self._preconditions.checks
+
+    def _may_have_changed(self, request: LeaseRequest, stage: Stage, served: int) -> bool:
+        state, versions = self._nothing
+        if state != self._state() or served not in versions:
+            return True
+        # Of this worker alone: what an answer that got lost has given it.
+        return bool(leases.lost(self._ledger.db, request, stage.name))
+
+    def _note_nothing(self, served: int) -> None:
+        state = self._state()
+        known = self._nothing[1] if self._nothing[0] == state else set()
+        self._nothing = state, known | {served}
 
     def result(self, episode: EpisodeResult, file: str | None = None) -> bool:
         """Records a result and wakes all waiters for it; False if the lease was taken back.
@@ -152,7 +177,7 @@ class Scheduler:
             return False
         if beat.adopted < self._weights.required(stage_plan.POLICY):
             return False
-        if rollbacks.is_abandoned(self._ledger.db, request.pod):
+        if lineage.is_left_behind(self._ledger.db, stage_plan.POLICY, beat):
             return False
         if not stage_plan.needs_user_engine(self._job.desired.spec):
             return True
@@ -208,8 +233,8 @@ class Scheduler:
         """Issues the next prompt of the dataset as a group, if data and gate allow."""
         if stage.type != StageType.RL:
             return False
-        rows = self._preconditions.rows(stage)
-        if rows is None or self._capacity(stage, served) < 1:
+        # In this order: the rows are put together from all files.
+        if self._capacity(stage, served) < 1 or (rows := self._preconditions.rows(stage)) is None:
             return False
         block, db = stage_plan.rl_block(stage), self._ledger.db
         # Inside the transaction of `leases.take`.

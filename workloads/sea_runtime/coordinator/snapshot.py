@@ -20,7 +20,7 @@ from sea_api.v1alpha1.stages import Stage
 from sea_api.wire.coordinator_spec import CoordinatorSpec
 from sea_data import urls
 from sea_data.object_store import ObjectNotFoundError
-from sea_runtime.coordinator import stage_plan
+from sea_runtime.coordinator import stage_plan, stored_checkpoints
 from sea_runtime.coordinator.errors import LedgerError
 from sea_runtime.coordinator.job import Job
 from sea_runtime.coordinator.ledger import batches, episodes, progress
@@ -28,7 +28,7 @@ from sea_runtime.coordinator.ledger.copies import Covered, copy
 from sea_runtime.coordinator.ledger.database import EPOCH, Database, Ledger
 from sea_runtime.coordinator.ledger.trajectories import Files
 from sea_runtime.store.s3 import ObjectStore
-from sea_runtime.wire.checkpoints import RollbackRecord
+from sea_runtime.wire.checkpoints import Entry, RollbackRecord
 from sea_runtime.wire.trainer import CheckpointCommitted, LedgerSnapshot
 from sea_runtime.wire.weights import WeightVersion
 
@@ -117,7 +117,7 @@ def applies(note: Mapping[str, Any] | None, newest: "Checkpoint | None") -> bool
     # A run that went back behind the note comes to its step again, on other batches. A note of an
     # older release names no manifest.
     manifest = note.get("manifest")
-    return newest is None or manifest is None or manifest == newest.entry["manifest_key"]
+    return newest is None or manifest is None or manifest == newest.entry.manifest_key
 
 
 def is_initialised(db: Database) -> bool:
@@ -129,12 +129,12 @@ class Checkpoint(NamedTuple):
     """What head.json says last of a stage."""
 
     stage: str
-    entry: dict[str, Any]
+    entry: Entry
     rollback: RollbackRecord | None = None
 
     @property
     def step(self) -> int:
-        return int(self.entry["step"])
+        return self.entry.step
 
 
 def fetch(
@@ -146,6 +146,7 @@ def fetch(
         Where it came from (empty if the job has left none, and nothing is downloaded), and the
         job's newest checkpoint.
     """
+    remove(target)
     newest = newest_checkpoint(store, desired)
     root = urls.join(desired.run_url, FOLDER)
     # The drained ledger first: it is at least as new as the snapshot in its checkpoint.
@@ -162,14 +163,9 @@ def fetch(
 def newest_checkpoint(store: ObjectStore, desired: CoordinatorSpec) -> Checkpoint | None:
     """Of the current stage or, if it has none, of the nearest stage before. Blocking."""
     for stage in _training_stages(desired):
-        head = _json(
-            store, urls.join(desired.run_url, f"stages/{stage.name}/checkpoints/head.json")
-        )
-        if head and head.get("checkpoints"):
-            # The trainer appends: the last one is the newest.
-            went = head.get("rollback")
-            record = None if went is None else RollbackRecord.model_validate(went)
-            return Checkpoint(stage.name, head["checkpoints"][-1], record)
+        head = stored_checkpoints.read_head(store, desired.run_url, stage.name)
+        if head.newest is not None:
+            return Checkpoint(stage.name, head.newest, head.rollback)
     return None
 
 
@@ -184,7 +180,7 @@ def of_this_line(
     if checkpoint is None:
         return list(anchors)
     stage = next(one for one in desired.spec.stages if one.name == checkpoint.stage)
-    stream, version = stage_plan.stream_of(stage), int(checkpoint.entry["version"])
+    stream, version = stage_plan.stream_of(stage), checkpoint.entry.version
     return [one for one in anchors if one.stream != stream or one.version <= version]
 
 
@@ -196,8 +192,17 @@ def _training_stages(desired: CoordinatorSpec) -> Iterator[Stage]:
 
 def snapshot_url(run_url: str, checkpoint: Checkpoint) -> str:
     """The snapshot is stored next to the manifest that head.json names."""
-    folder = str(checkpoint.entry["manifest_key"]).rstrip("/").split("/")[-2]
+    folder = checkpoint.entry.manifest_key.split("/")[-2]
     return urls.join(run_url, "stages", checkpoint.stage, "checkpoints", folder, FILE)
+
+
+def remove(file: Path) -> None:
+    """Removes a ledger's file with its log: SQLite would apply the log to whatever file comes next.
+
+    A kill in `require_sound` leaves the log of a download.
+    """
+    for suffix in ("", "-wal", "-shm", "-journal"):
+        Path(f"{file}{suffix}").unlink(missing_ok=True)
 
 
 def _download(store: ObjectStore, url: str, target: Path) -> None:
@@ -255,11 +260,11 @@ def keep_checkpoint(db: Database, checkpoint: Checkpoint, attempt: int) -> None:
     message = CheckpointCommitted(
         attempt=attempt,
         step=checkpoint.step,
-        version=entry["version"],
-        bytes=entry["bytes"],
-        manifest_key=entry["manifest_key"],
+        version=entry.version,
+        bytes=entry.bytes,
+        manifest_key=entry.manifest_key,
     )
-    progress.commit(db, checkpoint.stage, message, entry["time"])
+    progress.commit(db, checkpoint.stage, message, entry.time)
 
 
 def disown(db: Database) -> None:

@@ -14,7 +14,7 @@ from sea_runtime.coordinator.bootstrap import ROLLBACK, timestamp
 from sea_runtime.coordinator.drain import Drain
 from sea_runtime.coordinator.edits import Edits
 from sea_runtime.coordinator.job import Job
-from sea_runtime.coordinator.ledger import batches, progress, rollbacks, stages
+from sea_runtime.coordinator.ledger import batches, lineage, progress, stages
 from sea_runtime.coordinator.ledger.database import Database, Ledger
 from sea_runtime.coordinator.preconditions import Preconditions
 from sea_runtime.coordinator.problems import Problems
@@ -79,7 +79,7 @@ class StateReport:
             evaluation=_results(db, stages_),
             edit=self._edits.newest,
             rollback=db.document(ROLLBACK, Rollback),
-            rollback_check=rollbacks.check_of(db, desired),
+            rollback_check=lineage.check_of(db, desired),
             model_url=newest_model(db, desired),
             plan=self._preconditions.verdict,
             skipped_rows=self._preconditions.skipped,

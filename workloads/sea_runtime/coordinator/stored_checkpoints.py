@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from sea_data import urls
 from sea_data.object_store import ObjectNotFoundError
+from sea_runtime.coordinator.errors import LedgerError
 from sea_runtime.store.s3 import ObjectStore
 from sea_runtime.wire.checkpoints import FORMAT, Entry, Head, StoredObject
 
@@ -40,11 +41,21 @@ def url(run_url: str, key: str) -> str:
 
 
 def read_head(store: ObjectStore, run_url: str, stage: str) -> Head:
-    """An empty one if nothing is committed. Blocking."""
+    """An empty one if nothing is committed. Blocking.
+
+    Raises:
+        LedgerError: the object is no head.
+    """
+    place = head_url(run_url, stage)
     try:
-        return Head.model_validate_json(store.get(head_url(run_url, stage)))
+        return Head.model_validate_json(store.get(place))
     except ObjectNotFoundError:
         return Head()
+    except ValidationError as error:
+        raise LedgerError(
+            f"{place} can't be read ({str(error)[:200]}). Restore an earlier version of the object:"
+            " it alone says which checkpoints there are."
+        ) from error
 
 
 def steps_of(head: Head, stage: str, step: int) -> str:

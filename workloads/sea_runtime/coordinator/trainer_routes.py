@@ -9,8 +9,8 @@ from aiohttp import web
 
 from sea_runtime.client import calls
 from sea_runtime.coordinator.errors import GoneError
-from sea_runtime.coordinator.http import body, done, number, reply
-from sea_runtime.coordinator.ledger.batches import FixedBatch
+from sea_runtime.coordinator.http import number, reply, streamed, tells
+from sea_runtime.coordinator.ledger.fixed_batch import FixedBatch
 from sea_runtime.coordinator.routes import BOOTSTRAP, NOTIFIERS, SNAPSHOTS, TRAINING
 from sea_runtime.coordinator.training import AheadError
 from sea_runtime.wire.trainer import (
@@ -57,19 +57,8 @@ async def batch(request: web.Request) -> web.Response:
         await asyncio.sleep(NO_BATCH_SECONDS)
     if not isinstance(found, FixedBatch):
         return web.Response(status=204)
-    return web.Response(body=await asyncio.to_thread(found.read), content_type=calls.MSGPACK)
-
-
-async def progress(request: web.Request) -> web.Response:
-    row = await body(request, StageProgress)
-    request.app[TRAINING].report(request.match_info["stage"], row)
-    return done()
-
-
-async def background_failures(request: web.Request) -> web.Response:
-    message = await body(request, BackgroundFailures)
-    request.app[TRAINING].report_failures(request.match_info["stage"], message)
-    return done()
+    stream = await asyncio.to_thread(found.open)
+    return streamed(stream.pieces(), stream.nbytes, calls.MSGPACK)
 
 
 async def take_snapshot(request: web.Request) -> web.Response:
@@ -80,26 +69,22 @@ async def take_snapshot(request: web.Request) -> web.Response:
     return reply(await request.app[SNAPSHOTS].take(stage, step, attempt))
 
 
-async def committed(request: web.Request) -> web.Response:
-    message = await body(request, CheckpointCommitted)
-    request.app[TRAINING].committed(request.match_info["stage"], message)
-    return done()
-
-
-async def stage_done(request: web.Request) -> web.Response:
-    message = await body(request, StageDone)
-    request.app[TRAINING].done(request.match_info["stage"], message)
-    return done()
-
-
 def routes() -> list[web.RouteDef]:
     stage = "/v1/stages/{stage}"
     return [
         web.get("/v1/trainer/task", task),
         web.get(stage + "/batches/{step}", batch),
-        web.post(stage + "/progress", progress),
-        web.post(stage + "/failures", background_failures),
+        web.post(
+            stage + "/progress", tells(StageProgress, "stage", lambda app: app[TRAINING].report)
+        ),
+        web.post(
+            stage + "/failures",
+            tells(BackgroundFailures, "stage", lambda app: app[TRAINING].report_failures),
+        ),
         web.post(stage + "/snapshot", take_snapshot),
-        web.post(stage + "/checkpoints", committed),
-        web.post(stage + "/done", stage_done),
+        web.post(
+            stage + "/checkpoints",
+            tells(CheckpointCommitted, "stage", lambda app: app[TRAINING].committed),
+        ),
+        web.post(stage + "/done", tells(StageDone, "stage", lambda app: app[TRAINING].done)),
     ]

@@ -9,14 +9,14 @@ from sea_api.v1alpha1.policy import Cause, Role
 from sea_api.v1alpha1.stages import StageType
 from sea_api.wire.coordinator_spec import CoordinatorSpec
 from sea_api.wire.state import Problem, Severity
-from sea_runtime.coordinator import stage_plan
+from sea_runtime.coordinator import base_model, stage_plan
 from sea_runtime.coordinator.background import Notifiers
 from sea_runtime.coordinator.edits import Edits
 from sea_runtime.coordinator.errors import StaleError
-from sea_runtime.coordinator.job import Job
+from sea_runtime.coordinator.job import Job, stored
 from sea_runtime.coordinator.ledger import batches, progress, stages
-from sea_runtime.coordinator.ledger.batches import FixedBatch
 from sea_runtime.coordinator.ledger.database import EPOCH, Ledger
+from sea_runtime.coordinator.ledger.fixed_batch import FixedBatch
 from sea_runtime.coordinator.preconditions import Preconditions
 from sea_runtime.coordinator.rendezvous import Rendezvous
 from sea_runtime.coordinator.throughput import Pace, Rate
@@ -33,6 +33,8 @@ from sea_runtime.wire.trainer import (
 
 log = logging.getLogger(__name__)
 
+SERVED = "served"
+"""Name of the ledger's document: the spec that rank 0 was given last."""
 REPORT_SECONDS = 30.0
 """For which a failure next to training counts after it was reported: the trainer repeats it every
 second, and one that has ended must not leave it behind."""
@@ -93,8 +95,6 @@ class Training:
         self._trained, self._clock, self._pace = Rate(clock), clock, Pace(ledger)
         self._failing: tuple[float, Problem | None] = (0.0, None)
         """When what fails next to training was reported last, and what it is."""
-        self._served: CoordinatorSpec | None = None
-        """The spec that rank 0 was last given, while an edit's data is being checked."""
 
     @property
     def tokens_per_second(self) -> float | None:
@@ -117,7 +117,9 @@ class Training:
             return None
         desired = self._followed()
         spec, index, stream = desired.spec, desired.stage_index, stage_plan.stream_of(stage)
-        base = self._preconditions.models.get(stream, "")
+        # Not from memory: the models of a stage that has begun are prepared, though a coordinator
+        # that has just started hasn't looked yet.
+        base = base_model.address(desired, stream)
         return TrainerTask(
             kind=stage_plan.TASK_KINDS[stage.type],
             stage=stage.name,
@@ -135,15 +137,19 @@ class Training:
 
     def _followed(self) -> CoordinatorSpec:
         """The spec in force; while its data is unchecked or wrong, the one before the edit."""
-        desired, served = self._job.desired, self._served
+        # From the ledger: a coordinator that has just started has checked nothing yet, and must not
+        # hand out an edit that was found wrong before.
+        desired, db = self._job.desired, self._ledger.db
+        served = stored(db, SERVED)
         same = served is not None and (served.stage_index, served.attempt) == (
             desired.stage_index,
             desired.attempt,
         )
-        if not same or self._preconditions.are_checked():
-            self._served = desired
-        assert self._served is not None
-        return self._served
+        if served is not None and same and not self._preconditions.are_checked():
+            return served
+        if served != desired:
+            db.put_document(SERVED, desired)
+        return desired
 
     def batch(self, name: str, step: int, attempt: int) -> FixedBatch | Literal[b""] | None:
         """The batch of a step, fixed in the ledger before it leaves.
@@ -232,7 +238,12 @@ class Training:
     def committed(self, name: str, checkpoint: CheckpointCommitted) -> None:
         """Covers the batches that the checkpoint contains."""
         self._job.require_attempt(checkpoint.attempt)
-        self._job.stage_named(name)
+        rl = self._job.stage_named(name).type == StageType.RL
+        if rl and checkpoint.step < progress.last_committed(self._ledger.db, name):
+            # Of an attempt that went back to it: it is the newest once the ledger has followed,
+            # which it does when a batch is asked for. A drained ledger must not claim it before.
+            log.warning("training of '%s' went back to step %d", name, checkpoint.step)
+            return
         # Rank 0 has written head.json before this call: losing the call loses no checkpoint.
         covered = progress.commit(self._ledger.db, name, checkpoint, self._wall())
         log.info("checkpoint of '%s' step %d covers %d groups", name, checkpoint.step, covered)

@@ -24,6 +24,7 @@ from sea_runtime.wire.weights import (
     PEER,
     Adopted,
     EngineCopy,
+    FetchCause,
     NotFetched,
     WeightQueryReply,
     WeightVersion,
@@ -195,7 +196,12 @@ class WeightRegistry:
                 *(message.pod, message.version, failed.transport, failed.name),
                 *(failed.cause, failed.reason),
             )
-            if failed.transport == PEER:
+            if failed.transport != PEER:
+                continue
+            if failed.cause is FetchCause.DAMAGED:
+                found = (message.pod, message.version, message.attempt)
+                self._relays[stream].damaged(failed.name, *found)
+            else:
                 self._relays[stream].forget(failed.name)
 
     def wrong(self, stream: str, message: WrongWeights) -> None:

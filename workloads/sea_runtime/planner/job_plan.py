@@ -194,9 +194,9 @@ class _Planner:
         steps = self.spec.checkpoint.every_steps + self._rl().max_staleness + 1
         return (
             f"With rollout.routerReplay a step's trajectories have {step / 1e9:,.1f} GB of experts."
-            " The coordinator has a batch in memory twice while it sends it, and on its volume the"
-            f" trajectories of up to {steps} steps, {steps * step / 1e9:,.0f} GB: set"
-            " coordinator.volumeSize and coordinator.template.limits for it."
+            f" The coordinator has those of up to {steps} steps on its volume,"
+            f" {steps * step / 1e9:,.0f} GB: set coordinator.volumeSize for it. Results that arrive"
+            " take up to 2 GiB of its memory."
         )
 
     def _rl(self) -> RLStage:

@@ -10,7 +10,7 @@ import io
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import aiohttp
 import msgspec
@@ -73,9 +73,25 @@ class _Reply(msgspec.Struct):
 _decoder = msgspec.json.Decoder(_Reply)
 
 
-def version_number(text: str) -> int:
-    """vLLM's label of the served weights; `default` is the base model it loaded from disk."""
-    return 0 if text == "default" else int(text)
+class ServedVersion(NamedTuple):
+    """The weight version that an engine serves; number 0 is the base model."""
+
+    number: int
+    attempt: int = 0
+    """Of the trainer that published it."""
+
+    def label(self) -> str:
+        """What vLLM calls the weights: in its own state, so that a worker that restarts next to a
+        living engine knows both."""
+        return f"{self.number}@{self.attempt}"
+
+    @classmethod
+    def of(cls, label: str) -> "ServedVersion":
+        """Of vLLM's label; `default` is the base model that it loaded from disk."""
+        if label == "default":
+            return cls(0)
+        number, _, attempt = label.partition("@")
+        return cls(int(number), int(attempt or 0))
 
 
 def versions_of(spans: Sequence[_Span], length: int) -> list[int]:
@@ -84,7 +100,7 @@ def versions_of(spans: Sequence[_Span], length: int) -> list[int]:
     for span in spans:
         if span.start != len(versions):
             raise MalformedGenerationError(f"Weight version spans have a gap at {span.start}.")
-        versions += [version_number(span.version)] * (span.end - span.start)
+        versions += [ServedVersion.of(span.version).number] * (span.end - span.start)
     if len(versions) != length:
         raise MalformedGenerationError(
             f"Weight version spans cover {len(versions)} of {length} tokens."
@@ -215,10 +231,10 @@ class EngineClient:
         except MalformedGenerationError as error:
             raise EngineError(f"{self.url}: {error}") from error
 
-    async def version(self) -> int:
-        """The weight version that the engine serves; 0 is the base model."""
+    async def version(self) -> ServedVersion:
+        """The weight version that the engine serves."""
         reply = await self._json("GET", "/weight_info", None, VERSION_TIMEOUT_SECONDS)
-        return version_number(reply["weight_version"])
+        return ServedVersion.of(reply["weight_version"])
 
     async def is_paused(self) -> bool:
         return bool((await self._json("GET", "/is_paused"))["is_paused"])
@@ -279,7 +295,8 @@ class EngineClient:
         wrong = sorted({name for names in found for name in json.loads(names)})
         if not wrong:
             # Last: with it the engine says that it serves the version.
-            await self._call("POST", "/update_weight_version", {"new_version": str(version)})
+            label = ServedVersion(version, attempt).label()
+            await self._call("POST", "/update_weight_version", {"new_version": label})
         return wrong
 
     async def terminate(self) -> None:

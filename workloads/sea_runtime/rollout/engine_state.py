@@ -20,6 +20,8 @@ class EngineState:
 
     def __init__(self) -> None:
         self.version: int | None = None
+        self.attempt = 0
+        """Of the trainer that published the version; 0 for the base model."""
         self.required: int | None = None
         """Smallest version to generate with; None until the coordinator has said so."""
         self.updating = False
@@ -38,10 +40,10 @@ class EngineState:
             self.version is not None and self.required is not None and self.version >= self.required
         )
 
-    def serves(self, version: int | None) -> None:
+    def serves(self, version: int | None, attempt: int = 0) -> None:
         """Records the version that the engine serves; None: it did not answer."""
-        if version != self.version:
-            self.version = version
+        if (version, attempt) != (self.version, self.attempt):
+            self.version, self.attempt = version, attempt
             self._announce()
 
     def lost(self) -> None:
@@ -105,17 +107,19 @@ async def observe(engine: EngineClient, state: EngineState) -> None:
     try:
         if state.version is None:
             await recover(engine)
-        version: int | None = await engine.version()
+        served = await engine.version()
+        version: int | None = served.number
+        attempt = served.attempt
         # An empty engine calls its weights version 0, like one with the base model.
         if version == 0 and (state.version == EMPTY or state.version is None):
             version = EMPTY if await engine.is_empty() else 0
     except EngineError as error:
-        version = None
+        version, attempt = None, 0
         if state.version is not None:
             _log.warning("The engine does not answer: %s", error)
     # An update or a lost engine in the meantime is newer than this observation.
     if not state.updating and state.changes == before:
-        state.serves(version)
+        state.serves(version, attempt)
 
 
 async def watch(engine: EngineClient, state: EngineState) -> None:

@@ -57,6 +57,7 @@ def heartbeat(settings: Settings, identity: Identity, state: EngineState) -> Hea
         incarnation=identity.incarnation,
         state=PodState.READY if state.ready else PodState.STARTING,
         adopted=None if state.version == EMPTY else state.version,
+        adopted_attempt=state.attempt,
         transport=state.transport,
         unreachable=state.unreachable,
         software=software.installed(),

@@ -154,8 +154,8 @@ class WeightUpdater:
             self._failed = None
             self._state.transport = timings.transport
             self._state.unreachable = timings.unreachable
-            self._state.serves(version.version)
-            self._report(version.version, timings)
+            self._state.serves(version.version, version.attempt)
+            self._report(version, timings)
         finally:
             # Last, also on cancellation: the watcher looks after the engine again.
             self._state.updating = False
@@ -166,11 +166,12 @@ class WeightUpdater:
         except CoordinatorError as error:
             raise PrefetchError(str(error)) from error
 
-    def _report(self, version: int, timings: Timings) -> None:
-        _log.info("The engine serves version %d: %s", version, timings)
+    def _report(self, version: WeightVersion, timings: Timings) -> None:
+        _log.info("The engine serves version %d: %s", version.version, timings)
         message = Adopted(
             pod=self._pod,
-            version=version,
+            version=version.version,
+            attempt=version.attempt,
             transport=timings.transport,
             transfer_s=timings.transfer_s,
             apply_s=timings.apply_s,

@@ -5,12 +5,10 @@ ledger snapshots and reports through it. asyncio callers wrap calls in `asyncio.
 """
 
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from boto3.s3.transfer import TransferConfig
-from botocore.exceptions import BotoCoreError, ClientError
 
 from sea_data import urls
 from sea_data.object_store import (
@@ -20,7 +18,7 @@ from sea_data.object_store import (
     StoreError,
     StoreUnavailableError,
 )
-from sea_runtime.store import buffers, connection
+from sea_runtime.store import buffers, connection, multipart
 from sea_runtime.store.multipart import LargeUploads
 from sea_runtime.store.retry import RetryPolicy
 
@@ -162,7 +160,7 @@ class ObjectStore:
                 self._large.put(bucket, key, data if isinstance(data, memoryview) else data(), size)
             except StoreError:
                 # Raises what boto3 is refused for; if nothing, obstore's own error stands.
-                self._try_upload(bucket, key)
+                multipart.try_upload(self._client, bucket, key)
                 raise
             stored = self.size(url)
             if stored != size:
@@ -171,18 +169,6 @@ class ObjectStore:
                 )
 
         self._retry.call(f"PUT {url}", attempt)
-
-    def _try_upload(self, bucket: str, key: str) -> None:
-        """Raises botocore's error, which has a code, for what keeps parts from being stored."""
-        where: Any = {"Bucket": bucket, "Key": key}
-        where["UploadId"] = self._client.create_multipart_upload(**where)["UploadId"]
-        try:
-            self._client.upload_part(**where, PartNumber=1, Body=b"x")
-        finally:
-            # What is left behind is swept with abandoned uploads; its error must not hide the
-            # part's.
-            with suppress(ClientError, BotoCoreError):
-                self._client.abort_multipart_upload(**where)
 
     def abort_uploads(self, url_prefix: str, is_abandoned: Callable[[str], bool]) -> list[str]:
         """Aborts unfinished multipart uploads, whose parts a store keeps and bills.
@@ -193,31 +179,7 @@ class ObjectStore:
         Returns:
             The addresses of those that were aborted.
         """
-        bucket, prefix = urls.parse(url_prefix)
-
-        def attempt() -> list[tuple[str, str]]:
-            pages = self._client.get_paginator("list_multipart_uploads").paginate(
-                Bucket=bucket, Prefix=prefix
-            )
-            return [
-                (item["Key"], item["UploadId"])
-                for page in pages
-                for item in page.get("Uploads", [])
-            ]
-
-        found = []
-        for key, upload in self._retry.call(f"LIST uploads of {url_prefix}", attempt):
-            url = str(urls.S3Url(bucket, key))
-            # Some servers take the prefix for a hint: nothing outside it is ever touched.
-            if key.startswith(prefix) and is_abandoned(url):
-                # Ended meanwhile: nothing is left to abort.
-                with suppress(ObjectNotFoundError):
-                    self._retry.call(f"DELETE upload of {url}", self._abort(bucket, key, upload))
-                found.append(url)
-        return found
-
-    def _abort(self, bucket: str, key: str, upload: str) -> Callable[[], object]:
-        return lambda: self._client.abort_multipart_upload(Bucket=bucket, Key=key, UploadId=upload)
+        return multipart.abort_uploads(self._client, self._retry, url_prefix, is_abandoned)
 
     def put_if(self, url: str, body: bytes, etag: str | None) -> str:
         """Writes only if the object still has `etag` (None: if there is no object yet).

@@ -24,12 +24,15 @@ from sea_runtime.trainer.model import Model
 from sea_runtime.trainer.shard_buffers import ShardBuffers, StreamBuffers, buffers_of
 from sea_runtime.trainer.weight_retention import Retention
 from sea_runtime.transport import stored_versions
+from sea_runtime.transport.stored_versions import StoredVersionError
 from sea_runtime.wire.trainer import TrainerTask
 from sea_runtime.wire.weights import Shard, ShardDelta, WeightVersion
 
 log = logging.getLogger(__name__)
 # Below every watch of a silent process: `finish` reports that it is alive between two waits.
 WAIT_SECONDS = 5.0
+REFUSED_SECONDS = 300.0
+"""After which an upload that engines wait for, and that the store refused, is tried again."""
 _UPLOADED, _RUNNING, _FAILED = 1, 0, -1
 
 
@@ -46,9 +49,28 @@ class _Stored:
     start: Callable[[], Upload] | None
     """Starts the upload; None on a rank that publishes nothing."""
     upload: Upload | None = None
+    refused: float | None = None
+    """When this rank saw, in monotonic seconds, that the upload was refused; None if it wasn't."""
 
     def begin(self) -> None:
+        self.refused = None
         self.upload = self.start() if self.start is not None else None
+
+    def begin_again(self, now: float) -> None:
+        """Repeats an upload that failed; one that was refused, after a while.
+
+        What the store refuses it refuses the next time too, until a person has given the right or
+        made the room: that is no reason to send the whole shard again and again. An outage has been
+        waited for already by the store's own retries.
+        """
+        if self.state() != _FAILED or self.upload is None:
+            return
+        if isinstance(background.error_of(self.upload), StoreUnavailableError):
+            self.begin()
+        elif self.refused is None:
+            self.refused = now
+        elif now - self.refused >= REFUSED_SECONDS:
+            self.begin()
 
     def state(self) -> int:
         if self.upload is None:
@@ -73,11 +95,17 @@ class Publisher:
     """
 
     def __init__(
-        self, context: RankContext, task: TrainerTask, weights: Weights, buffers: ShardBuffers
+        self,
+        context: RankContext,
+        task: TrainerTask,
+        weights: Weights,
+        buffers: ShardBuffers,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.context, self.task, self.weights, self.buffers = context, task, weights, buffers
+        self._clock = clock
         self._upload_of: _Stored | None = None
-        self._retention = Retention(time.monotonic)
+        self._retention = Retention(clock)
         self._newest: WeightVersion | None = None
         """As rank 0 registered it last."""
         self._published: tuple[Packed, Shard, int] | None = None
@@ -234,7 +262,8 @@ class Publisher:
             wait: for this rank's upload, since the next version is about to take its place.
             needed: `finish` uploads again what failed.
             again: nothing else is to be done until engines have the version, so that what failed
-                is uploaded again: with `maxStaleness` 0 no other version may ever come.
+                is uploaded again: with `maxStaleness` 0 no other version may ever come. Until it is
+                there `trouble` says why not.
         """
         stored = self._upload_of
         if stored is None:
@@ -255,8 +284,8 @@ class Publisher:
             self._note_failure(stored.version.version, [error for _, error in found])
             if self._stores_every and not wait:
                 # `publish` packs into the buffers that it reads only after it was dropped.
-                if again and stored.state() == _FAILED:
-                    stored.begin()
+                if again:
+                    stored.begin_again(self._clock())
                 return
             self._upload_of = self.buffers.stored = None
             return
@@ -320,13 +349,22 @@ class Publisher:
 
     def _retain(self, newest: int) -> None:
         """Deletes anchors and deltas that are needed no longer, in the background."""
-        folder = stored_versions.folder(self.task.run_url, self.task.stream)
+        run_url, stream = self.task.run_url, self.task.stream
+        folder = stored_versions.folder(run_url, stream)
         store, retain = self.context.store, self.weights.retain
+
+        def is_anchor(number: int) -> bool:
+            url = stored_versions.manifest_url(run_url, stream, number)
+            try:
+                found = stored_versions.parse(store.get(url), url, run_url, stream)
+            except StoredVersionError:
+                return False
+            return stored_versions.has_copy(found)
 
         def work() -> None:
             try:
                 urls_ = [one.url for one in store.list(urls.folder(folder))]
-                for url in self._retention.deletable(urls_, folder, newest, retain):
+                for url in self._retention.deletable(urls_, folder, newest, retain, is_anchor):
                     store.delete(url)
             # Nobody asks for the result. The next anchor's retention finds them again.
             except StoreError as error:

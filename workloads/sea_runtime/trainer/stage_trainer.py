@@ -238,6 +238,8 @@ class StageTrainer:
                 "committed; the log of the rank that failed says why. Training goes on from the "
                 "checkpoint before."
             )
+        # Its last checkpoint may have begun one.
+        self.saver.exports.finish()
         if self.context.leads:
             generation = self.task.spec_generation
             done = StageDone(
@@ -258,7 +260,12 @@ class StageTrainer:
         """
         self.saver.finish()
         # What the attempt began with is committed; step 0 is the initial model.
-        if self.step != self.resumed and not self.saver.committed(self.step):
+        if self.step == self.resumed:
+            if self.resumed:
+                # The next stage's versions count from the newest checkpoint that was reported.
+                self.saver.report_resumed(self.resumed)
+            return True
+        if not self.saver.committed(self.step):
             position = Position(self.step, version, finished)
             # Needed: there is no later save to replace this one.
             self.saver.start(self.model, self.optimizer, position, needed=True)

@@ -54,6 +54,9 @@ class Head(Message):
     """Newest last."""
     damaged: list[Entry] = []
     """Found damaged when they were to be loaded; their objects are kept for a person to look at."""
+    kept: list[Entry] = []
+    """Pinned checkpoints that the run has gone back behind: nothing goes on from them, and only a
+    person deletes them."""
     rollback: RollbackRecord | None = None
     """Written together with what it did, so that a request is carried out once, whatever is lost
     afterwards."""
@@ -80,4 +83,6 @@ def gone_back(head: Head, step: int) -> tuple[Head, list[Entry]]:
     entry_of(head, step)
     later = [one for one in head.checkpoints if one.step > step]
     named = [one for one in head.checkpoints if one.step <= step]
-    return head.model_copy(update={"checkpoints": named}), later
+    # With the head, in one write: the next attempt deletes what the head doesn't list.
+    kept = [*head.kept, *(one for one in later if one.pinned)]
+    return head.model_copy(update={"checkpoints": named, "kept": kept}), later

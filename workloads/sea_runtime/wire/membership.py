@@ -41,6 +41,9 @@ class Heartbeat(Message):
     detail: str = ""
     adopted: int | None = None
     """Engines: weight version served, None before the first is loaded."""
+    adopted_attempt: int = 0
+    """Engines: the attempt that published it. Training that went back comes to the same number
+    again, with other weights."""
     transport: str = Field(default="", max_length=32)
     """Engines: how the newest version came, as in `Adopted`."""
     unreachable: str = Field(default="", max_length=MAX_REASON)
@@ -69,6 +72,6 @@ class HeartbeatReply(Message):
     world: TrainerWorld | None = None
     """Trainer: None until every pod of the attempt has called."""
     restart: bool = False
-    """Rollout: training went back behind the weights that the engine serves: it restarts."""
+    """Engines: training went back behind the weights that the engine serves: it restarts."""
     user_addresses: list[str] = []
     """Rollout: `http://ip:8000` of user-model engines that serve the version they should."""

@@ -190,6 +190,8 @@ class Adopted(Message):
 
     pod: str
     version: int
+    attempt: int = 0
+    """That published it."""
     transport: str
     """Peer, NIXL (the trainer) or ObjectStore: the last of them that was needed."""
     transfer_s: float

@@ -51,7 +51,7 @@ class Coordinator:
 async def updated(engine: EngineClient) -> AsyncIterator[tuple[Coordinator, EngineState]]:
     """A running updater of the engine: the coordinator that it asks, and its state."""
     coordinator, state = Coordinator(), EngineState()
-    state.serves(await engine.version())
+    state.serves(*await engine.version())
     async with (
         test_utils.TestServer(coordinator.app()) as server,
         AsyncCoordinatorClient(str(server.make_url("")), "token") as client,
@@ -83,7 +83,8 @@ async def test_anchor_is_taken_when_the_trainer_is_dead(
     coordinator.reply = WeightQueryReply(newest=newest, required=0, anchor=anchor)
     took = await asyncio.wait_for(coordinator.adopted.get(), HANG_S)
     assert (took.version, took.transport) == (first, "ObjectStore")
-    assert state.version == first == await engine.version()
+    assert (state.version, state.attempt) == await engine.version()
+    assert state.version == first
     turn = await engine.generate(PROMPT, max_tokens=16, temperature=1.0, stop_token_ids=[], seed=0)
     reference.load(dead.weights(first))
     expected = reference.logprobs(PROMPT, turn.token_ids)

@@ -13,9 +13,10 @@ from sea_runtime.coordinator import app, snapshot
 from sea_runtime.coordinator.app import Components, Settings
 from sea_runtime.coordinator.data_check import CheckedData
 from sea_runtime.coordinator.ledger import stages
-from sea_runtime.coordinator.ledger.batches import FixedBatch
 from sea_runtime.coordinator.ledger.database import Database
+from sea_runtime.coordinator.ledger.fixed_batch import FixedBatch
 from sea_runtime.coordinator.task_rows import TaskRow
+from sea_runtime.wire.checkpoints import Entry
 from sea_runtime.wire.membership import Heartbeat, PodState
 from sea_runtime.wire.rollouts import EpisodeResult, Lease, Trajectory
 from sea_runtime.wire.weights import Shard, WeightVersion
@@ -125,7 +126,15 @@ def coordinator(
 def batch(core: Components, step: int, attempt: int = 1) -> bytes | None:
     """A batch of stage `rl` as rank 0 gets it; None if it isn't ready, empty if there is none."""
     found = core.training.batch("rl", step, attempt)
-    return found.read() if isinstance(found, FixedBatch) else found
+    return whole(found) if isinstance(found, FixedBatch) else found
+
+
+def whole(found: FixedBatch) -> bytes:
+    """All bytes of a batch, as rank 0 gets them."""
+    stream = found.open()
+    body = b"".join(stream.pieces())
+    assert len(body) == stream.nbytes
+    return body
 
 
 def fix_batches(core: Components, steps: int) -> None:
@@ -145,6 +154,11 @@ def beat(pod: str, role: str, incarnation: str, **more: Any) -> Heartbeat:
         state=more.pop("state", PodState.READY),
         **more,
     )
+
+
+def entry(step: int, manifest_key: str = "k") -> Entry:
+    """Of a checkpoint in a stage's head."""
+    return Entry(step=step, version=step, manifest_key=manifest_key, bytes=1, time=1.0)
 
 
 def version(number: int, attempt: int = 1, *, anchor: bool = False) -> WeightVersion:

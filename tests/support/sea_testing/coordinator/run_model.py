@@ -523,10 +523,17 @@ class Run:
             offers = [one for one in (reply.newest, reply.anchor) if one is not None]
             for offer in offers:
                 self._require_fetchable(offer)
-            found = next((one.version for one in offers if self._fetchable(one)), None)
-            engine.adopted = found or engine.adopted
+            found = next((one for one in offers if self._fetchable(one)), None)
+            if found is not None:
+                engine.adopted, engine.attempt = found.version, found.attempt
         told = self.core.heartbeats.heard(
-            kit.beat(engine.pod, "rollout", engine.incarnation, adopted=engine.adopted)
+            kit.beat(
+                engine.pod,
+                "rollout",
+                engine.incarnation,
+                adopted=engine.adopted,
+                adopted_attempt=engine.attempt,
+            )
         )
         if told.restart:
             self.restart_engine(engine)
@@ -575,7 +582,8 @@ class Run:
 
     def restart_engine(self, engine: Engine) -> None:
         self.late += [(lease, engine, engine.incarnation) for lease in engine.leases]
-        engine.leases, engine.adopted, engine.left_behind = [], 0, False
+        engine.leases, engine.left_behind = [], False
+        engine.adopted = engine.attempt = 0
         engine.life += 1
 
     def deliver_late(self) -> None:

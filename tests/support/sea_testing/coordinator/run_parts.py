@@ -82,6 +82,8 @@ class Engine:
     pod: str
     life: int = 0
     adopted: int = 0
+    attempt: int = 0
+    """Of the trainer that published it."""
     stuck: bool = False
     """Fetches no weights until the next disturbance ends."""
     leases: list[Lease] = field(default_factory=list)

@@ -1,17 +1,9 @@
 """Batches in the ledger: fixed once, byte for byte the same until a checkpoint covers them."""
 
-import sqlite3
-from contextlib import closing
-from dataclasses import dataclass
-from pathlib import Path
-
-import msgspec
-
-from sea_runtime.coordinator.errors import GoneError, LedgerUnavailableError
-from sea_runtime.coordinator.ledger import groups, trajectories, transcripts
-from sea_runtime.coordinator.ledger.database import Database, translated
+from sea_runtime.coordinator.ledger import groups, transcripts
+from sea_runtime.coordinator.ledger.database import Database
+from sea_runtime.coordinator.ledger.fixed_batch import FixedBatch
 from sea_runtime.coordinator.ledger.groups import GroupState, move_group
-from sea_runtime.wire.rollouts import Batch, Group
 
 EXPIRED = "expired-{}"
 """Text of the ledger: groups of a stage that expired since its last batch."""
@@ -39,18 +31,30 @@ def newest(db: Database, stage: str) -> tuple[float, float] | None:
 
 
 def expire(db: Database, stage: str, version: int, max_age: int, now: float) -> int:
-    """Drops groups that are too old for the next batch; returns how many.
+    """Drops groups that wait for a batch with a trajectory too old for the next; returns how many.
 
     Args:
         version: of the weights that the next step starts from.
         max_age: versions that a trajectory may be older.
     """
+    old = db.rows(
+        "SELECT g.number, MIN(e.mean_version) AS oldest FROM groups g "
+        "JOIN episodes e ON e.group_number = g.number "
+        "WHERE g.stage = ? AND g.state = 'Admitted' GROUP BY g.number "
+        "HAVING MIN(e.mean_version) < ?",
+        stage,
+        version - max_age,
+    )
+    # The trainer asks again and again while it waits for a batch: mostly there are none.
+    if not old:
+        return 0
     with db.transaction():
-        expired = groups.expire(db, stage, version, max_age, now)
-        # Only then: the trainer asks again and again while it waits for a batch.
-        if expired:
-            db.put_text(EXPIRED.format(stage), str(_expired(db, stage) + expired))
-    return expired
+        for row in old:
+            age = version - row["oldest"]
+            reason = f"A trajectory was {age:.1f} versions old."
+            groups.end(db, row["number"], GroupState.EXPIRED, now, reason)
+        db.put_text(EXPIRED.format(stage), str(_expired(db, stage) + len(old)))
+    return len(old)
 
 
 def assign(
@@ -143,61 +147,6 @@ def _since_last_batch(db: Database, stage: str, step: int) -> tuple[float, int]:
     return mean, dropped
 
 
-@dataclass(frozen=True)
-class FixedBatch:
-    """A batch that is fixed; `read` gets its trajectories."""
-
-    stage: str
-    step: int
-    groups: list[tuple[int, str]]
-    """Number and id."""
-    dropped_groups: int
-    mean_reward: float
-    never_asked: int
-    ledger: Path
-    expired_groups: int = 0
-
-    def read(self) -> bytes:
-        """The wire form; its trajectories are the bytes that the workers sent. Blocking.
-
-        Raises:
-            GoneError: a checkpoint covers the step, its trajectories are pruned.
-        """
-        folder = trajectories.folder_of(self.ledger)
-        try:
-            # A connection of its own, in a thread: a batch of the reference run has 110 MB.
-            with translated(), closing(sqlite3.connect(self.ledger, timeout=30.0)) as connection:
-                found = [
-                    (name, trajectories.of_group(connection, folder, number))
-                    for number, name in self.groups
-                ]
-        except LedgerUnavailableError as error:
-            if isinstance(error.__cause__, FileNotFoundError):
-                raise self.gone() from error
-            raise
-        # Covered between the plan and this: `prune` has dropped the rows.
-        if not all(episodes for _, episodes in found):
-            raise self.gone()
-        groups = [Group(name, [r for r, _ in rows], [b for _, b in rows]) for name, rows in found]
-        return msgspec.msgpack.encode(
-            Batch(
-                self.stage,
-                self.step,
-                groups,
-                self.dropped_groups,
-                self.mean_reward,
-                self.never_asked,
-                self.expired_groups,
-            )
-        )
-
-    def gone(self) -> GoneError:
-        return GoneError(
-            f"The batch of step {self.step} of stage '{self.stage}' is covered by a committed "
-            "checkpoint and was pruned. Start from the newest checkpoint that head.json names."
-        )
-
-
 def fixed(db: Database, stage: str, step: int) -> FixedBatch:
     """A batch that was assigned.
 
@@ -230,7 +179,7 @@ def fixed(db: Database, stage: str, step: int) -> FixedBatch:
 def _never_asked(db: Database, stage: str, step: int) -> int:
     """Episodes, of the groups that the step's batch counted, in which the agent had no turn."""
     found: int = db.value(
-        "SELECT COUNT(*) FROM episodes e JOIN groups g ON g.number = e.group_number "
+        "SELECT COUNT(*) FROM groups g CROSS JOIN episodes e ON e.group_number = g.number "
         "WHERE g.stage = ? AND g.counted_in = ? AND e.state = 'Failed' AND e.stop IS NOT NULL",
         stage,
         step,
@@ -244,7 +193,8 @@ def cover(db: Database, stage: str, step: int) -> int:
         row["number"]
         for row in db.rows(
             # `<=`: commits may skip steps, and one that was never reported is covered by the next.
-            "SELECT number FROM groups WHERE stage = ? AND state = 'Assigned' AND step <= ?",
+            # `+`: by state, of which there are few, not by step.
+            "SELECT number FROM groups WHERE stage = ? AND state = 'Assigned' AND +step <= ?",
             stage,
             step,
         )

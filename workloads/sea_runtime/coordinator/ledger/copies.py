@@ -3,6 +3,11 @@
 A copy is one file that needs nothing else: trajectories that are files are in it as rows. What the
 checkpoint itself covers is left out while copying, not deleted afterwards: at the reference run's
 size that is 1.1 of 1.3 GB.
+
+So are the experts that engines chose (`rollout.routerReplay`), which make a trajectory 58 times as
+large: up to 6.3 GB for each batch that waits, with every checkpoint. They would be read only after
+the coordinator's volume is lost or training goes back; the few batches that wait then are trained
+with the experts that the trainer's own routers choose.
 """
 
 import sqlite3
@@ -10,8 +15,11 @@ from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
 from sea_runtime.coordinator.ledger.database import translated
 from sea_runtime.coordinator.ledger.trajectories import Files
+from sea_runtime.wire.rollouts import Trajectory, UndecodableError
 
 _TABLES = (
     "SELECT name, sql FROM live.sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
@@ -73,5 +81,16 @@ def _copy_trajectories(
     for number, sample, body, file in found:
         whole = body if file is None else (folder / file).read_bytes()
         connection.execute(
-            "INSERT INTO main.trajectories VALUES (?, ?, ?, NULL)", (number, sample, whole)
+            "INSERT INTO main.trajectories VALUES (?, ?, ?, NULL)",
+            (number, sample, without_experts(whole)),
         )
+
+
+def without_experts(body: bytes) -> bytes:
+    """The trajectory without experts; the same bytes if it has none. Pure."""
+    try:
+        found = Trajectory.decode(body)
+    # Checked where it is trained on, and nowhere else: the trainer names group and sample.
+    except UndecodableError:
+        return body
+    return replace(found, experts=b"").encode() if found.experts else body

@@ -91,6 +91,11 @@ class Database:
                 f"BEGIN IMMEDIATE; {migrations[number]} PRAGMA user_version={number + 1}; COMMIT;"
             )
 
+    @property
+    def changes(self) -> int:
+        """Rows changed so far: while it is the same, every question has the same answer."""
+        return self._connection.total_changes
+
     def close(self) -> None:
         self._connection.close()
 

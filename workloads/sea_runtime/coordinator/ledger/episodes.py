@@ -93,14 +93,13 @@ def unjudged_in_a_row(db: Database, stage: str) -> tuple[int, str]:
     0 while an episode of a running group is judged.
     """
     failed, error = db.rows(
-        "SELECT COALESCE(SUM(e.unjudged), 0), MAX(e.error) FROM episodes e "
-        "JOIN groups g ON g.number = e.group_number WHERE g.stage = ?1 "
-        "AND g.number > (SELECT COALESCE(MAX(number), 0) FROM groups "
-        "WHERE stage = ?1 AND mean_reward IS NOT NULL)",
+        "SELECT COALESCE(SUM(e.unjudged), 0), MAX(e.error) FROM groups g NOT INDEXED "
+        "CROSS JOIN episodes e ON e.group_number = g.number WHERE g.stage = ? AND g.number > ?",
         stage,
+        groups.newest_judged(db, stage),
     )[0]
     judged = db.value(
-        "SELECT COUNT(*) FROM groups g JOIN episodes e ON e.group_number = g.number "
+        "SELECT COUNT(*) FROM groups g CROSS JOIN episodes e ON e.group_number = g.number "
         "WHERE g.stage = ? AND g.state = 'Running' AND e.state = 'Done'",
         stage,
     )

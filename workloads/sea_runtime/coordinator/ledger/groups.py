@@ -80,6 +80,8 @@ EPISODE_MOVES: dict[EpisodeState, frozenset[EpisodeState]] = {
 }
 
 RUNNING = (GroupState.ISSUED, GroupState.RUNNING)
+JUDGED = (G.SCORED, G.FILTERED, G.ADMITTED, G.EXPIRED, G.ASSIGNED, G.COVERED, G.CANCELLED)
+"""States of groups that may have a reward."""
 
 
 @dataclass(frozen=True)
@@ -175,20 +177,33 @@ def move_episode(db: Database, number: int, sample: int, to: EpisodeState) -> No
     db.run(f"UPDATE episodes SET state = ? WHERE {where}", to, number, sample)  # noqa: S608
 
 
-def counts(db: Database, stage: str) -> dict[GroupState, int]:
-    """Groups of a stage by state."""
-    found = db.rows("SELECT state, COUNT(*) FROM groups WHERE stage = ? GROUP BY state", stage)
-    return {GroupState(state): count for state, count in found}
+def counted(db: Database, stage: str, *states: GroupState) -> int:
+    """Groups of a stage in these states.
+
+    Asked at every lease, of states that few groups are in at a time: reads those and no others,
+    however many the run has trained on.
+    """
+    count = "SELECT COUNT(*) FROM groups WHERE stage = ? AND state = ?"
+    return sum(db.value(count, stage, state) for state in states)
 
 
 def running(db: Database, stage: str) -> int:
-    by_state = counts(db, stage)
-    return sum(by_state.get(state, 0) for state in RUNNING)
+    return counted(db, stage, *RUNNING)
 
 
 def admitted(db: Database, stage: str) -> int:
     """Groups that wait for a batch."""
-    return counts(db, stage).get(GroupState.ADMITTED, 0)
+    return counted(db, stage, GroupState.ADMITTED)
+
+
+def newest_judged(db: Database, stage: str) -> int:
+    """Number of the newest group with a reward; 0 before the first."""
+    # State by state, each from the end of the index: asked every second.
+    newest = (
+        "SELECT number FROM groups WHERE stage = ? AND state = ? AND mean_reward IS NOT NULL "
+        "ORDER BY number DESC LIMIT 1"
+    )
+    return max(db.value(newest, stage, state) or 0 for state in JUDGED)
 
 
 def by_number(db: Database, number: int) -> sqlite3.Row:
@@ -211,11 +226,10 @@ def end(db: Database, number: int, to: GroupState, now: float, error: str | None
 
 def cancel_open(db: Database, stage: str, now: float) -> int:
     """Cancels what a stage leaves behind when it ends; returns how many groups that were."""
-    open_states = (*RUNNING, GroupState.ADMITTED)
     numbers = [
         row["number"]
-        for row in db.rows("SELECT number, state FROM groups WHERE stage = ?", stage)
-        if row["state"] in open_states
+        for state in (*RUNNING, GroupState.ADMITTED)
+        for row in db.rows("SELECT number FROM groups WHERE stage = ? AND state = ?", stage, state)
     ]
     for number in numbers:
         end(db, number, GroupState.CANCELLED, now, "The stage ended before the group did.")
@@ -240,26 +254,6 @@ def newest_finished(db: Database, stage: str, limit: int) -> list[sqlite3.Row]:
         stage,
         limit,
     )
-
-
-def expire(db: Database, stage: str, version: int, max_age: int, now: float) -> int:
-    """Drops groups that wait for a batch and have a trajectory older than `max_age` versions.
-
-    Args:
-        version: of the weights that the next step starts from.
-    """
-    old = db.rows(
-        "SELECT g.number, MIN(e.mean_version) AS oldest FROM groups g "
-        "JOIN episodes e ON e.group_number = g.number "
-        "WHERE g.stage = ? AND g.state = 'Admitted' GROUP BY g.number "
-        "HAVING MIN(e.mean_version) < ?",
-        stage,
-        version - max_age,
-    )
-    for row in old:
-        age = version - row["oldest"]
-        end(db, row["number"], G.EXPIRED, now, f"A trajectory was {age:.1f} versions old.")
-    return len(old)
 
 
 def kept_share(db: Database, stage: str) -> float:

@@ -58,6 +58,7 @@ def publish(db: Database, version: WeightVersion, now: float) -> bool:
             body if is_stored(version) else None,
             now,
         )
+        _name_layouts(db, version)
     return known is None
 
 
@@ -71,17 +72,28 @@ def _forget_older(db: Database, version: WeightVersion) -> None:
         "AND version < (SELECT MAX(version) FROM weights WHERE stream = ?1 AND anchor IS NOT NULL)",
         *where,
     )
+    db.run(
+        "DELETE FROM version_layouts WHERE stream = ?1 AND version < ?2 AND version NOT IN "
+        "(SELECT version FROM weights WHERE stream = ?1 AND version < ?2 AND anchor IS NOT NULL)",
+        *where,
+    )
+
+
+def _name_layouts(db: Database, version: WeightVersion) -> None:
+    """Writes down which layouts a version names: it is asked far more often than it changes."""
+    for digest in layouts.missing(version, {}):
+        db.run(
+            "INSERT OR IGNORE INTO version_layouts VALUES (?, ?, ?)",
+            version.stream,
+            version.version,
+            digest,
+        )
 
 
 def forget_layouts(db: Database) -> None:
     """Deletes the layouts that no version names whose shards are kept."""
-    named = db.rows(
-        "SELECT DISTINCT json_extract(shard.value, '$.layout') FROM "
-        "(SELECT body FROM weights WHERE body != '' "
-        "UNION ALL SELECT anchor FROM weights WHERE anchor IS NOT NULL) AS kept, "
-        "json_each(kept.body, '$.shards') AS shard"
-    )
-    used = {f"{_LAYOUT}{row[0]}" for row in named}
+    # Of names alone: the bodies of the versions have megabytes each, those of layouts tens.
+    used = {_LAYOUT + row[0] for row in db.rows("SELECT DISTINCT digest FROM version_layouts")}
     with db.transaction():
         for row in db.rows("SELECT name FROM documents WHERE name LIKE ?", f"{_LAYOUT}%"):
             if row[0] not in used:
@@ -125,6 +137,7 @@ def add_anchor(db: Database, version: WeightVersion, now: float) -> None:
         body,
         now,
     )
+    _name_layouts(db, version)
 
 
 def newest(db: Database, stream: str) -> int:

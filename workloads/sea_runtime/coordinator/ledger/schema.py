@@ -1,4 +1,4 @@
-"""Tables of the ledger, as migrations. The life of a group: see `ledger.states`.
+"""Tables of the ledger, as migrations. The life of a group: see `ledger.groups`.
 
 The file's layout is its `PRAGMA user_version`: how many of `MIGRATIONS` it has seen. A released
 migration never changes; a new layout is one more script at the end.
@@ -163,4 +163,24 @@ INSERT INTO trajectories SELECT group_number, sample, body, NULL FROM before;
 DROP TABLE before;
 """,
     "ALTER TABLE batches ADD COLUMN expired_groups INTEGER NOT NULL DEFAULT 0;",
+    """
+CREATE TABLE version_layouts (
+    stream TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    digest TEXT NOT NULL,
+    PRIMARY KEY (stream, version, digest)
+) STRICT, WITHOUT ROWID;
+INSERT INTO version_layouts
+    SELECT DISTINCT kept.stream, kept.version, json_extract(shard.value, '$.layout') FROM
+    (SELECT stream, version, body FROM weights WHERE body != ''
+    UNION ALL SELECT stream, version, anchor FROM weights WHERE anchor IS NOT NULL) AS kept,
+    json_each(kept.body, '$.shards') AS shard
+    WHERE json_extract(shard.value, '$.layout') != '';
+""",
+    # What a batch counts: those of the step, or those that none has counted yet. What a worker
+    # holds: asked at each of its leases, of thousands that are out.
+    """
+CREATE INDEX groups_by_counted ON groups (stage, counted_in);
+CREATE INDEX episodes_by_owner ON episodes (pod, incarnation) WHERE state = 'Leased';
+""",
 )

@@ -103,7 +103,8 @@ def made(db: Database, stage: str) -> int:
 def judged(db: Database, stage: str) -> int:
     """Episodes that have a verdict or were given up on."""
     found: int = db.value(
-        "SELECT COUNT(*) FROM episodes e JOIN groups g ON g.number = e.group_number "
+        # The stage's groups first: of all stages there may be a hundred times as many episodes.
+        "SELECT COUNT(*) FROM groups g CROSS JOIN episodes e ON e.group_number = g.number "
         "WHERE g.stage = ? AND e.state IN ('Done', 'Failed')",
         stage,
     )

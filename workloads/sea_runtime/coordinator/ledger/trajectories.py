@@ -14,6 +14,7 @@ import threading
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from sea_runtime.coordinator.ledger.database import Database, translated
@@ -36,25 +37,54 @@ def drop(db: Database, number: int) -> None:
     db.run("DELETE FROM trajectories WHERE group_number = ?", number)
 
 
-def of_group(
-    connection: sqlite3.Connection, folder: Path, number: int
-) -> list[tuple[float, bytes]]:
-    """Reward and bytes of a group's trajectories. Blocking.
+@dataclass(frozen=True)
+class StoredTrajectory:
+    """A finished episode's trajectory, and where its bytes are."""
+
+    number: int
+    """Of the group."""
+    sample: int
+    reward: float
+    nbytes: int
+    file: Path | None
+    """None: in the ledger."""
+
+
+def of_group(connection: sqlite3.Connection, folder: Path, number: int) -> list[StoredTrajectory]:
+    """A group's trajectories without their bytes. Blocking.
 
     Raises:
         FileNotFoundError: the group was covered or ended meanwhile.
     """
     rows = connection.execute(
-        "SELECT e.reward, t.body, t.file FROM episodes e "
+        "SELECT t.sample, e.reward, LENGTH(t.body), t.file FROM episodes e "
         "JOIN trajectories t USING (group_number, sample) "
         # By sample, not by arrival: the same bytes every time the batch is asked for.
         "WHERE e.group_number = ? ORDER BY e.sample",
         (number,),
     )
-    return [
-        (reward, body if file is None else (folder / file).read_bytes())
-        for reward, body, file in rows
-    ]
+    found = []
+    for sample, reward, inline, name in rows:
+        file = None if name is None else folder / name
+        nbytes = inline if file is None else file.stat().st_size
+        found.append(StoredTrajectory(number, sample, reward, nbytes, file))
+    return found
+
+
+def inline_body(connection: sqlite3.Connection, one: StoredTrajectory) -> bytes:
+    """The bytes of a trajectory that is in the ledger. Blocking.
+
+    Raises:
+        FileNotFoundError: the group was covered or ended meanwhile.
+    """
+    row = connection.execute(
+        "SELECT body FROM trajectories WHERE group_number = ? AND sample = ?",
+        (one.number, one.sample),
+    ).fetchone()
+    if row is None:
+        raise FileNotFoundError(f"Trajectory {one.number}.{one.sample} was dropped.")
+    body: bytes = row[0]
+    return body
 
 
 class Files:

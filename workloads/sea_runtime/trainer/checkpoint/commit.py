@@ -3,11 +3,13 @@
 Runs on rank 0. Every change of `head.json` is a compare-and-set; losing one means that another
 attempt wrote, so the head is read again and the pure decision (`head.py`) is made again.
 
-What attempts that died between upload and `head.json` have left is removed in the background once
-rank 0 owns the stage (`restore.py`). In doubt it stays: a folder is deleted only if an older
-attempt wrote it, it has no manifest, and no manifest that `head.json` names refers to it. An older
-attempt can no longer commit it, since the head carries our number; folders of this attempt and of
-newer ones are never considered.
+What attempts have left that died between upload and `head.json`, or between `head.json` and the
+deletion of what it no longer names (retention, going back), is removed in the background once rank
+0 owns the stage (`restore.py`). In doubt it stays: a folder is deleted only if an older attempt
+wrote it, `head.json` doesn't list its manifest, and no manifest that it names refers to it. An
+older attempt can no longer commit it, since the head carries our number; folders of this attempt
+and of newer ones are never considered. While the head names no checkpoint, none that has a manifest
+is deleted.
 """
 
 import logging
@@ -124,28 +126,26 @@ class Commits:
         log.info("Deleted the checkpoint of step %d.", entry.step)
 
 
-def abandoned_folders(keys: Iterable[str], root: str, attempt: int) -> set[str]:
-    """Folders below `root` that attempts older than `attempt` never committed. Pure.
+def folders_of_older(keys: Iterable[str], root: str, attempt: int) -> set[str]:
+    """Folders below `root` that attempts older than `attempt` wrote. Pure.
 
     Args:
         keys: all objects below `root`.
         root: with a slash at its end.
     """
     found: set[str] = set()
-    kept: set[str] = set()
     for key in keys:
         name, _, rest = key.removeprefix(root).partition("/")
         shape = _FOLDER.fullmatch(name)
         if not key.startswith(root) or not rest or shape is None:
             continue
-        # A folder with a manifest may be committed, or be just before its commit.
-        keep = int(shape[1]) >= attempt or rest == MANIFEST
-        (kept if keep else found).add(f"{root}{name}/")
-    return found - kept
+        if int(shape[1]) < attempt:
+            found.add(f"{root}{name}/")
+    return found
 
 
 def remove_abandoned(commits: Commits, head: Head) -> None:
-    """Deletes the folders that older attempts never committed, and their unfinished uploads.
+    """Deletes the folders of older attempts that the head doesn't list, and unfinished uploads.
 
     Blocking.
 
@@ -163,13 +163,16 @@ def remove_abandoned(commits: Commits, head: Head) -> None:
     try:
         commits.store.abort_uploads(
             urls.folder(commits.folder),
-            lambda url: bool(abandoned_folders([commits.key(url)], root, commits.attempt)),
+            lambda url: bool(folders_of_older([commits.key(url)], root, commits.attempt)),
         )
     # Another right than the others (s3:ListBucketMultipartUploads), and not every server can do it.
     except StoreError as error:
         log.warning("Unfinished uploads of older attempts are kept: %s", error)
     keys = [commits.key(one.url) for one in commits.store.list(urls.folder(commits.folder))]
-    found = abandoned_folders(keys, root, commits.attempt)
+    found = folders_of_older(keys, root, commits.attempt)
+    if not head.checkpoints:
+        # A person has deleted the head, or it was lost: whole checkpoints aren't lost with it.
+        found = {one for one in found if f"{one}{MANIFEST}" not in keys}
     if not found:
         return
     # Before any deletion: a manifest that can't be read may name objects in any folder.
@@ -179,7 +182,7 @@ def remove_abandoned(commits: Commits, head: Head) -> None:
         if key.startswith(tuple(dropped)):
             commits.store.delete(commits.url(key))
     for folder in sorted(dropped):
-        log.info("Deleted %s, which was never committed.", commits.url(folder))
+        log.info("Deleted %s, which no checkpoint consists of.", commits.url(folder))
 
 
 def _named(commits: Commits, head: Head) -> set[str]:
@@ -188,5 +191,5 @@ def _named(commits: Commits, head: Head) -> set[str]:
     for key in tuple(found):
         url = commits.url(key)
         found |= {one.key for one in parse_manifest(commits.store.get(url), url).everything}
-    # Kept for a person to look at; their manifests may be what is damaged.
-    return found | {one.manifest_key for one in head.damaged}
+    # Kept for a person; the manifests of those that are damaged may be what can't be read.
+    return found | {one.manifest_key for one in (*head.damaged, *head.kept)}

@@ -1,7 +1,8 @@
 """Exports committed checkpoints next to training (`checkpoint.exportEverySteps`); on rank 0.
 
 One at a time, from the store and not from the live parameters: training neither waits nor gathers.
-What a crash cuts off is made by the next attempt, from the same checkpoint.
+What a crash cuts off is made by the next attempt, from the same checkpoint; a stage ends once its
+exports have. Exports of steps that the run has gone back behind are no longer marked as complete.
 """
 
 import json
@@ -9,6 +10,7 @@ import logging
 import shutil
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -78,10 +80,21 @@ class Exports:
             newest: the checkpoint that this attempt begins with.
         """
         self.newest = newest.step
-        if self._context.leads and every is not None:
+        if self._context.leads:
             # Should a commit of this attempt delete a checkpoint before the thread has come to it,
             # that is reported as a failed export.
-            self._running = background.start("owed exports", lambda: self._export_owed(every))
+            work = partial(self._catch_up, newest.step, every)
+            self._running = background.start("owed exports", work)
+
+    def finish(self) -> None:
+        """Waits until no export is under way, however long the store is away. Collective.
+
+        Called when the stage has ended: no later attempt would make what is cut off.
+        """
+        running = self._running
+        background.rank_barrier(
+            self._context, "periodic export", None if running is None else running.result
+        )
 
     def committed(self, manifest: Manifest, every: int | None) -> None:
         """Begins an export of a checkpoint that has just been committed, if it is due."""
@@ -99,11 +112,22 @@ class Exports:
         self._step = manifest.step
         self._running = background.start("periodic export", lambda: self._export(manifest))
 
-    def _export_owed(self, every: int) -> None:
+    def _catch_up(self, newest: int, every: int | None) -> None:
+        """Makes what is owed, and unmarks what a line that was left has exported.
+
+        Args:
+            newest: step of the checkpoint that this attempt begins with.
+        """
         try:
             what = "The look for exports that were cut off"
-            head, _ = self._patiently(what, self._commits.read)
             exported = self._patiently(what, self._exported)
+            for step in exported:
+                # The line that goes on comes to the step again, and writes over the other files.
+                if step > newest:
+                    ready = urls.join(self._folder(), f"step-{step:06d}", model_files.READY)
+                    self._patiently(what, partial(self._commits.store.delete, ready))
+                    log.warning("The export of step %d is of weights that the run left.", step)
+            head, _ = self._patiently(what, self._commits.read)
             for entry in overdue(head.checkpoints, exported, every):
                 # Before its manifest is read: retention leaves it from here on.
                 self._step = entry.step

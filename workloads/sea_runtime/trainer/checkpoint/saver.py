@@ -9,8 +9,9 @@ due, which then replaces it.
 """
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
@@ -166,16 +167,28 @@ class Saver:
 
         Such a step must not be saved again: the committed manifest names its objects' checksums.
         """
-        look = (lambda: self._report_again(step)) if self.context.leads else None
+        manifest = self.commits.key(urls.join(self.commits.step_folder(step), MANIFEST))
+        return self._reported_again(lambda one: one.manifest_key == manifest)
+
+    def report_resumed(self, step: int) -> None:
+        """Reports the checkpoint of `step`, of an earlier attempt, to the coordinator once more.
+
+        That attempt may have been killed between the head and its report. Only where this one
+        commits nothing after it, which would tell as much.
+        """
+        self._reported_again(lambda one: one.step == step)
+
+    def _reported_again(self, meant: Callable[[Entry], bool]) -> bool:
+        """Collective; false if the head names no such checkpoint."""
+        look = partial(self._report_again, meant) if self.context.leads else None
         found = background.rank_barrier(self.context, "head.json", look)
         return bool(self.context.control.broadcast(found))
 
-    def _report_again(self, step: int) -> bool:
+    def _report_again(self, meant: Callable[[Entry], bool]) -> bool:
         head, _ = until_back(self.commits.read)
-        manifest = self.commits.key(urls.join(self.commits.step_folder(step), MANIFEST))
-        named = [one for one in head.checkpoints if one.manifest_key == manifest]
+        named = [one for one in head.checkpoints if meant(one)]
         if named:
-            until_back(lambda: self._report(named[0]))
+            until_back(lambda: self._report(named[-1]))
         return bool(named)
 
     def finish(self) -> None:

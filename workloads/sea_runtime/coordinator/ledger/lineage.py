@@ -1,0 +1,134 @@
+"""Where the line that the ledger is of comes from, and what it has left behind.
+
+A request to go back (`spec.checkpoint.rollbackTo`) is looked at, then carried out by a new attempt,
+and kept here as done, so that it happens once. Engines whose weights come after the checkpoint
+serve what was never trained in the line that goes on: they get no episodes and restart.
+
+A run may also go on from a checkpoint of another run (`spec.startFrom`): of that one's ledger stay
+the stage's groups, episodes, trajectories and batches, and its place in the data. What belongs to
+its pods, attempts, checkpoints and weight versions goes: they are another run's. Weight versions
+count on, since trajectories that wait for a batch carry the numbers.
+"""
+
+from pydantic import BaseModel
+
+from sea_api.wire.coordinator_spec import CoordinatorSpec
+from sea_api.wire.state import RollbackCheck, StagePhase
+from sea_runtime.coordinator.ledger.database import Database
+from sea_runtime.wire.membership import Heartbeat
+
+_DONE, _CHECK, _BRANCHES = "rollback-done", "rollback-check", "branches"
+_FIRST_VERSION = "imported-first-version"
+_OF_OTHER_STAGES = ("episodes", "trajectories", "transcripts")
+_OF_THE_RUN = (
+    "documents",
+    "checkpoints",
+    "progress",
+    "weights",
+    "version_layouts",
+    "adoptions",
+    "evaluations",
+)
+
+
+def done(db: Database) -> int:
+    """Generation of the newest request that was carried out; 0 if none was."""
+    return int(db.text(_DONE) or 0)
+
+
+def keep_done(db: Database, generation: int) -> None:
+    """A request was carried out: the head of its stage says so."""
+    db.put_text(_DONE, str(generation))
+
+
+def keep_check(db: Database, check: RollbackCheck) -> None:
+    """Keeps what a look at the checkpoint has found; writes nothing that is known."""
+    if db.document(_CHECK, RollbackCheck) != check:
+        db.put_document(_CHECK, check)
+
+
+def check_of(db: Database, desired: CoordinatorSpec) -> RollbackCheck | None:
+    """How far the desired request is; None without one, and until it was looked at."""
+    order = desired.rollback
+    if order is None:
+        return None
+    if done(db) >= order.generation:
+        return RollbackCheck(generation=order.generation, done=True)
+    found = db.document(_CHECK, RollbackCheck)
+    return found if found is not None and found.generation == order.generation else None
+
+
+def awaited(db: Database, desired: CoordinatorSpec) -> bool:
+    """True if the current attempt begins by going back: no process of it may start before."""
+    order = desired.rollback
+    if order is None or order.attempt is None or desired.attempt < order.attempt:
+        return False
+    found = check_of(db, desired)
+    return found is None or not (found.done or found.problem)
+
+
+class _Branch(BaseModel):
+    """Where training went back: what attempts before `attempt` published after `version` was left
+    behind."""
+
+    stream: str
+    version: int
+    attempt: int
+
+
+class _Branches(BaseModel):
+    found: list[_Branch] = []
+
+
+def leave_behind(db: Database, stream: str, version: int, attempt: int) -> None:
+    """Training has gone back to `version`, and `attempt` is the first that goes on from there."""
+    known = db.document(_BRANCHES, _Branches) or _Branches()
+    # One that went back further covers all that those before it left behind.
+    kept = [one for one in known.found if one.stream != stream or one.version < version]
+    branch = _Branch(stream=stream, version=version, attempt=attempt)
+    db.put_document(_BRANCHES, _Branches(found=[*kept, branch]))
+
+
+def is_left_behind(db: Database, stream: str, beat: Heartbeat) -> bool:
+    """Whether the engine serves a version that training went back behind.
+
+    Judged by what it serves now: it may have adopted the version after training had gone back, if
+    it was fetching it meanwhile.
+    """
+    if not beat.adopted:
+        return False
+    known = db.document(_BRANCHES, _Branches) or _Branches()
+    return any(
+        beat.adopted > one.version and beat.adopted_attempt < one.attempt
+        for one in known.found
+        if one.stream == stream
+    )
+
+
+def adopt(db: Database, stage: str, first_version: int, now: float) -> None:
+    """Makes another run's ledger the beginning of this one. Inside a transaction.
+
+    Args:
+        first_version: that the stage began with there.
+    """
+    others = "(SELECT number FROM groups WHERE stage != ?)"
+    for table in _OF_OTHER_STAGES:
+        db.run(f"DELETE FROM {table} WHERE group_number IN {others}", stage)  # noqa: S608
+    db.run("DELETE FROM groups WHERE stage != ?", stage)
+    db.run("DELETE FROM batches WHERE stage != ?", stage)
+    db.run("DELETE FROM stages WHERE name != ?", stage)
+    for table in _OF_THE_RUN:
+        db.run(f"DELETE FROM {table}")  # noqa: S608
+    # The checkpoint may be that of the stage's end: with more steps it goes on.
+    db.run(
+        "UPDATE stages SET phase = ?, started = ?, finished = NULL WHERE name = ?",
+        StagePhase.RUNNING,
+        now,
+        stage,
+    )
+    db.put_text(_FIRST_VERSION, str(first_version))
+
+
+def first_version(db: Database) -> int:
+    """What the numbers of the weight versions count on from; 0 in a run that began by itself."""
+    return int(db.text(_FIRST_VERSION) or 0)
