@@ -17,8 +17,8 @@ from sea_runtime.coordinator.job import Job
 from sea_runtime.coordinator.ledger import (
     episodes,
     groups,
+    lineage,
     registry,
-    rollbacks,
     trajectories,
 )
 from sea_runtime.coordinator.ledger.database import Database
@@ -145,7 +145,7 @@ def going_back_leaves_the_cursor(patch: pytest.MonkeyPatch) -> None:
 
 
 def engines_keep_weights_of_the_left_line(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(rollbacks, "is_abandoned", lambda db, pod: False)
+    patch.setattr(lineage, "is_left_behind", lambda db, stream, beat: False)
 
 
 def copies_of_the_left_line_are_offered(patch: pytest.MonkeyPatch) -> None:
