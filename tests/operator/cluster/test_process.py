@@ -307,12 +307,6 @@ async def test_the_lease_never_outlives_the_workers(
         await operator.stop(signal.SIGKILL)
 
 
-LOOKS_SOON = """
-from sea_operator import kopf_watch
-kopf_watch.LOOK_SECONDS = 0.5
-"""
-
-
 async def leader_and_standby(world: Any, both: Any) -> Any:
     """Their names, once the holder of the lease says that it leads and the other that it doesn't.
 
@@ -356,9 +350,7 @@ async def test_a_namespace_that_refuses_concerns_its_own_jobs_alone(
     name = await narrow_account(world)
     await bind(world, name, world.namespace)
     file = await login(world, control_plane, name, tmp_path)
-    operator = await Operator(
-        file, world.namespace, "one", other.namespace, program=LOOKS_SOON
-    ).start()
+    operator = await Operator(file, world.namespace, "one", other.namespace).start()
     try:
         await world.create_secret()
         await world.create_job()
