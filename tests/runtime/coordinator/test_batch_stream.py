@@ -118,7 +118,8 @@ async def test_a_batch_that_is_covered_while_it_is_sent_breaks_off(tmp_path: Pat
         patch.setattr(FixedBatch, "open", and_covered)
         async with TestServer(serve(core, "token")) as server:
             rank_0 = CoordinatorClient(str(server.make_url("")), "token", retry_timeout=0.0)
-            with pytest.raises(CoordinatorUnreachableError, match="IncompleteRead"):
+            # As a short body or, if nothing has left yet, as a connection that was closed.
+            with pytest.raises(CoordinatorUnreachableError, match="IncompleteRead|Connection"):
                 await asyncio.to_thread(rank_0.batch, "rl", 1, 1)
     with pytest.raises(GoneError, match="covered by a committed checkpoint"):
         await asyncio.to_thread(found.open)
