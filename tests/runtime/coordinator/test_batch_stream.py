@@ -119,7 +119,7 @@ async def test_a_batch_that_is_covered_while_it_is_sent_breaks_off(tmp_path: Pat
         async with TestServer(serve(core, "token")) as server:
             rank_0 = CoordinatorClient(str(server.make_url("")), "token", retry_timeout=0.0)
             # As a short body or, if nothing has left yet, as a connection that was closed.
-            with pytest.raises(CoordinatorUnreachableError, match="IncompleteRead|Connection"):
+            with pytest.raises(CoordinatorUnreachableError, match=r"IncompleteRead|Connection"):
                 await asyncio.to_thread(rank_0.batch, "rl", 1, 1)
     with pytest.raises(GoneError, match="covered by a committed checkpoint"):
         await asyncio.to_thread(found.open)
