@@ -105,6 +105,8 @@ def measure(batch: FixedBatch, way: str) -> dict[str, float]:
     ours, theirs = multiprocessing.Pipe()
     process = multiprocessing.get_context("spawn").Process(target=serve, args=(batch, way, theirs))
     process.start()
+    # Else nothing would end the wait for a process that has died.
+    theirs.close()
     url, began, total = ours.recv(), time.monotonic(), 0
     reply = urllib3.PoolManager().request(
         "GET", url, preload_content=False, timeout=TIMEOUT_SECONDS, retries=False

@@ -167,7 +167,9 @@ def run_rollback(given: argparse.Namespace) -> int:
             commits.delete(dropped, head)
     say(f"Stage {given.stage} goes on from step {entry.step} (version {entry.version}).")
     for dropped in later:
-        kept = " Pinned: its objects are kept, but nothing names them." if dropped.pinned else ""
+        kept = (
+            " Pinned: its objects are kept, as `kept` of head.json says." if dropped.pinned else ""
+        )
         say(f"The checkpoint of step {dropped.step} is not part of the run any more.{kept}")
     say("Resume the job now: set spec.suspend to false.")
     return 0

@@ -162,6 +162,20 @@ def test_readers_of_the_trainer_that_serve_nobody_don_t_keep_it_from_others() ->
     assert fleet.ask("c", version) == TRAINER
 
 
+def test_readers_of_the_trainer_that_deliver_nothing_don_t_keep_it_from_others() -> None:
+    """Else the others would wait for the next version, however long its step takes."""
+    fleet, version = Fleet(), kit.version(1)
+    assert [fleet.ask(pod, version) for pod in ("a", "b")] == [TRAINER, TRAINER]
+    for pod in ("a", "b"):
+        fleet.took(pod, version)
+    assert [fleet.ask("c", version) for _ in range(4)] == ["a", "b", TRAINER, TRAINER]
+    for holder in ("a", "b"):
+        for reader in ("c", "d"):
+            fleet.relay.damaged(holder, reader, 1, version.attempt)
+        fleet.took(holder, version)
+    assert fleet.ask("e", version) == TRAINER
+
+
 def test_another_attempt_s_version_is_another_one() -> None:
     fleet = Fleet()
     fleet.took("a", kit.version(1, attempt=1))

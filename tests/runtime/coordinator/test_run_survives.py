@@ -15,7 +15,7 @@ import pytest
 from sea_api.v1alpha1.stages import StageType
 from sea_runtime.coordinator import origin
 from sea_runtime.coordinator.errors import CoordinatorFailure, PreconditionError
-from sea_runtime.coordinator.ledger import progress
+from sea_runtime.coordinator.ledger import groups, progress, stages
 from sea_runtime.trainer.errors import FencedError
 from sea_runtime.wire.trainer import Origin
 from sea_testing.coordinator import run_histories
@@ -287,6 +287,12 @@ def test_weight_versions_of_the_other_run_count_on(run: Run) -> None:
     with db.transaction():
         origin.OtherRun(run.store, run.clock).adopt(db, desired, found)  # type: ignore[arg-type]
         run.core.job.write(db, desired)
+    # No engine may load the base model before this run's coordinator has prepared it.
+    assert run.core.preconditions.model("policy") is None
+    assert run.core.training.task(run.attempt) is None
+    drawn = groups.drawn(db, "rl")
+    assert stages.start(db, "rl", 1.0)
+    assert groups.drawn(db, "rl") == drawn > 0
     assert run.core.job.first_version() == 7
     assert run.core.job.first_version("user") == 0
     assert progress.last_committed(db, "rl") == 0

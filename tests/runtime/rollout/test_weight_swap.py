@@ -96,4 +96,6 @@ async def test_a_fetch_that_takes_too_long_is_given_up_and_the_engine_never_paus
     async with test_utils.TestServer(app) as server, session() as http:
         with pytest.raises(PrefetchError, match="was not fetched within"):
             await weight_swap.adopt(EngineClient(http, str(server.make_url(""))), VERSION)
-    assert asked == {"sea_prefetch", "sea_prefetch_status"}
+    # Whether it comes to a second question depends on the machine.
+    assert "sea_prefetch" in asked
+    assert asked <= {"sea_prefetch", "sea_prefetch_status"}

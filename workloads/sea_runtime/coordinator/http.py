@@ -15,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 
 from sea_api.errors import SeaError
 from sea_data.object_store import StoreError
+from sea_runtime.client import calls
 from sea_runtime.coordinator.background import Notifier
 from sea_runtime.coordinator.errors import (
     CoordinatorFailure,
@@ -31,6 +32,8 @@ log = logging.getLogger(__name__)
 Model = TypeVar("Model", bound=BaseModel)
 ROOM_SECONDS = 60.0
 """Between two looks for room that nobody announced."""
+READ_SECONDS = 15.0
+"""For which a caller waits for an answer, besides the time that its body takes."""
 MAX_INTEGER = 2**63 - 1
 """What a column of the ledger can hold."""
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -164,7 +167,7 @@ class BodyRoom:
 
     @asynccontextmanager
     async def of(self, request: web.Request) -> AsyncIterator[None]:
-        """Waits until there is room for the request's body, which is read inside."""
+        """Waits until there is room for the request's body, which is read inside by `whole`."""
         wanted = min(request.content_length or 0, self._room)
         # In their order: small bodies must not keep a large one waiting for ever.
         async with self._turn:
@@ -176,6 +179,24 @@ class BodyRoom:
         finally:
             self._free += wanted
             self._freed.notify()
+
+
+async def whole(request: web.Request) -> bytes:
+    """The request's body.
+
+    Raises:
+        NotReadyError: it doesn't arrive in the time that its caller has. A node that was lost
+            closes no connection: the room of its results would never be free again.
+    """
+    nbytes = request.content_length or 0
+    limit = calls.read_timeout(READ_SECONDS, 0.0, nbytes)
+    try:
+        async with asyncio.timeout(limit):
+            return await request.read()
+    except TimeoutError as error:
+        raise NotReadyError(
+            f"A body of {nbytes} bytes did not arrive within {limit:.0f} s. Send it again."
+        ) from error
 
 
 def tells(model: type[Model], part: str, hear: Callable[[web.Application], Hear[Model]]) -> Handler:

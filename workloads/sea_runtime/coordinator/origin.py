@@ -84,7 +84,7 @@ class OtherRun:
             raise self._refuse(found.asked, _differs(stage, types[stage.name]), math.inf)
         # An RL stage publishes a version per step, a supervised one a single one at its end.
         first = found.version - (found.step if stage.type is StageType.RL else 0)
-        lineage.adopt(db, stage.name, first, self._wall())
+        lineage.adopt(db, stage.name, first)
 
     def _entry(self, stage: Stage, origin: Origin) -> Entry:
         head = stored_checkpoints.read_head(self._store, origin.run_url, stage.name)

@@ -156,7 +156,7 @@ class Relay:
             holders,
             {read.source for read in under_way},
             self._served,
-            self._trainer_free(version, trainer_slots(ranks, workers) if ranks else 0),
+            self._trainer_free(version, holders, trainer_slots(ranks, workers) if ranks else 0),
         )
         if source is None:
             if ranks or under_way:
@@ -208,9 +208,10 @@ class Relay:
             if read.of(version) and self._alive(pod) and (read.done or read.began > oldest)
         ]
 
-    def _trainer_free(self, version: WeightVersion, slots: int) -> int:
-        # A read that is done still counts while its reader can serve the others instead.
+    def _trainer_free(self, version: WeightVersion, holders: Collection[str], slots: int) -> int:
+        # A read that is done still counts while its reader can serve the one that asks instead: not
+        # if it delivers other bytes, or if the one that asks could not read from it.
         return slots - sum(
-            read.source == TRAINER and (not read.done or self.holds(pod, version.version))
+            read.source == TRAINER and (not read.done or pod in holders)
             for pod, read in self._reads_of(version)
         )

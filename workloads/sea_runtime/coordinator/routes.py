@@ -17,7 +17,16 @@ from sea_runtime.coordinator.background import Notifiers, StoreProbe
 from sea_runtime.coordinator.bootstrap import Bootstrap
 from sea_runtime.coordinator.container_logs import ContainerLogs
 from sea_runtime.coordinator.errors import NotReadyError, RefusedError, StaleError
-from sea_runtime.coordinator.http import BodyRoom, body, done, number, reply, seconds, tells
+from sea_runtime.coordinator.http import (
+    BodyRoom,
+    body,
+    done,
+    number,
+    reply,
+    seconds,
+    tells,
+    whole,
+)
 from sea_runtime.coordinator.job import Job
 from sea_runtime.coordinator.leases import require_sound
 from sea_runtime.coordinator.ledger.database import Ledger
@@ -178,7 +187,7 @@ async def result(request: web.Request) -> web.Response:
 
 async def _result(request: web.Request) -> web.Response:
     try:
-        episode = msgspec.msgpack.decode(await request.read(), type=EpisodeResult)
+        episode = msgspec.msgpack.decode(await whole(request), type=EpisodeResult)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise RefusedError(f"The body is not an EpisodeResult in msgpack: {error}") from error
     if episode.lease_id != request.match_info["lease"]:

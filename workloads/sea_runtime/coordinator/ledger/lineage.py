@@ -105,7 +105,7 @@ def is_left_behind(db: Database, stream: str, beat: Heartbeat) -> bool:
     )
 
 
-def adopt(db: Database, stage: str, first_version: int, now: float) -> None:
+def adopt(db: Database, stage: str, first_version: int) -> None:
     """Makes another run's ledger the beginning of this one. Inside a transaction.
 
     Args:
@@ -119,11 +119,11 @@ def adopt(db: Database, stage: str, first_version: int, now: float) -> None:
     db.run("DELETE FROM stages WHERE name != ?", stage)
     for table in _OF_THE_RUN:
         db.run(f"DELETE FROM {table}")  # noqa: S608
-    # The checkpoint may be that of the stage's end: with more steps it goes on.
+    # Not yet running, whatever it was there: this run's data and models are unchecked, and a stage
+    # that runs has its base model (`Preconditions.model`).
     db.run(
-        "UPDATE stages SET phase = ?, started = ?, finished = NULL WHERE name = ?",
-        StagePhase.RUNNING,
-        now,
+        "UPDATE stages SET phase = ?, started = NULL, finished = NULL WHERE name = ?",
+        StagePhase.PENDING,
         stage,
     )
     db.put_text(_FIRST_VERSION, str(first_version))

@@ -21,7 +21,9 @@ def start(db: Database, stage: str, now: float) -> bool:
         return False
     with db.transaction(durable=True):
         db.run(
-            "INSERT OR REPLACE INTO stages (name, phase, started) VALUES (?, ?, ?)",
+            # A stage that goes on from another run's checkpoint keeps its place in the data.
+            "INSERT INTO stages (name, phase, started) VALUES (?, ?, ?) "
+            "ON CONFLICT (name) DO UPDATE SET phase = excluded.phase, started = excluded.started",
             stage,
             StagePhase.RUNNING,
             now,
