@@ -141,6 +141,26 @@ def test_an_attempt_makes_the_export_that_the_one_before_did_not_finish(
     assert deleted == [urls[1].url]
 
 
+def test_an_outage_during_the_look_for_exports_is_no_trouble_once_it_is_over(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Every attempt looks, also of a job that exports nothing: no export would clear it."""
+    answers: list[Any] = [StoreUnavailableError("away"), []]
+
+    def listed(_: str) -> Any:
+        if isinstance(answer := answers.pop(0), Exception):
+            raise answer
+        return answer
+
+    head = SimpleNamespace(checkpoints=[])
+    store = SimpleNamespace(list=listed)
+    exports = exports_of(tmp_path, read=lambda: (head, None), store=store)
+    exports.resume(step(21), None)
+    wait_for("the end", lambda: exports.under_way is None)
+    assert "The look for exports that were cut off waits for the store: away" in caplog.text
+    assert (answers, exports.trouble) == ([], "")
+
+
 def test_a_stage_ends_once_its_exports_have(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -166,12 +166,18 @@ class Exports:
 
     def _patiently(self, what: str, call: Callable[[], Result]) -> Result:
         """The call's result, however long the store is away: its calls back off by themselves."""
+        waited = False
         while True:
             try:
-                return call()
+                found = call()
             except StoreUnavailableError as error:
+                waited = True
                 self.trouble = f"{what} waits for the store: {error}"
                 log.warning("%s", self.trouble)
+            else:
+                if waited:  # no export may follow that would end the trouble
+                    self.trouble = ""
+                return found
 
     def _failed(self, step: int, error: Exception) -> None:
         self.trouble = (
