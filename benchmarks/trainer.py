@@ -2,7 +2,7 @@
 
 The demo's model (four layers, eight experts) on three batches: the demo's, and of sequences of 3k
 and 8k tokens. All compute decoupled PPO on the same batch with the same weights, in turns, so that
-a busy machine slows all of them; the fastest of several rounds counts.
+a busy machine slows all of them; the fastest of several rounds counts (of 8k there is one).
 
 A last step of ours is profiled: what its attention kernels and matrix products take alone, which
 any program has to compute, bounds the ratio that leaving out everything else would give. The last

@@ -76,6 +76,20 @@ def test_a_suspended_job_goes_back_and_no_neighbour_is_touched(
     assert left == {"step-000010-a1"}
 
 
+def test_a_pinned_one_that_the_run_has_gone_back_behind_is_still_listed(
+    store: ObjectStore, run: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nobody else deletes its objects: a person must find them."""
+    assert sea("pin", run, 20) == 0
+    suspend(store, run)
+    assert sea("rollback", run, 10) == 0
+    assert "Pinned: its objects stay until you delete them." in capsys.readouterr().out
+    assert sea("list", run) == 0
+    assert "pinned, left" in capsys.readouterr().out
+    left = {one.url.split("/")[-2] for one in store.list(f"{run}/stages/rl/checkpoints/step")}
+    assert left == {"step-000010-a1", "step-000020-a1"}
+
+
 def test_a_stage_that_has_ended_does_not_go_back(
     store: ObjectStore, run: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

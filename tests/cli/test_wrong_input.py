@@ -153,6 +153,22 @@ def test_nothing_there_and_a_folder_for_a_file(
     ends_with_a_sentence(arguments, capsys, tmp_path, tmp_path / "folder")
 
 
+@pytest.mark.parametrize(
+    "metrics",
+    [
+        {"trajectories": -1, "tokens": 5, "generated_tokens": 1},
+        {"trajectories": 4, "tokens": 50000, "generated_tokens": 5, "samples": 0},
+        {"trajectories": 4, "tokens": 50000, "generated_tokens": 5, "skipped_fraction": 3},
+    ],
+)
+def test_metrics_that_no_run_has(
+    metrics: dict[str, float], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "metrics.jsonl"
+    file.write_text(json.dumps({"metrics": metrics}))
+    ends_with_a_sentence(FILES["plan --metrics"], capsys, tmp_path, file)
+
+
 def leaves(found: argparse.ArgumentParser, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
     groups = [one for one in found._actions if isinstance(one, argparse._SubParsersAction)]
     if not groups:

@@ -68,7 +68,8 @@ def run_list(given: argparse.Namespace) -> int:
     table = Table("stage", "step", "version", "committed", "size", "")
     for stage, commits in found:
         head, _ = commits.read()
-        for entry in sorted([*head.checkpoints, *head.damaged], key=lambda one: one.step):
+        listed = [*head.checkpoints, *head.damaged, *head.kept]
+        for entry in sorted(listed, key=lambda one: one.step):
             table.add_row(
                 stage,
                 str(entry.step),
@@ -86,6 +87,7 @@ def _marks(entry: Entry, head: Head) -> str:
         "newest": entry == head.newest,
         "pinned": entry.pinned,
         "damaged": entry in head.damaged,
+        "left": entry in head.kept,
     }
     return ", ".join(name for name, holds in marks.items() if holds)
 
@@ -167,9 +169,7 @@ def run_rollback(given: argparse.Namespace) -> int:
             commits.delete(dropped, head)
     say(f"Stage {given.stage} goes on from step {entry.step} (version {entry.version}).")
     for dropped in later:
-        kept = (
-            " Pinned: its objects are kept, as `kept` of head.json says." if dropped.pinned else ""
-        )
+        kept = " Pinned: its objects stay until you delete them." if dropped.pinned else ""
         say(f"The checkpoint of step {dropped.step} is not part of the run any more.{kept}")
     say("Resume the job now: set spec.suspend to false.")
     return 0

@@ -168,11 +168,19 @@ def _measured(assumed: workloads.Workload, file: Path) -> workloads.Workload:
             raise row
         rows.append(row)
     try:
-        return workloads.measured(assumed, rows)
+        found = workloads.measured(assumed, rows)
     except (LookupError, TypeError, AttributeError, ZeroDivisionError) as error:
         raise PlanError(
             f"{file} isn't a run's reports/metrics.jsonl ({error!r}): name another file."
         ) from error
+    shares = found.generated_share, found.skipped_share
+    if not (found.mean_tokens > 0 and found.samples > 0 and all(0 <= one <= 1 for one in shares)):
+        raise PlanError(
+            f"The numbers in {file} can't be a run's: {found.mean_tokens:g} tokens and "
+            f"{found.samples:g} sequences per trajectory, {shares[0]:.0%} of the tokens generated, "
+            f"{shares[1]:.0%} not computed. Name another file."
+        )
+    return found
 
 
 def _proposals(spec: Spec, known: Known, plan: JobPlan, total: int | None) -> list[str]:

@@ -28,6 +28,9 @@ def call(name: str, arguments: Any) -> dict[str, Any]:
         ({"content": None, "function_call": {"name": "f", "arguments": '{"a": 1}'}},
          AgentTurn("", (ToolCall("f", {"a": 1}),))),
         ({"content": None, "refusal": "I can't."}, AgentTurn("I can't.")),
+        # As servers fill what doesn't apply.
+        ({"content": "A", "function_call": {"name": "", "arguments": ""}}, AgentTurn("A")),
+        ({"content": "A", "function_call": "f", "refusal": False}, AgentTurn("A")),
         ({"content": '{"name": "Jane", "zip": "8001"}'},
          AgentTurn('{"name": "Jane", "zip": "8001"}')),
     ],
@@ -40,6 +43,7 @@ def test_turns(message: dict[str, Any], turn: AgentTurn) -> None:
     ("message", "error"),
     [
         ({"content": ""}, "empty"),
+        ({"content": None, "refusal": True}, "empty"),
         ({"content": None, "tool_calls": [call("f", '{"a":')]}, "aren't valid JSON"),
         ({"content": None, "tool_calls": [call("f", "[1]")]}, "aren't a JSON object"),
         ({"content": None, "tool_calls": [call("f", '{"a": Infinity}')]}, "isn't a JSON number"),

@@ -9,6 +9,7 @@ from sea_data.errors import RowError
 from sea_data.formats import repair
 from sea_data.formats.dialogue import dialogue, tools_of
 from sea_data.formats.inspection import Inspector
+from sea_env.tokens import tool_prompt
 
 SYSTEM = {"role": "system", "content": "S"}
 USER = {"role": "user", "content": "U"}
@@ -32,6 +33,10 @@ TOOL = {
 
 def row(*messages: dict[str, Any], answer: Any = SAID, **more: Any) -> dict[str, Any]:
     return {"messages": list(messages or (SYSTEM, USER)), "answer": answer, "metadata": {}, **more}
+
+
+def with_parameters(parameters: Any) -> dict[str, Any]:
+    return {"type": "function", "function": {"name": "f", "parameters": parameters}}
 
 
 def result(identity: str) -> dict[str, Any]:
@@ -94,6 +99,12 @@ def test_a_chat_file_without_an_answer_says_where_it_goes() -> None:
         (row(SYSTEM, USER, CALLING, result("c2"), result("c1")), "tool_call_id"),
         (row(tools=[{"name": "f", "parameters": {}}]), "tools"),
         (row(tools="[{"), "tools"),
+        (row(tools="[" * 5000), "tools"),
+        (row(tools=[with_parameters("x")]), "tools[0].function.parameters"),
+        (row(tools=[with_parameters({"properties": ["a"]})]), "tools[0].function.parameters"),
+        (row(tools=[with_parameters({"properties": {"a": True}})]), "tools[0].function.parameters"),
+        (row(tools=[with_parameters({"properties": {"a": {"type": 1}}})]), "tools[0]"),
+        (row(tools=[with_parameters({"required": 1})]), "tools[0].function.parameters"),
         (row(tools={"f": {}}), "tools"),
         (row(USER, tools=[TOOL]), "tools"),
     ],
@@ -135,6 +146,17 @@ def test_the_rows_own_tools_are_listed_for_the_model(tools: Any) -> None:
     other = {"type": "function", "function": {"name": "g"}}
     with pytest.raises(RowError, match="differ from those"):
         dialogue(row(*listed, tools=[other]))
+
+
+@pytest.mark.parametrize(
+    "listed", [with_parameters("x"), with_parameters({"properties": {"a": {"type": [[]]}}})]
+)
+def test_a_prompt_that_lists_something_else_than_schemas_checks_no_calls(listed: Any) -> None:
+    prompt = {"role": "system", "content": tool_prompt.write("S", [listed])}
+    call = {"name": "f", "arguments": {"a": None}}
+    given = row(prompt, USER, answer=SAID | {"tool_calls": [call]})
+    assert Inspector().notes(given) == []
+    assert repair.repair(given, {})[1] == {}
 
 
 def test_calls_are_checked_against_the_rows_own_tools() -> None:

@@ -100,6 +100,13 @@ def test_what_a_folded_record_shares_is_not_written_by_the_next_episode() -> Non
     ]
 
 
+def test_what_is_no_list_is_not_extended() -> None:
+    record = EditedRecord({"history": None})
+    with pytest.raises(TypeError):
+        extend(record, "history", [1])
+    assert record.text(ENCODE, SEPARATORS, {}) == json.dumps({"history": None})
+
+
 @pytest.mark.parametrize("separators", [(", ", ": "), (",", ":")])
 @pytest.mark.parametrize(
     "value", ["é\n", 1, True, None, 1.5, [], {}, [{"a": [1, "b"]}], {"é": {"b": 1e22}}, ""]

@@ -178,3 +178,12 @@ def test_a_table_of_plain_values_keeps_what_was_edited_in_it_before_and_after() 
     assert [one["path"] for one in first.changes()] == ["/phone/on", "/phone/signal/2G"]
     assert first.folded()["phone"] == {"on": False, "signal": {"2G": "none"}, "name": None}
     assert base == before
+
+
+def test_an_edit_of_a_record_that_is_not_there_changes_nothing() -> None:
+    """The call is answered with an error: its verdict must not see a record of null."""
+    overlay = Overlay({"orders": {"a": {"status": "pending"}}})
+    with pytest.raises(KeyError):
+        overlay.edit("orders", "b")
+    assert (overlay.changes(), overlay.writes, overlay.touched("orders")) == ([], 0, False)
+    assert overlay.folded() == {"orders": {"a": {"status": "pending"}}}

@@ -142,6 +142,21 @@ def test_an_unknown_rule_is_a_sentence_and_changes_nothing(model_folder: MakeFol
     assert (folder / "chat_template.jinja").read_text() == other
 
 
+def test_a_template_that_nobody_renders_here_ends_no_export(model_folder: MakeFolder) -> None:
+    """Of several, the one for tools was read when the job began; the others come to light last."""
+    folder = model_folder("hybrid")
+    file = folder / "tokenizer_config.json"
+    used = {"name": "tool_use", "template": chat_template.read_json(file)["chat_template"]}
+    file.write_text(json.dumps({"chat_template": [used, {"name": "rag"}]}))
+    assert exported_template.change_in_folder(folder, strips_thoughts=False)
+    refuses = {"name": "default", "template": "{{ raise_exception('no tools') }}"}
+    file.write_text(json.dumps({"chat_template": [used, refuses]}))
+    before = file.read_bytes()
+    with pytest.raises(UnknownTemplateRuleError, match="no tools"):
+        exported_template.change_in_folder(folder, strips_thoughts=False)
+    assert file.read_bytes() == before
+
+
 def test_the_example_of_a_model_that_thinks_strips_as_its_template_does(root: Path) -> None:
     """examples/thinking.yaml: the exported template is the model's own, byte for byte."""
     names = runpy.run_path(str(root / "examples" / "thinking_model.py"))

@@ -104,6 +104,14 @@ def test_no_checkpoint_goes_with_a_head_that_was_lost(store: ObjectStore, run: s
     second = Commits(store, run, "stage", 2)
     remove_abandoned(second, second.fence())
     assert left(store, second) == {"head.json", "step-000001-a1"}
+    # Nor once the head names a checkpoint again: of the line that began anew.
+    commit(store, second, 1)
+    third = Commits(store, run, "stage", 3)
+    for _ in range(2):
+        remove_abandoned(third, third.fence())
+    assert left(store, third) == {"head.json", "step-000001-a1", "step-000001-a2"}
+    head, _ = third.read()
+    assert [one.manifest_key.split("/")[-2] for one in head.kept] == ["step-000001-a1"]
 
 
 def test_nothing_is_deleted_while_a_manifest_cannot_be_read(store: ObjectStore, run: str) -> None:

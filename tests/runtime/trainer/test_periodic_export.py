@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sea_data.object_store import StoreUnavailableError
+from sea_data.object_store import AccessDeniedError, StoreUnavailableError
 from sea_runtime.trainer import background
 from sea_runtime.trainer.checkpoint.head import Manifest
 from sea_runtime.trainer.checkpoint.periodic_export import Exports, overdue
@@ -139,6 +139,37 @@ def test_an_attempt_makes_the_export_that_the_one_before_did_not_finish(
     wait_for("the end", lambda: exports.under_way is None)
     assert (made, exports.newest, exports.trouble) == ([(20, 20)], 21, "")
     assert deleted == [urls[1].url]
+
+
+def test_an_outage_during_the_look_for_exports_is_no_trouble_once_it_is_over(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Every attempt looks, also of a job that exports nothing: no export would clear it."""
+    answers: list[Any] = [StoreUnavailableError("away"), []]
+
+    def listed(_: str) -> Any:
+        if isinstance(answer := answers.pop(0), Exception):
+            raise answer
+        return answer
+
+    head = SimpleNamespace(checkpoints=[])
+    store = SimpleNamespace(list=listed)
+    exports = exports_of(tmp_path, read=lambda: (head, None), store=store)
+    exports.resume(step(21), None)
+    wait_for("the end", lambda: exports.under_way is None)
+    assert "The look for exports that were cut off waits for the store: away" in caplog.text
+    assert (answers, exports.trouble) == ([], "")
+
+
+def test_a_look_that_fails_is_no_export_that_failed(tmp_path: Path) -> None:
+    def refused(_: str) -> Any:
+        raise AccessDeniedError("LIST: access denied")
+
+    exports = exports_of(tmp_path, store=SimpleNamespace(list=refused))
+    exports.resume(step(21), None)
+    wait_for("the end", lambda: exports.under_way is None)
+    said = "The look for exports that were cut off failed (AccessDeniedError): LIST: access denied"
+    assert exports.trouble.startswith(said)
 
 
 def test_a_stage_ends_once_its_exports_have(

@@ -6,11 +6,11 @@ under another name. Names are those of OpenAI's fine-tuning files, TRL, axolotl,
 OpenRouter and Anthropic's messages, and of published data (ShareGPT, xLAM, APIGen-MT, ToolACE).
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sea_data.errors import RowError
+from sea_env.tokens import plain_json, tool_prompt
 
 _SHAPES: tuple[tuple[frozenset[str], str], ...] = (
     (frozenset({"conversations"}), "ShareGPT's"),
@@ -109,7 +109,7 @@ def tools(row: Mapping[str, Any]) -> list[dict[str, Any]]:
     given = row.get("tools")
     if isinstance(given, str) and given.strip():
         try:
-            given = json.loads(given)
+            given = plain_json.loads(given)
         except ValueError as error:
             raise RowError("tools", f"isn't valid JSON: {error}") from error
     if not given:
@@ -124,6 +124,12 @@ def tools(row: Mapping[str, Any]) -> list[dict[str, Any]]:
                 'must be an OpenAI function schema: {"type": "function", "function": {"name": '
                 '..., "parameters": ...}}',
             )
+        try:
+            tool_prompt.parameters([one])
+        except (AttributeError, TypeError) as error:
+            raise RowError(
+                f"tools[{index}].function.parameters", f"is no JSON schema of an object: {error}"
+            ) from error
     return given
 
 

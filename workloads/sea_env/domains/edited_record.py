@@ -62,9 +62,10 @@ class EditedRecord(dict[str, Any]):
         if before is None:
             present.extend(added)
             return
+        whole = [*present, *added]  # raises for what is no list, before anything has changed
         self._changed[key] = [*before, *added]
         self._view = None
-        dict.__setitem__(self, key, [*present, *added])
+        dict.__setitem__(self, key, whole)
 
     get = MutableMapping.get  # type: ignore[assignment]
     clear = MutableMapping.clear

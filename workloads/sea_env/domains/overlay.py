@@ -89,16 +89,17 @@ class Overlay:
         return table in self._own
 
     def edit(self, table: str, key: str) -> dict[str, Any]:
-        """The record for writing; it must exist."""
-        self.writes += 1
+        """The record for writing; raises KeyError, and changes nothing, if there is none."""
         own = self._own.get(table)
-        if own is None:
-            own = self._own[table] = {}
-        found: dict[str, Any] | None = own.get(key)
+        found: dict[str, Any] | None = None if own is None else own.get(key)
         base = self._base[table].get(key)
+        if found is None and base is None:
+            raise KeyError(key)
         # The base's own record may be here: `set` copies a table, not the values in it.
         if found is None or found is base:
-            found = own[key] = EditedRecord(base) if type(base) is dict else copied(base)
+            found = EditedRecord(base) if type(base) is dict else copied(base)
+            self._own.setdefault(table, {})[key] = found
+        self.writes += 1
         return found
 
     def put(self, table: str, key: str, record: dict[str, Any]) -> None:

@@ -169,7 +169,9 @@ def load(folder: Path) -> ChatTemplate | None:
         return ChatTemplate(source, special_tokens(config))
     given = config.get("chat_template")
     if isinstance(given, list):
-        named = {one.get("name"): one.get("template") for one in given if isinstance(one, dict)}
+        named = {
+            str(one.get("name")): one.get("template") for one in given if isinstance(one, dict)
+        }
         # As transformers chooses for a request with tools, which every episode's is.
         given = named.get("tool_use") or named.get("default")
     return ChatTemplate(given, special_tokens(config)) if isinstance(given, str) else None

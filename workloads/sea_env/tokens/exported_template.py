@@ -39,11 +39,11 @@ def changed(source: str, *, strips_thoughts: bool, names: Mapping[str, str] | No
 
     `names` are `ChatTemplate`'s. Raises UnknownTemplateRuleError.
     """
-    if ChatTemplate(source, names).style().thinking is Thinking.NONE:
-        return source
-    kept = source if strips_thoughts else _AFTER_LAST_QUESTION.sub("true", source)
-    kept = _NOT_EMPTY.sub("true", kept)
     try:
+        if ChatTemplate(source, names).style().thinking is Thinking.NONE:
+            return source
+        kept = source if strips_thoughts else _AFTER_LAST_QUESTION.sub("true", source)
+        kept = _NOT_EMPTY.sub("true", kept)
         written = ChatTemplate(kept, names).render(_PROBE)
     except ChatTemplateError as error:
         raise UnknownTemplateRuleError(str(error)) from error
@@ -82,7 +82,12 @@ def _change_config(path: Path, strips_thoughts: bool) -> bool:
         return changed(source, strips_thoughts=strips_thoughts, names=special_tokens(config))
 
     if isinstance(given, list):
-        found = [{**entry, "template": change(entry["template"])} for entry in given]
+        found = [
+            {**entry, "template": change(entry["template"])}
+            if isinstance(entry, dict) and isinstance(entry.get("template"), str)
+            else entry
+            for entry in given
+        ]
     elif isinstance(given, str):
         found = change(given)
     if found == given:

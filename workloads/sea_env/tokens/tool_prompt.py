@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from sea_env.tokens import markup
+from sea_env.tokens import arguments, markup
 
 _BEFORE = (
     "\n\n# Tools\n\nYou may call one or more functions to assist with the user query.\n\n"
@@ -35,12 +35,23 @@ def split(system: str) -> tuple[str, list[dict[str, Any]]]:
         return system, []
     try:
         schemas = [json.loads(line) for line in lines.split("\n")]
-    except ValueError:
+    except (ValueError, RecursionError):
         return system, []
     return text, schemas
 
 
 def parameters(tools: Iterable[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
-    """JSON schema of the arguments by tool name, from OpenAI function schemas."""
+    """JSON schema of the arguments by tool name, from OpenAI function schemas.
+
+    Raises AttributeError, KeyError or TypeError for a list of anything else.
+    """
     functions = (tool.get("function", tool) for tool in tools)
-    return {one["name"]: one.get("parameters") or {} for one in functions}
+    return {one["name"]: _schema(one.get("parameters") or {}) for one in functions}
+
+
+def _schema(given: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The same, of which `arguments` can read all that it asks for."""
+    tuple(given.get("required") or ())
+    for part in (given.get("properties") or {}).values():
+        "".join(arguments.kinds(part))
+    return given

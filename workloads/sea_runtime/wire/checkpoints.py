@@ -55,8 +55,8 @@ class Head(Message):
     damaged: list[Entry] = []
     """Found damaged when they were to be loaded; their objects are kept for a person to look at."""
     kept: list[Entry] = []
-    """Pinned checkpoints that the run has gone back behind: nothing goes on from them, and only a
-    person deletes them."""
+    """Pinned checkpoints that the run has gone back behind, and those whose head was lost: nothing
+    goes on from them, and only a person deletes them."""
     rollback: RollbackRecord | None = None
     """Written together with what it did, so that a request is carried out once, whatever is lost
     afterwards."""

@@ -74,13 +74,16 @@ def read_turn(message: Mapping[str, Any]) -> AgentTurn:
     given = message.get("tool_calls") or []
     if not isinstance(given, list):
         raise ValueError("it answered tool_calls that are no list")
-    if not given and message.get("function_call"):  # the form before tool_calls
-        given = [{"function": message["function_call"]}]
+    old = message.get("function_call")  # the form before tool_calls
+    if not given and isinstance(old, dict) and old.get("name"):  # blank where there is no call
+        given = [{"function": old}]
     thinking = str(message.get("reasoning_content") or message.get("reasoning") or "")
     whole = message.get("finish_reason") != "length"
     if not given:
         # A refusal of OpenAI's models is what they say, in a field of its own.
-        written = plain_text(message.get("content") or message.get("refusal") or "")
+        refusal = message.get("refusal")
+        said = message.get("content") or (refusal if isinstance(refusal, str) else "")
+        written = plain_text(said)
         turn = reader.parse(written + IM_END if whole else written, _style(written))
         error = turn.error or leaked_calls.sentence(turn.text)
         calls = () if error else turn.tool_calls

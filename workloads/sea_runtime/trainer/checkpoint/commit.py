@@ -8,13 +8,13 @@ deletion of what it no longer names (retention, going back), is removed in the b
 0 owns the stage (`restore.py`). In doubt it stays: a folder is deleted only if an older attempt
 wrote it, `head.json` doesn't list its manifest, and no manifest that it names refers to it. An
 older attempt can no longer commit it, since the head carries our number; folders of this attempt
-and of newer ones are never considered. While the head names no checkpoint, none that has a manifest
-is deleted.
+and of newer ones are never considered. Whole checkpoints that are found while the head names none
+are listed in it as kept.
 """
 
 import logging
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from sea_data import urls
 from sea_data.object_store import ObjectNotFoundError, PreconditionFailedError, StoreError
@@ -171,8 +171,11 @@ def remove_abandoned(commits: Commits, head: Head) -> None:
     keys = [commits.key(one.url) for one in commits.store.list(urls.folder(commits.folder))]
     found = folders_of_older(keys, root, commits.attempt)
     if not head.checkpoints:
-        # A person has deleted the head, or it was lost: whole checkpoints aren't lost with it.
-        found = {one for one in found if f"{one}{MANIFEST}" not in keys}
+        # A person has deleted the head, or it was lost: whole checkpoints aren't lost with it, nor
+        # later, when the head names those of the line that begins now.
+        whole = {f"{one}{MANIFEST}" for one in found} & set(keys)
+        _keep(commits, sorted(whole - _listed(head)))
+        found -= {one.removesuffix(MANIFEST) for one in whole}
     if not found:
         return
     # Before any deletion: a manifest that can't be read may name objects in any folder.
@@ -185,11 +188,36 @@ def remove_abandoned(commits: Commits, head: Head) -> None:
         log.info("Deleted %s, which no checkpoint consists of.", commits.url(folder))
 
 
+def _keep(commits: Commits, manifests: Sequence[str]) -> None:
+    """Lists these checkpoints in the head as kept."""
+    entries = []
+    for key in manifests:
+        url = commits.url(key)
+        one = parse_manifest(commits.store.get(url), url)
+        entries.append(
+            Entry(
+                step=one.step, version=one.version, manifest_key=key, bytes=one.bytes, time=one.time
+            )
+        )
+
+    def decide(head: Head) -> Head:
+        owned = heads.fence(head, commits.attempt)
+        return owned.model_copy(update={"kept": [*owned.kept, *entries]})
+
+    if entries:
+        commits.change(decide)
+
+
+def _listed(head: Head) -> set[str]:
+    """Manifests of checkpoints that are kept for a person."""
+    return {one.manifest_key for one in (*head.damaged, *head.kept)}
+
+
 def _named(commits: Commits, head: Head) -> set[str]:
     """Keys of all objects that the head's checkpoints consist of."""
     found = {one.manifest_key for one in head.checkpoints}
     for key in tuple(found):
         url = commits.url(key)
         found |= {one.key for one in parse_manifest(commits.store.get(url), url).everything}
-    # Kept for a person; the manifests of those that are damaged may be what can't be read.
-    return found | {one.manifest_key for one in (*head.damaged, *head.kept)}
+    # Not read: the manifests of those that are damaged may be what can't be.
+    return found | _listed(head)

@@ -118,8 +118,8 @@ class Exports:
         Args:
             newest: step of the checkpoint that this attempt begins with.
         """
+        what = "The look for exports that were cut off"
         try:
-            what = "The look for exports that were cut off"
             exported = self._patiently(what, self._exported)
             for step in exported:
                 # The line that goes on comes to the step again, and writes over the other files.
@@ -135,7 +135,7 @@ class Exports:
                 self._export(parse_manifest(self._commits.store.get(url), url))
         # Of any type: nobody waits for the thread.
         except Exception as error:
-            self._failed(self._step, error)
+            self._failed(f"The export of step {self._step}" if self._step else what, error)
 
     def _folder(self) -> str:
         return urls.join(self._commits.folder.rpartition("/")[0], "exports")
@@ -153,30 +153,36 @@ class Exports:
     def _export(self, manifest: Manifest) -> None:
         name = f"step-{manifest.step:06d}"
         url, folder = urls.join(self._folder(), name), self._context.pod.data_dir / "exports" / name
+        what = f"The export of step {manifest.step}"
         try:
-            what = f"The export of step {manifest.step}"
             self._patiently(what, lambda: self._write(manifest, folder, url))
             self.trouble = ""
             log.info("The weights of step %d are exported to %s.", manifest.step, url)
         # Of any type, also safetensors' own: nobody waits for the thread.
         except Exception as error:
-            self._failed(manifest.step, error)
+            self._failed(what, error)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
     def _patiently(self, what: str, call: Callable[[], Result]) -> Result:
         """The call's result, however long the store is away: its calls back off by themselves."""
+        waited = False
         while True:
             try:
-                return call()
+                found = call()
             except StoreUnavailableError as error:
+                waited = True
                 self.trouble = f"{what} waits for the store: {error}"
                 log.warning("%s", self.trouble)
+            else:
+                if waited:  # no export may follow that would end the trouble
+                    self.trouble = ""
+                return found
 
-    def _failed(self, step: int, error: Exception) -> None:
+    def _failed(self, what: str, error: Exception) -> None:
         self.trouble = (
-            f"The export of step {step} failed ({type(error).__name__}): {error} The checkpoint is "
-            "sound: use `sea checkpoint export`."
+            f"{what} failed ({type(error).__name__}): {error} The checkpoints are sound: use `sea "
+            "checkpoint export`."
         )
         log.error("%s", self.trouble)
 
