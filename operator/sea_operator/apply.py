@@ -54,9 +54,9 @@ class Actions:
     sources: Sources
     observed: Observed
     backoff: ActionBackoff
-    require_current: Callable[[], Awaitable[object]]
-    """Raises `ConflictError` if the pass's view of the job is late; asked before something is
-    applied that the pass didn't observe."""
+    is_current: Callable[[], Awaitable[bool]]
+    """Asked before something is applied that the pass didn't observe. False if the job is gone or
+    can't be read; raises `ConflictError` if the pass's view of it is late."""
 
     async def before_status(self, plan: Plan) -> None:
         """Children and pods: everything that the status reports."""
@@ -152,7 +152,8 @@ class Actions:
             return name_taken(child["kind"], meta["namespace"], meta["name"])
         # Ours: the cache was late, or our label is gone, without which no watch shows the object.
         # What is there may be of a newer spec than this pass knows.
-        await self.require_current()
+        if not await self.is_current():
+            return None
         body = without_emptied(found, child)
         return await self.sources.client.apply(kind, _with(body, {"uid": found["metadata"]["uid"]}))
 

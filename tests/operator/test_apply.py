@@ -76,10 +76,10 @@ async def test_the_cache_knows_what_a_deletion_left(
     plan = Plan(Lifecycle(), removals=(Removal(POD, NAME, "uid-p"),))
     backoff = ActionBackoff(lambda: 0.0)
 
-    async def require_current() -> None:
-        """It is."""
+    async def is_current() -> bool:
+        return True
 
-    await Actions(sources, make.observed(), backoff, require_current).before_status(plan)
+    await Actions(sources, make.observed(), backoff, is_current).before_status(plan)
     assert backoff.blockers == ()
     view = cache.view(("n", "j"))
     assert view is not None

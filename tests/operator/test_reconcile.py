@@ -42,6 +42,8 @@ class Server:
         self.reads: list[str] = []
         self.refuses: KubeError | None = None
         """What a write of a status ends with."""
+        self.unreadable = ""
+        """A kind."""
         self.version = 100
 
     def store(self, kind: Kind, body: dict[str, Any]) -> dict[str, Any]:
@@ -54,6 +56,8 @@ class Server:
 
     async def get(self, kind: Kind, namespace: str | None, name: str) -> dict[str, Any]:
         self.reads.append(f"{kind.name} {name}")
+        if kind.name == self.unreadable:
+            raise UnavailableError(name)
         if (kind.name, name) not in self.objects:
             raise NotFoundError(name)
         return copy.deepcopy(self.objects[kind.name, name])
@@ -329,6 +333,11 @@ async def test_a_late_view_of_a_new_job_never_undoes_what_another_leader_applied
     operator.edit(2, trainer={"replicas": 3})
     sets = operator.server.objects[STATEFUL_SET.name, "j-trainer"]
     operator.server.store(STATEFUL_SET, {**sets, "spec": {**sets["spec"], "replicas": 3}})
+    successor.server.unreadable = JOB.name
+    await successor.reconcile(KEY)
+    assert successor.trainers() == 3, "a view that can't be proved undoes nothing either"
+    successor.server.unreadable = ""
+    successor.seconds += 60.0
     with pytest.raises(ConflictError):
         await successor.reconcile(KEY)
     assert successor.trainers() == 3
