@@ -96,8 +96,10 @@ class Actions:
                 FAILURES,
             )
         except ConflictError as error:
-            # The token, and whose it is, must be known before anything else.
-            self.sources.secrets.taken(self.observed.job)
+            # The token, and whose it is, must be known before anything else. One that a deleted job
+            # of this name has left is waited for, as after any conflict.
+            if not self.sources.secrets.taken(self.observed.job):
+                raise
             raise TokenExistsError(str(error)) from error
         # A kill before this line costs one read: the next pass finds the Secret in the API server.
         if made is not None:

@@ -320,6 +320,22 @@ async def test_what_a_killed_operator_made_of_a_new_job_is_met_and_kept(operator
     assert successor.status()["observedGeneration"] == 1
 
 
+async def test_the_token_of_a_deleted_job_of_this_name_is_waited_for(operator: Operator) -> None:
+    """The garbage collector takes it soon: no pass asks for it without a pause."""
+    owner = {"kind": JOB.name, "name": "j", "uid": "of-the-job-before", "controller": True}
+    meta = {"name": "j-auth", "namespace": "n", "ownerReferences": [owner]}
+    operator.server.store(SECRET, {"metadata": meta, "data": {"token": "eA=="}})
+    for _ in range(2):
+        operator.server.writes.clear()
+        with pytest.raises(ConflictError):
+            await operator.reconcile(KEY)
+        assert len(operator.server.writes) <= 2
+        assert set(operator.server.writes) == {SECRET.name}
+    del operator.server.objects[SECRET.name, "j-auth"]
+    await operator.quiet()
+    assert operator.trainers() == 2
+
+
 async def test_a_late_view_of_a_new_job_never_undoes_what_another_leader_applied(
     operator: Operator,
 ) -> None:
