@@ -37,7 +37,8 @@ _PATTERNS = (
         re.compile(rf"(?i)((?:{_NAMES})['\"]?\s*[:=]\s*b?['\"]?)(?!['\"\s])[^\s&'\",;}}]+"),
         rf"\1{HIDDEN}",
     ),
-    (re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)[^/\s@'\"]+@"), rf"\1{HIDDEN}@"),
+    # A scheme of few characters: a page's inline image would take time by the square of its length.
+    (re.compile(r"([A-Za-z][A-Za-z0-9+.-]{0,30}://)[^/\s@'\"]+@"), rf"\1{HIDDEN}@"),
     (re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{12,}"), HIDDEN),
     (
         re.compile(r"\b(?:sk-[A-Za-z0-9_-]{16,}|hf_[A-Za-z0-9]{16,}|gh[pousr]_[A-Za-z0-9]{20,})"),

@@ -37,6 +37,9 @@ for what does: a name is taken only if it is free, without a read before it."""
 PARALLEL = 2
 """Requests of one pass at one time. Passes over many new jobs would otherwise open a hundred
 connections, each with a TLS handshake (2 ms of CPU, measured) and 256 KiB of asyncio's buffer."""
+REMOVALS = 16
+"""Deletions of one pass at one time. A role may have hundreds of pods, and a pass ends after
+`workers.PASS_TIMEOUT_SECONDS`, even if each deletion takes as long as a request may."""
 SEND: Action = ("send", "spec")
 
 
@@ -54,9 +57,9 @@ class Actions:
     sources: Sources
     observed: Observed
     backoff: ActionBackoff
-    require_current: Callable[[], Awaitable[object]]
-    """Raises `ConflictError` if the pass's view of the job is late; asked before something is
-    applied that the pass didn't observe."""
+    is_current: Callable[[], Awaitable[bool]]
+    """Asked before something is applied that the pass didn't observe. False if the job is gone or
+    can't be read; raises `ConflictError` if the pass's view of it is late."""
 
     async def before_status(self, plan: Plan) -> None:
         """Children and pods: everything that the status reports."""
@@ -66,12 +69,12 @@ class Actions:
             await self._apply(plan.applies)
         # After the applies: an outdated pod that goes before its StatefulSet has the new template
         # would be created from the old one (`policies/drift.py` asks for the live template too).
-        await _all(self._remove(removal) for removal in plan.removals)
+        await self._remove_all(plan.removals)
 
     async def after_status(self, plan: Plan) -> None:
         """What may happen only after the status has recorded it."""
         # Before the spec is sent: the new attempt would begin with pods that are about to go.
-        await _all(self._remove(removal) for removal in plan.renewals)
+        await self._remove_all(plan.renewals)
         # The spec carries the attempt number. If the coordinator had it first, a kill before the
         # status write would leave an attempt that `status.restarts` doesn't count.
         if plan.send and not await self._send(plan):
@@ -80,7 +83,7 @@ class Actions:
             return
         # After the status has left their attempt behind (fencing): a pod whose node only seemed
         # dead finds that its attempt may not commit any more. The other way round both could write.
-        await _all(self._remove(removal) for removal in plan.fenced_removals)
+        await self._remove_all(plan.fenced_removals)
 
     async def _create_secret(self, secret: Object) -> bool:
         # `create`, never `apply`: if another pass or leader was faster, this one fails with a
@@ -93,8 +96,10 @@ class Actions:
                 FAILURES,
             )
         except ConflictError as error:
-            # The token, and whose it is, must be known before anything else.
-            self.sources.secrets.taken(self.observed.job)
+            # The token, and whose it is, must be known before anything else. One that a deleted job
+            # of this name has left is waited for, as after any conflict.
+            if not self.sources.secrets.taken(self.observed.job):
+                raise
             raise TokenExistsError(str(error)) from error
         # A kill before this line costs one read: the next pass finds the Secret in the API server.
         if made is not None:
@@ -112,7 +117,7 @@ class Actions:
         made = await _all(self._apply_one(child, taken) for child in sets)
         if taken:
             fresh = [one for one in made if one is not None and self._live(one) is None]
-            await _all(self._remove(_undo(one)) for one in fresh)
+            await self._remove_all(map(_undo, fresh))
 
     async def _apply_one(self, child: Object, taken: list[Object]) -> Object | None:
         kind = KINDS[child["kind"]]
@@ -152,12 +157,16 @@ class Actions:
             return name_taken(child["kind"], meta["namespace"], meta["name"])
         # Ours: the cache was late, or our label is gone, without which no watch shows the object.
         # What is there may be of a newer spec than this pass knows.
-        await self.require_current()
+        if not await self.is_current():
+            return None
         body = without_emptied(found, child)
         return await self.sources.client.apply(kind, _with(body, {"uid": found["metadata"]["uid"]}))
 
     def _live(self, child: Object) -> Object | None:
         return self.observed.children.get((child["kind"], child["metadata"]["name"]))
+
+    async def _remove_all(self, removals: Iterable[Removal]) -> None:
+        await _all(map(self._remove, removals), REMOVALS)
 
     async def _remove(self, removal: Removal) -> None:
         await self.backoff.attempt(
@@ -205,9 +214,9 @@ class Actions:
         return took is not None
 
 
-async def _all(work: Iterable[Coroutine[Any, Any, Any]]) -> list[Any]:
+async def _all(work: Iterable[Coroutine[Any, Any, Any]], most: int = PARALLEL) -> list[Any]:
     """Results of all, once all have ended: an error of one leaves no other running behind it."""
-    few = asyncio.Semaphore(PARALLEL)
+    few = asyncio.Semaphore(most)
 
     async def one(part: Coroutine[Any, Any, Any]) -> Any:
         try:

@@ -14,7 +14,7 @@ from enum import Enum
 from sea_operator.cache import Key
 
 CLAIM_SECONDS = 5.0
-"""For the other operator to take its job back: it looks at each active job about every second."""
+"""For the other operator to take its job back: it hears of each write of a status."""
 ASIDE_SECONDS = 300.0
 """Until the job is claimed again, if the other operator's name is still there."""
 RIVAL_SECONDS = ASIDE_SECONDS + 60.0

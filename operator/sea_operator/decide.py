@@ -17,7 +17,7 @@ from sea_operator.policies import escalation, phase, rollback
 from sea_operator.policies.drift import due, outdated, strays
 from sea_operator.policies.failure_policy import Verdict
 from sea_operator.policies.failures import lost_pods
-from sea_operator.policies.prerequisites import bad_secrets, unmet
+from sea_operator.policies.prerequisites import bad_secret, unmet
 from sea_operator.policies.updates import Waiting, kept, sentence_about, update
 from sea_operator.resources.build import objects, token_digest, token_secret
 from sea_operator.resources.patch import PatchRefusedError
@@ -40,8 +40,7 @@ def decide(observed: Observed, context: Context) -> Plan:
         return _held(observed, blocker, context)
     spec = observed.job.spec
     assert spec is not None
-    bad = bad_secrets(observed, spec)
-    blocker = next(iter(bad.values()), None)
+    blocker = bad_secret(observed, spec)
     # A job that is over or suspended gives its pods back, whatever others would need.
     needs_pods = not spec.suspend and phase.outcome(observed.job) is Outcome.RUNNING
     if blocker is not None and needs_pods:

@@ -134,9 +134,9 @@ class Elector:
     @property
     def leads(self) -> bool:
         """Whether our lease is fresh enough to act on."""
-        if self._renewed is None:
-            return False
-        return self._monotonic() - self._renewed < self._times.deadline
+        # Once: another thread (`lease_thread.py`) may set it to None between two looks.
+        renewed = self._renewed
+        return renewed is not None and self._monotonic() - renewed < self._times.deadline
 
     async def wait(self) -> None:
         """Until this process leads."""
@@ -217,11 +217,12 @@ class Elector:
         self._asked = True
         record = await self._write(held_by(self._me, self._seen, self._wall(), self._times))
         self._seen = sighting(record, self._seen, asked)
+        # Unlike a lapse in which nobody followed, each change of the holder counts here. Before
+        # `_renewed`: no other thread may see the new lease with the old term.
+        self._term = int(record["spec"]["leaseTransitions"])
         # Renewed as of before the request, the earliest time at which it may have taken effect: on
         # the other machine the lease may expire that much earlier than the answer came.
         self._renewed = asked
-        # Unlike a lapse in which nobody followed, each change of the holder counts here.
-        self._term = int(record["spec"]["leaseTransitions"])
 
     async def _look(self) -> Sighting | None:
         try:

@@ -104,9 +104,15 @@ class SecretReader:
             if known is not None and self._monotonic() - known.read_at >= DOUBT_SECONDS:
                 del self._known[namespace, name]
 
-    def taken(self, job: Job) -> None:
-        """The token's Secret exists: a pass before this one, or somebody else, has made it."""
-        self._taken.add((job.namespace, auth_secret(job.name)))
+    def taken(self, job: Job) -> bool:
+        """The token's Secret exists: a pass before this one, or somebody else, has made it.
+
+        False if that was known, so that reading it again brings no token at once.
+        """
+        name = (job.namespace, auth_secret(job.name))
+        known = name in self._taken
+        self._taken.add(name)
+        return not known
 
     def wrote_token(self, job: Job, live: Object) -> None:
         """The token's Secret as the API server answered when we made it."""

@@ -138,3 +138,10 @@ def test_what_is_hidden_makes_no_text_too_long() -> None:
     assert len(redacted(text)) > len(text)
     assert len(redacted_to(text, 1024)) == 1024
     assert redacted_to(redacted_to(text, 1024), 1024) == redacted_to(text, 1024)
+
+
+def test_a_long_word_takes_no_time_by_the_square_of_its_length() -> None:
+    """An inline image of a proxy's page held up the operator's loop for minutes."""
+    word = "a" * 1_000_000
+    assert redacted(f"{word} password=x") == f"{word} password={HIDDEN}"
+    assert redacted(f"{word}://u:p@h") == f"{word}://{HIDDEN}@h"

@@ -6,16 +6,17 @@ from typing import Any
 import pytest
 
 from sea_operator.action_backoff import ActionBackoff
-from sea_operator.apply import PARALLEL, Actions, _all
+from sea_operator.apply import PARALLEL, REMOVALS, Actions, _all
 from sea_operator.cache import Cache
 from sea_operator.coordinator_link import CoordinatorLink
 from sea_operator.errors import ConflictError, NotFoundError
-from sea_operator.kube.client import JOB, POD
+from sea_operator.kube.client import JOB, POD, TIMEOUT_SECONDS
 from sea_operator.node_reader import NodeReader
 from sea_operator.observe import Sources
 from sea_operator.plan import Lifecycle, Plan, Removal
 from sea_operator.refusal_reader import RefusalReader
 from sea_operator.secret_reader import SecretReader
+from sea_operator.workers import PASS_TIMEOUT_SECONDS
 
 NAME = "j-trainer-0"
 LABELS = {"sea-operator.io/job": "j", "sea-operator.io/role": "trainer"}
@@ -76,10 +77,10 @@ async def test_the_cache_knows_what_a_deletion_left(
     plan = Plan(Lifecycle(), removals=(Removal(POD, NAME, "uid-p"),))
     backoff = ActionBackoff(lambda: 0.0)
 
-    async def require_current() -> None:
-        """It is."""
+    async def is_current() -> bool:
+        return True
 
-    await Actions(sources, make.observed(), backoff, require_current).before_status(plan)
+    await Actions(sources, make.observed(), backoff, is_current).before_status(plan)
     assert backoff.blockers == ()
     view = cache.view(("n", "j"))
     assert view is not None
@@ -107,3 +108,8 @@ async def test_a_pass_sends_few_requests_at_one_time() -> None:
         await _all(request(number) for number in range(9))
     assert most == PARALLEL
     assert sorted(ended) == sorted([*range(3), *range(9)])
+
+
+def test_hundreds_of_deletions_that_hang_end_within_a_pass() -> None:
+    """Two at one time, those of 64 pods would take longer, and no status would ever be written."""
+    assert 128 / REMOVALS * TIMEOUT_SECONDS < PASS_TIMEOUT_SECONDS

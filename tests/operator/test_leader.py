@@ -147,6 +147,19 @@ async def test_a_holder_whose_lease_was_touched_goes_on(store: Any, time: Any, c
     assert store.record["spec"]["holderIdentity"] == "one"
 
 
+async def test_the_lease_may_be_lost_while_another_thread_asks_for_it(store: Any) -> None:
+    """As a clock that is looked at between two looks at the elector."""
+
+    def lost_meanwhile() -> float:
+        one._renewed = None
+        return 0.0
+
+    one = elector(store, "one", lost_meanwhile)
+    one._renewed = 0.0
+    assert one.leads
+    assert not one.leads
+
+
 async def test_the_first_leads_at_once_and_the_second_waits(store: Any, time: Any) -> None:
     one, two = elector(store, "one", time), elector(store, "two", time)
     await one._round()

@@ -226,7 +226,8 @@ async def test_a_new_job_s_token_is_read_only_if_it_turns_out_to_exist(
     new = make.job()
     assert await reader.token(new) is None
     assert server.asked == []
-    reader.taken(new)
+    assert reader.taken(new)
+    assert not reader.taken(new), "that is no news"
     found = await reader.token(new)
     assert found is not None
     assert (found.token, server.asked) == ("t", ["j-auth"])

@@ -189,4 +189,5 @@ def _said(body: str) -> str:
     try:
         return str(json.loads(body)["message"])
     except (ValueError, KeyError, TypeError):
-        return redacted_to(body, MAX_SAID)
+        # Of a page of megabytes its first part; a credential that is cut there isn't shown.
+        return redacted_to(body[: 8 * MAX_SAID], MAX_SAID)

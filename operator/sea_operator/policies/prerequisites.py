@@ -28,7 +28,7 @@ started with it."""
 
 
 def unmet(observed: Observed, wanted: Iterable[Named]) -> Blocker | None:
-    """The first prerequisite that isn't met; None lets the children be applied."""
+    """The first prerequisite of every job that isn't met; `bad_secret` has those of its pods."""
     spec = observed.job.spec
     if spec is None:
         return Blocker("InvalidSpec", observed.job.invalid or "The spec can't be read.")
@@ -71,16 +71,15 @@ def name_taken(kind: str, namespace: str, name: str) -> Blocker:
     )
 
 
-def bad_secrets(observed: Observed, spec: Spec) -> Mapping[str, Blocker]:
-    """Secrets that the spec names and no pod can be started with, by name; in the spec's order.
+def bad_secret(observed: Observed, spec: Spec) -> Blocker | None:
+    """The first Secret that the spec names and no pod can be started with.
 
     A job that needs no more pods can do without.
     """
-    found: dict[str, Blocker] = {}
-    for field, name, keys, _ in named_secrets(spec):
-        if name and name not in found and (blocker := _secret(observed, field, name, keys)):
-            found[name] = blocker
-    return found
+    found = (
+        _secret(observed, field, name, keys) for field, name, keys, _ in named_secrets(spec) if name
+    )
+    return next((blocker for blocker in found if blocker), None)
 
 
 def needed_secrets(spec: Spec) -> Mapping[str, frozenset[str]]:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from sea_operator.observed import Blocker, Observed, SecretSeen
-from sea_operator.policies.prerequisites import S3_KEYS, bad_secrets, unmet
+from sea_operator.policies.prerequisites import S3_KEYS, bad_secret, unmet
 
 SETS = [("StatefulSet", "j-trainer")]
 
@@ -14,7 +14,7 @@ def blocker_of(observed: Observed, wanted: list[tuple[str, str]]) -> Blocker:
     """The blocker that must be there."""
     found = unmet(observed, wanted)
     if found is None and observed.job.spec is not None:
-        found = next(iter(bad_secrets(observed, observed.job.spec).values()), None)
+        found = bad_secret(observed, observed.job.spec)
     assert found is not None
     return found
 
