@@ -239,8 +239,9 @@ def decode(body: bytes) -> Batch:
     return msgspec.msgpack.decode(body, type=Batch)
 
 
-def play(numbers: Iterable[int] = HISTORIES) -> None:
-    """Plays histories; an error names the one that it is of, and what happened there."""
+def play(numbers: Iterable[int] = HISTORIES) -> int:
+    """How many histories were played; an error names the one that it is of, and what happened."""
+    played = 0
     for number in numbers:
         with tempfile.TemporaryDirectory(prefix="ledger-", dir=MEMORY) as folder:
             history = History(Path(folder), number)
@@ -249,3 +250,5 @@ def play(numbers: Iterable[int] = HISTORIES) -> None:
             except Exception as error:
                 error.add_note(f"History {number}: {'; '.join(history.events)}")
                 raise
+        played += 1
+    return played

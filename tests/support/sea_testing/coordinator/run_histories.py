@@ -201,8 +201,9 @@ HAPPENS: dict[str, Callable[[History, int], None]] = {
 HISTORIES = range(60)
 
 
-def play(numbers: Iterable[int] = HISTORIES) -> None:
-    """Plays histories; an error names the one that it is of, and what happened there."""
+def play(numbers: Iterable[int] = HISTORIES) -> int:
+    """How many histories were played; an error names the one that it is of, and what happened."""
+    played = 0
     for number in numbers:
         with tempfile.TemporaryDirectory(prefix="run-", dir=MEMORY) as folder:
             history = History(Path(folder) / "volume", number)
@@ -211,3 +212,5 @@ def play(numbers: Iterable[int] = HISTORIES) -> None:
             except Exception as error:
                 error.add_note(f"History {number}: {'; '.join(history.events)}")
                 raise
+        played += 1
+    return played
