@@ -62,7 +62,7 @@ EPISODE = (
 )
 
 
-COUNT_WHAT_IS_BAD = ("data stats", "data fix", "plan --metrics")
+COUNT_WHAT_IS_BAD = ("data stats", "data fix")
 """They end well on a file without a usable row, after they have said how many there are."""
 
 

@@ -173,6 +173,8 @@ def _measured(assumed: workloads.Workload, file: Path) -> workloads.Workload:
         raise PlanError(
             f"{file} isn't a run's reports/metrics.jsonl ({error!r}): name another file."
         ) from error
+    if found == assumed:
+        raise PlanError(f"{file} has no step of an RL stage: name the metrics of a run with one.")
     shares = found.generated_share, found.skipped_share
     if not (found.mean_tokens > 0 and found.samples > 0 and all(0 <= one <= 1 for one in shares)):
         raise PlanError(
