@@ -75,6 +75,8 @@ class Seen:
     ready: dict[str, int] = field(default_factory=dict)
     """Ready rollout pods, as each job's status says."""
     ready_at: dict[str, float] = field(default_factory=dict)
+    job_at: dict[str, float] = field(default_factory=dict)
+    """When each job was first seen."""
     status_at: dict[str, float] = field(default_factory=dict)
     """When each job had its first status."""
     running: set[str] = field(default_factory=set)
@@ -90,6 +92,7 @@ class Seen:
 
     def take_job(self, _: str, live: dict[str, Any]) -> None:
         name, status = live["metadata"]["name"], live.get("status", {})
+        self.job_at.setdefault(name, time.monotonic())
         conditions = {one["type"]: one for one in status.get("conditions", [])}
         if "Ready" in conditions:
             self.status_at.setdefault(name, time.monotonic())

@@ -188,17 +188,34 @@ async def active(count: int, python: str, figures: Figures) -> None:
         figures["noop_rss_mib"] = cluster.noop.memory_info().rss / 2**20
 
 
-async def first_status_p99(cluster: Cluster, series: str) -> float:
-    """From a new job to its first status; each job goes before the next comes."""
-    seen, delays = cluster.seen, []
+async def first_status(cluster: Cluster, series: str) -> Figures:
+    """From a new job to its first status; each job goes before the next comes.
+
+    Of it `create` is the API server's answer and `watch` the time until somebody else's watch shows
+    the job: an operator can't be faster.
+    """
+    seen = cluster.seen
+    parts: dict[str, list[float]] = {"create": [], "watch": [], "status": []}
+    cluster.requests.since_last()
+    cpu, started_at = cpu_seconds(cluster.operator), time.monotonic()
     for name in (f"{series}-{i}" for i in range(SAMPLES)):
         began = time.monotonic()
         await create(cluster.client, [name], SPEC)
+        parts["create"].append(time.monotonic() - began)
         await seen.until(lambda name=name: name in seen.status_at, 300, f"{name}'s status")  # type: ignore[misc]
-        delays.append(seen.status_at[name] - began)
+        parts["watch"].append(seen.job_at[name] - began)
+        parts["status"].append(seen.status_at[name] - began)
         await cluster.client.request("DELETE", JOB.path(NAMESPACE, name))
         await asyncio.sleep(0.05)
-    return p99(delays)
+    took = time.monotonic() - started_at
+    share = (cpu_seconds(cluster.operator) - cpu) / took
+    print(f"  {series}: {share:.2f} cores of the operator, {SAMPLES / took:.1f} new jobs/s")
+    found = cluster.requests.since_last().most_common(8)
+    rates = {name: round(n / took, 1) for name, n in found}
+    print(f"  {series}: requests per second {rates}")
+    for name, delays in parts.items():
+        print(f"  {series}: {name} p50 {statistics.median(delays):.3f} p99 {p99(delays):.3f} s")
+    return {name: p99(delays) for name, delays in parts.items()}
 
 
 async def add_waiting(cluster: Cluster, total: int) -> None:
@@ -220,9 +237,11 @@ async def add_waiting(cluster: Cluster, total: int) -> None:
 async def waiting(count: int, python: str, figures: Figures) -> None:
     """A first status alone and next to jobs that wait."""
     async with started(python) as cluster:
-        figures["alone"] = await first_status_p99(cluster, "alone")
+        figures["alone"] = (await first_status(cluster, "alone"))["status"]
+        began = time.monotonic()
         await add_waiting(cluster, count)
-        figures[f"next_to_{count}_waiting"] = await first_status_p99(cluster, "next")
+        print(f"  {count} jobs that wait, after {time.monotonic() - began:.0f} s", flush=True)
+        figures[f"next_to_{count}_waiting"] = (await first_status(cluster, "next"))["status"]
 
 
 def measure(title: str, part: Callable[[Figures], Coroutine[Any, Any, None]], end: float) -> Part:

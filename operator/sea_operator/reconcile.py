@@ -115,14 +115,13 @@ class Reconciler:
         actions = Actions(
             self.sources, observed, backoff, lambda: self._is_current(observed, backoff)
         )
+        # Nothing of a new job that its status could report is there yet, so that comes first, and
+        # says after one request what its children take ten. (A job whose status somebody emptied
+        # has children.)
+        status_first = observed.job.is_new and not observed.children
         current = None
-        if _writes_first(plan):
-            # Not for a new job, whose children are only created: a newer spec of it changes them
-            # in the pass of its own event, and if it is gone the garbage collector takes them.
-            # The status write proves the view afterwards. (One whose status somebody emptied has
-            # children.)
-            if not observed.job.is_new or observed.children:
-                current = await self._is_current(observed, backoff)
+        if _writes_first(plan) and not status_first:
+            current = await self._is_current(observed, backoff)
             if current is False and self._is_gone(key):
                 return await self(key)
             if current is not False:
@@ -142,6 +141,8 @@ class Reconciler:
             # A write proves the view of the job, since its resource version is a precondition.
             # Where none was due, or it failed, only a read does.
             current = wrote is not None or await self._is_current(observed, backoff)
+        if status_first and current is not False:
+            await actions.before_status(plan)
         recorded = not backoff.fails(STATUS) or is_recorded(observed.job.status, status)
         if current is not False and recorded:
             await actions.after_status(plan)

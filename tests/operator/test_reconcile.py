@@ -286,17 +286,24 @@ async def test_a_job_whose_deletion_has_begun_unheard_gets_no_children(operator:
     assert operator.server.writes == []
 
 
-async def test_a_new_job_whose_deletion_has_begun_unheard_ends_at_its_first_status(
+async def test_a_new_job_whose_deletion_has_begun_unheard_gets_no_children(
     operator: Operator,
 ) -> None:
-    """It isn't read before its children are made: they name it as their owner and go with it."""
+    """It isn't read before: its first status is refused."""
     delete_unheard(operator)
     with pytest.raises(ConflictError):
         await operator.reconcile(KEY)
     assert await operator.reconcile(KEY) is None
     assert operator.status() == {}
-    sets = operator.server.objects[STATEFUL_SET.name, "j-trainer"]
-    assert sets["metadata"]["ownerReferences"][0]["uid"] == operator.make.uid
+    assert (STATEFUL_SET.name, "j-trainer") not in operator.server.objects
+
+
+async def test_a_new_job_has_its_status_before_its_children(operator: Operator) -> None:
+    await operator.reconcile(KEY)
+    written = [name for name in operator.server.writes if name != "Event"]
+    assert written[0] == "SEATrainingJob j"
+    assert written.count("SEATrainingJob j") == 1
+    assert "StatefulSet j-trainer" in written
 
 
 async def test_a_new_job_costs_no_read_but_of_the_secrets_that_it_names(operator: Operator) -> None:
@@ -329,8 +336,8 @@ async def test_the_token_of_a_deleted_job_of_this_name_is_waited_for(operator: O
         operator.server.writes.clear()
         with pytest.raises(ConflictError):
             await operator.reconcile(KEY)
-        assert len(operator.server.writes) <= 2
-        assert set(operator.server.writes) == {SECRET.name}
+        assert operator.server.writes.count(SECRET.name) <= 2
+        assert set(operator.server.writes) <= {"SEATrainingJob j", "Event", SECRET.name}
     del operator.server.objects[SECRET.name, "j-auth"]
     await operator.quiet()
     assert operator.trainers() == 2
