@@ -8,6 +8,15 @@ def stamp(seconds: float) -> str:
     return datetime.fromtimestamp(int(seconds), UTC).isoformat().replace("+00:00", "Z")
 
 
+def not_after(text: str, now: float) -> str:
+    """A time, or `now` (unix seconds) in place of one that is still to come.
+
+    The leader before this one may have had a clock that ran ahead: timers that count from such a
+    time would run for so much longer. They begin again instead.
+    """
+    return stamp(now) if unix_seconds(text) > now else text
+
+
 def unix_seconds(text: str) -> float:
     """A time as a status has it; 0 for a text that is none.
 
