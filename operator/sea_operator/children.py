@@ -51,7 +51,8 @@ def children(
     updated = update(observed, made, revision(images), renews=_renews(observed, lifecycle))
     nodes = escalation.avoided(lifecycle.recent_failures)
     wanted = [_avoiding(_asking_again(child, observed, now), nodes) for child in updated.children]
-    wanted = [refused_patches.noted(child, observed, spec, images) for child in wanted]
+    if refused_patches.refused(observed, spec, images):
+        wanted = [refused_patches.noted(child, observed, spec, images) for child in wanted]
     return wanted, updated.waiting
 
 

@@ -143,12 +143,18 @@ def _condition(
     status, reason, message = judgement
     # `policies/phase.py` measures a drain's time-out from here: a new reason must not reset it.
     since = not_after(old.last_transition_time, now) if old and old.status == status else stamp(now)
+    # The API server refuses the whole status for one message that is too long.
+    said = redacted_to(message, MAX_MESSAGE)
+    if old and (
+        (old.status, old.reason, old.message, old.last_transition_time, old.observed_generation)
+        == (status, reason, said, since, generation)
+    ):
+        return old  # most passes change none, and a new one would be validated
     return Condition(
         type=kind,
         status=status,
         reason=reason,
-        # The API server refuses the whole status for one message that is too long.
-        message=redacted_to(message, MAX_MESSAGE),
+        message=said,
         last_transition_time=since,
         observed_generation=generation,
     )
