@@ -27,10 +27,9 @@ def install() -> None:
         shell.__path__ = ["/".join([root, *name.split(".")[1:]])]
         sys.modules[name] = shell
     client = sys.modules["kubernetes.client"]
-    sys.modules["kubernetes"].client = client  # type: ignore[attr-defined]
+    vars(sys.modules["kubernetes"])["client"] = client
     configuration = importlib.import_module("kubernetes.client.configuration")
-    client.Configuration = configuration.Configuration  # type: ignore[attr-defined]
-    client.ApiClient = _whole_client  # type: ignore[attr-defined]
+    vars(client).update(Configuration=configuration.Configuration, ApiClient=_whole_client)
 
 
 def _whole_client(*arguments: Any, **named: Any) -> Any:

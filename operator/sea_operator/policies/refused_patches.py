@@ -44,9 +44,10 @@ def inherited(observed: Observed, spec: Spec, images: Images) -> tuple[str, ...]
 def noted(child: Object, observed: Observed, spec: Spec, images: Images) -> Object:
     """A StatefulSet whose patch was there before this revision, with a record of it; or `child`."""
     role, meta = role_of(child["metadata"]["labels"]), child["metadata"]
-    if child["kind"] != "StatefulSet" or role not in refused(observed, spec, images):
+    if child["kind"] != "StatefulSet" or role is None:
         return child
-    if not _is_inherited(observed, spec, role, images):
+    is_refused = role in refused(observed, spec, images)
+    if not is_refused or not _is_inherited(observed, spec, role, images):
         return child
     mark = f"{revision(images)}.{_patch_digest(spec, role)}"
     annotations = {**meta.get("annotations", {}), MADE_BY_ANNOTATION: mark}

@@ -129,7 +129,7 @@ def _made(inputs: _Inputs) -> tuple[Object, ...]:
 # Asked in each pass, of a job that hardly ever has a patch.
 @functools.lru_cache(maxsize=1024)
 def _refused(inputs: _Inputs) -> Mapping[Role, str]:
-    spec, found = inputs.spec.value, {}
+    spec, found = inputs.spec.value, dict[Role, str]()
     for role in roles(spec):
         if template_of(spec, role).patch != PodPatch():
             try:
