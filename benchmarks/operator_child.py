@@ -5,6 +5,7 @@ Run as a program, so that it may be the operator of another checkout, with that 
 
 import argparse
 import asyncio
+import contextlib
 import logging
 import os
 from typing import Any
@@ -14,6 +15,12 @@ NAMESPACE = "bench"
 
 def operator(coordinators: str) -> None:
     """The real operator; each job's coordinator is a path of one server."""
+    # As `python -m sea_operator` begins; another checkout's may not have it.
+    with contextlib.suppress(ImportError):
+        from sea_operator.kube import lean_library
+
+        lean_library.install()
+
     from sea_operator.main import serve
     from sea_operator.settings import Settings
 

@@ -2,6 +2,11 @@
 
 import sys
 
-from sea_operator.main import main
+from sea_operator.kube import lean_library
+
+# Before kopf, which imports the kubernetes library where there is one.
+lean_library.install()
+
+from sea_operator.main import main  # noqa: E402
 
 sys.exit(main())

@@ -49,6 +49,11 @@ class ActionBackoff:
         """Whether its last attempt failed."""
         return action in self._failed
 
+    def objects(self, verb: str, kind: str) -> frozenset[str]:
+        """The last word of each action of this kind that failed, such as the uid of a deletion."""
+        found = (action for action in self._failed if action[:2] == (verb, kind))
+        return frozenset(action[-1] for action in found)
+
     def words(self, action: Action) -> str:
         """What is said of an action that fails."""
         return self._failed[action].blocker.message

@@ -34,9 +34,6 @@ FAILURES = (RejectedError, UnavailableError, NotFoundError, ExpiredError)
 NO_VERSION = "1"
 """A resource version that no object has. The API server creates what doesn't exist and answers 409
 for what does: a name is taken only if it is free, without a read before it."""
-PARALLEL = 2
-"""Requests of one pass at one time. Passes over many new jobs would otherwise open a hundred
-connections, each with a TLS handshake (2 ms of CPU, measured) and 256 KiB of asyncio's buffer."""
 REMOVALS = 16
 """Deletions of one pass at one time. A role may have hundreds of pods, and a pass ends after
 `workers.PASS_TIMEOUT_SECONDS`, even if each deletion takes as long as a request may."""
@@ -110,11 +107,12 @@ class Actions:
         services = [child for child in children if child["kind"] == SERVICE.name]
         sets = [child for child in children if child["kind"] != SERVICE.name]
         taken: list[Object] = []
-        await _all(self._apply_one(child, taken) for child in services)
+        most = self.sources.slots.requests
+        await _all((self._apply_one(child, taken) for child in services), most)
         # A name that a stranger has stalls the job: its pods would hold GPUs for nothing.
         if taken:
             return
-        made = await _all(self._apply_one(child, taken) for child in sets)
+        made = await _all((self._apply_one(child, taken) for child in sets), most)
         if taken:
             fresh = [one for one in made if one is not None and self._live(one) is None]
             await self._remove_all(map(_undo, fresh))
@@ -214,8 +212,11 @@ class Actions:
         return took is not None
 
 
-async def _all(work: Iterable[Coroutine[Any, Any, Any]], most: int = PARALLEL) -> list[Any]:
-    """Results of all, once all have ended: an error of one leaves no other running behind it."""
+async def _all(work: Iterable[Coroutine[Any, Any, Any]], most: int) -> list[Any]:
+    """Results of all, once all have ended: an error of one leaves no other running behind it.
+
+    `most`: requests at one time.
+    """
     few = asyncio.Semaphore(most)
 
     async def one(part: Coroutine[Any, Any, Any]) -> Any:

@@ -91,7 +91,15 @@ class Begun:
     """What a person should know of both."""
 
 
-def begin(observed: Observed, spec: Spec, attempt: int, *, runs: bool, ends: bool) -> Begun:
+def begin(
+    observed: Observed,
+    spec: Spec,
+    attempt: int,
+    *,
+    runs: bool,
+    ends: bool,
+    frozen: frozenset[Role] = frozenset(),
+) -> Begun:
     """Secrets are renewed, and checkpoints gone back to, with an attempt that begins for another
     reason, or with one of their own.
 
@@ -99,11 +107,14 @@ def begin(observed: Observed, spec: Spec, attempt: int, *, runs: bool, ends: boo
         attempt: as all other reasons have it.
         runs: the job isn't over or suspended.
         ends: it is over, or this pass finds that it is.
+        frozen: roles whose pods can't be replaced now.
     """
     known = known_attempt(observed)
-    secrets = secret_rotation.digests(observed, spec)
+    secrets = secret_rotation.digests(observed, spec, frozen)
     renews = runs and not ends
-    renewed, note = _renewal(observed, spec, secrets, restarts=attempt > known, runs=renews)
+    outdated = secret_rotation.outdated(observed, secrets) if renews else ()
+    outdated = tuple(pod for pod in outdated if pod.role not in frozen)
+    renewed, note = _renewal(observed, spec, outdated, restarts=attempt > known)
     if any(pod.role is Role.TRAINER for pod in renewed):
         # A trainer whose failure stalls the job would otherwise wait for an edit.
         attempt = max(attempt, known + 1)
@@ -116,12 +127,9 @@ def begin(observed: Observed, spec: Spec, attempt: int, *, runs: bool, ends: boo
 
 
 def _renewal(
-    observed: Observed, spec: Spec, secrets: Mapping[Role, str], *, restarts: bool, runs: bool
+    observed: Observed, spec: Spec, outdated: tuple[Pod, ...], *, restarts: bool
 ) -> tuple[tuple[Pod, ...], str | None]:
     """Pods that take the new values of their Secrets now, and what to say of those that wait."""
-    if not runs:
-        return (), None
-    outdated = secret_rotation.outdated(observed, secrets)
     renewed = secret_rotation.due(observed, outdated, restarts=restarts)
     waiting = tuple(pod for pod in outdated if pod not in renewed)
     return renewed, secret_rotation.note(observed, spec, waiting)

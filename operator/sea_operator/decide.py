@@ -3,30 +3,27 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from sea_api.contract import HASH_LABEL, RETRY_ANNOTATION, role_name
+from sea_api.contract import HASH_LABEL
 from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.policy import Role
-from sea_operator.attempts import known_attempt
+from sea_operator.children import children
 from sea_operator.coordinator_spec import coordinator_spec, run_images
 from sea_operator.kube.client import POD, STATEFUL_SET
 from sea_operator.lifecycle import Context, held, lifecycle_of, verdict_of
-from sea_operator.observed import Blocker, Named, Object, Observed, role_of
+from sea_operator.observed import Blocker, Job, Named, Object, Observed, role_of
 from sea_operator.plan import Lifecycle, Outcome, Plan, Removal, Suspension
 from sea_operator.pods import Pod
-from sea_operator.policies import escalation, phase, rollback
+from sea_operator.policies import phase, refused_patches, rollback
+from sea_operator.policies.conditions import together
 from sea_operator.policies.drift import due, outdated, strays
 from sea_operator.policies.failure_policy import Verdict
 from sea_operator.policies.failures import lost_pods
-from sea_operator.policies.prerequisites import bad_secret, unmet
-from sea_operator.policies.updates import Waiting, kept, sentence_about, update
-from sea_operator.resources.build import objects, token_digest, token_secret
-from sea_operator.resources.patch import PatchRefusedError
-from sea_operator.resources.pod import avoiding
-from sea_operator.resources.role_settings import roles
-from sea_operator.settings import Intervals, revision
+from sea_operator.policies.prerequisites import Unmet, runs, token_problem, unmet
+from sea_operator.policies.updates import Waiting, sentence_about
+from sea_operator.resources.build import token_secret
+from sea_operator.resources.role_settings import FIELDS
+from sea_operator.settings import Intervals
 
-REFUSED_SECONDS = 15
-"""Between two attempts to make pods that were refused."""
 SOON_SECONDS = 0.2
 """After a change of the job's conditions: the next pass acts on it."""
 
@@ -35,24 +32,41 @@ def decide(observed: Observed, context: Context) -> Plan:
     """The plan of this pass."""
     if observed.job.deleting:
         return _released(observed, context)
-    blocker = unmet(observed, _wanted_names(observed))
-    if blocker is not None:
-        return _held(observed, blocker, context)
     spec = observed.job.spec
-    assert spec is not None
-    blocker = bad_secret(observed, spec)
+    if spec is None:
+        return _held(observed, Blocker("InvalidSpec", _why_invalid(observed.job)), context)
+    found = (*unmet(observed, spec), *refused_patches.unmet(observed, spec, context.images))
     # A job that is over or suspended gives its pods back, whatever others would need.
-    needs_pods = not spec.suspend and phase.outcome(observed.job) is Outcome.RUNNING
-    if blocker is not None and needs_pods:
-        return _held(observed, blocker, context)
-    verdict = verdict_of(observed, spec, context.now)
-    lifecycle = lifecycle_of(observed, spec, verdict, context)
-    if blocker is not None:
-        lifecycle = replace(lifecycle, blocker=blocker)
-    try:
-        return _plan(observed, spec, lifecycle, verdict, context)
-    except PatchRefusedError as error:
-        return _held(observed, Blocker("PodPatchRefused", str(error)), context)
+    gives_back = spec.suspend or phase.outcome(observed.job) is not Outcome.RUNNING
+    if found and not gives_back and not runs(observed):
+        return _held(observed, found[0].blocker, context)
+    frozen = frozenset(role for one in found for role in one.roles)
+    verdict = verdict_of(observed, spec, context.now, frozen)
+    lifecycle = lifecycle_of(observed, spec, verdict, context, frozen)
+    if found:
+        lifecycle = _stalled_by(lifecycle, found, goes_on=not gives_back)
+    taken = frozenset(one.taken for one in found if one.taken)
+    return _plan(observed, spec, lifecycle, verdict, context, taken)
+
+
+def _why_invalid(job: Job) -> str:
+    return job.invalid or "The spec can't be read."
+
+
+def _stalled_by(lifecycle: Lifecycle, found: Sequence[Unmet], *, goes_on: bool) -> Lifecycle:
+    """The lifecycle of a job that lacks something; `goes_on`: it isn't over or suspended."""
+    every = [one.blocker for one in found] + ([lifecycle.blocker] if lifecycle.blocker else [])
+    # What waits for a person first: `together` takes over the kind of the first.
+    blocker = together(sorted(every, key=lambda one: one.transient))
+    if not goes_on:
+        return replace(lifecycle, blocker=blocker)
+    names = ", ".join(FIELDS[role] for role in lifecycle.replicas if role in lifecycle.frozen)
+    meanwhile = (
+        f"The job goes on with the pods that it has; none of {names} is added or replaced "
+        "meanwhile."
+    )
+    note = f"{meanwhile} {lifecycle.note}" if lifecycle.note else meanwhile
+    return replace(lifecycle, blocker=blocker, note=note)
 
 
 def _released(observed: Observed, context: Context) -> Plan:
@@ -71,18 +85,20 @@ def _held(observed: Observed, blocker: Blocker, context: Context) -> Plan:
     return Plan(lifecycle, update_waits=None, requeue=later)
 
 
-def _wanted_names(observed: Observed) -> list[Named]:
-    spec, job = observed.job.spec, observed.job.name
-    names = [role_name(job, role) for role in roles(spec)] if spec else []
-    return [(kind, name) for kind in ("Service", "StatefulSet") for name in names]
-
-
 def _plan(
-    observed: Observed, spec: Spec, lifecycle: Lifecycle, verdict: Verdict | None, context: Context
+    observed: Observed,
+    spec: Spec,
+    lifecycle: Lifecycle,
+    verdict: Verdict | None,
+    context: Context,
+    taken: frozenset[Named],
 ) -> Plan:
+    """`taken`: names of children that somebody else's objects have."""
     # The templates carry the digest of the token that this same pass creates the Secret with.
-    token = observed.token or context.fresh_token
-    wanted, waiting = _children(observed, spec, lifecycle, token, context)
+    fresh = observed.token is None and token_problem(observed) is None
+    token = context.fresh_token if fresh else observed.token
+    made, waiting = children(observed, spec, lifecycle, token, context.images, context.now)
+    wanted = [one for one in made if (one["kind"], one["metadata"]["name"]) not in taken]
     wanted_spec = coordinator_spec(
         observed.job,
         spec,
@@ -100,88 +116,29 @@ def _plan(
     # Not once the job is over: its coordinator is being scaled down. Nor before it is replaced.
     stays = not lifecycle.over and all(r.role is not Role.COORDINATOR for r in lifecycle.renewed)
     send = stays and _is_news(observed, wanted_spec.digest)
+    secret = token_secret(observed.job, token) if fresh and token is not None else None
+    pods = _to_delete(observed, verdict, wanted, lifecycle)
+    waits = _waits(observed, lifecycle, context.intervals)
     return Plan(
         lifecycle,
-        secret=token_secret(observed.job, token) if observed.token is None else None,
+        secret=secret,
         applies=tuple(due(observed, wanted)),
-        removals=(
-            *strays(observed, wanted),
-            *map(_removal, _to_delete(observed, verdict, wanted, lifecycle)),
-        ),
+        removals=(*strays(observed, wanted), *map(_removal, pods)),
         coordinator_spec=wanted_spec,
         send=send,
         renewals=tuple(map(_removal, lifecycle.renewed)),
         fenced_removals=tuple(_removal(pod, grace=0) for pod in lost),
-        # A job that is over makes no pods any more.
-        update_waits="" if lifecycle.over else sentence_about(waiting),
-        requeue=requeue(
-            lifecycle,
-            context.intervals,
-            sent=send,
-            waits=_waits(observed, lifecycle, context.intervals),
-        ),
+        update_waits=_update_waits(lifecycle, waiting),
+        requeue=requeue(lifecycle, context.intervals, sent=send, waits=waits),
     )
 
 
-def _children(
-    observed: Observed, spec: Spec, lifecycle: Lifecycle, token: str, context: Context
-) -> tuple[list[Object], tuple[Waiting, ...]]:
-    """The children as they should be now, and the roles that wait for an update."""
-    made = objects(
-        observed.job,
-        spec,
-        lifecycle.replicas,
-        context.images,
-        token_digest(token),
-        lifecycle.secrets,
-        lifecycle.working,
-    )
-    if lifecycle.keeps_layout:
-        made = [_with_live_template(observed, child) for child in made]
-    updated = update(observed, made, revision(context.images), renews=_renews(observed, lifecycle))
-    nodes = escalation.avoided(lifecycle.recent_failures)
-    wanted = [
-        _avoiding(_asking_again(child, observed, context.now), nodes) for child in updated.children
-    ]
-    return wanted, updated.waiting
-
-
-def _avoiding(child: Object, nodes: Sequence[str]) -> Object:
-    """The trainer's StatefulSet whose new pods avoid nodes, as long as others have room.
-
-    Not part of the template's own hash: pods that run stay where they are.
-    """
-    if not nodes or role_of(child["metadata"]["labels"]) is not Role.TRAINER:
-        return child
-    return avoiding(child, nodes) if "template" in child["spec"] else child
-
-
-def _with_live_template(observed: Observed, child: Object) -> Object:
-    """The trainer's StatefulSet with the pods that it has."""
-    live = observed.children.get((child["kind"], child["metadata"]["name"]))
-    is_trainer = role_of(child["metadata"]["labels"]) is Role.TRAINER
-    return kept(child, live) if live and is_trainer and "template" in child["spec"] else child
-
-
-def _renews(observed: Observed, lifecycle: Lifecycle) -> bool:
-    """True if the job's pods are replaced, or made after it had none."""
-    sizes = (observed.replicas(role_name(observed.job.name, role)) for role in lifecycle.replicas)
-    starts = not any(sizes) and any(lifecycle.replicas.values())
-    return starts or lifecycle.attempt > known_attempt(observed)
-
-
-def _asking_again(child: Object, observed: Observed, now: float) -> Object:
-    """Touches a set whose pods are refused, so that Kubernetes tries again.
-
-    By itself its controller does so at growing intervals, up to a quarter of an hour after a quota
-    was raised.
-    """
-    meta = child["metadata"]
-    if role_of(meta["labels"]) not in observed.refusals or "template" not in child["spec"]:
-        return child
-    period = str(int(now // REFUSED_SECONDS))
-    annotations = {**meta.get("annotations", {}), RETRY_ANNOTATION: period}
-    return {**child, "metadata": {**meta, "annotations": annotations}}
+def _update_waits(lifecycle: Lifecycle, waiting: tuple[Waiting, ...]) -> str | None:
+    # A job that is over makes no pods any more.
+    if lifecycle.over:
+        return ""
+    # A frozen role's template isn't made, so nobody knows whether it would be another one.
+    return None if lifecycle.frozen else sentence_about(waiting)
 
 
 def _is_news(observed: Observed, digest: str) -> bool:
@@ -197,9 +154,12 @@ def _to_delete(
     stays = lifecycle.suspension is Suspension.DRAINING
     named = [
         *(verdict.delete if verdict else ()),
+        *(pod for pod in observed.pods if pod.uid in observed.undeleted),
         *(() if stays else outdated(observed, _template_hashes(wanted))),
     ]
-    return tuple({pod.uid: pod for pod in named if pod.deleted is None}.values())
+    # Its successor could not be made.
+    going = (pod for pod in named if pod.deleted is None and pod.role not in lifecycle.frozen)
+    return tuple({pod.uid: pod for pod in going}.values())
 
 
 def _template_hashes(wanted: list[Object]) -> Mapping[Role, str]:

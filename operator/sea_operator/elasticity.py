@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from sea_api.v1alpha1.elastic_status import ElasticRole, ElasticStatus
 from sea_api.v1alpha1.policy import Role
-from sea_operator.timestamps import stamp, unix_seconds
+from sea_operator.timestamps import not_after, stamp, unix_seconds
 
 FULL, SHORT, REDUCED = "Full", "Short", "Reduced"
 RETURNING, GROWING, IDLE = "Returning", "Growing", "Idle"
@@ -52,12 +52,20 @@ def since(memory: ElasticRole) -> float:
     return unix_seconds(memory.since)
 
 
+def grown(memory: ElasticRole) -> float:
+    """Unix seconds since which the role counts all of its pods."""
+    # Absent from a status of an earlier release.
+    return unix_seconds(memory.grown or memory.since)
+
+
 def changed(memory: ElasticRole, now: float, **changes: object) -> ElasticRole:
     """The memory with changes; its timer starts again. The same object if nothing changes."""
     known = {name: getattr(memory, name) for name in changes}
     if {**known, "message": ""} == {**changes, "message": ""}:
         return memory
-    return memory.model_copy(update={**changes, "since": stamp(now)})
+    size = changes.get("size")
+    grown = {"grown": stamp(now)} if isinstance(size, int) and size > memory.size else {}
+    return memory.model_copy(update={**changes, **grown, "since": stamp(now)})
 
 
 def saying(memory: ElasticRole, message: str) -> ElasticRole:
@@ -71,9 +79,12 @@ def counted(pods: int, kind: str = "") -> str:
 
 
 def forgetting(memory: ElasticRole, now: float) -> ElasticRole:
-    """Without shrinks of more than an hour ago."""
-    kept = [time for time in memory.shrunk if now - time < MEMORY_SECONDS]
-    return memory if kept == memory.shrunk else memory.model_copy(update={"shrunk": kept})
+    """Without shrinks of more than an hour ago, and without times that are still to come."""
+    kept = [min(time, int(now)) for time in memory.shrunk if now - time < MEMORY_SECONDS]
+    began = not_after(memory.since, now)
+    if (kept, began) == (memory.shrunk, memory.since):
+        return memory
+    return memory.model_copy(update={"shrunk": kept, "since": began})
 
 
 def shrunk(memory: ElasticRole, now: float) -> list[int]:
@@ -96,6 +107,7 @@ def at(
         asked=max(size, largest),
         began_with=replicas,
         since=stamp(now),
+        grown=stamp(now) if memory is None or size > memory.size else memory.grown,
         shrunk=memory.shrunk if memory else [],
         message=message,
     )

@@ -1,7 +1,7 @@
 """Where a job is in its lifecycle: failure, stage and suspension policies combined. Pure."""
 
 import functools
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from sea_api.contract import role_name
 from sea_api.v1alpha1.job import Spec
@@ -24,6 +24,7 @@ from sea_operator.policies import (
     escalation,
     failures,
     phase,
+    refused_patches,
     refused_pods,
     waiting_pods,
 )
@@ -67,8 +68,14 @@ def held(observed: Observed, blocker: Blocker) -> Lifecycle:
     )
 
 
-def verdict_of(observed: Observed, spec: Spec, now: float) -> Verdict | None:
-    """The first failure that asks for an action, the trainer's before all others."""
+def verdict_of(
+    observed: Observed, spec: Spec, now: float, frozen: frozenset[Role] = frozenset()
+) -> Verdict | None:
+    """The first failure that asks for an action, the trainer's before all others.
+
+    Args:
+        frozen: roles whose pods can't be replaced now.
+    """
     if spec.suspend or phase.outcome(observed.job) is not Outcome.RUNNING:
         return None
     restarts = observed.job.status.restarts or Restarts()
@@ -77,8 +84,17 @@ def verdict_of(observed: Observed, spec: Spec, now: float) -> Verdict | None:
     recent = () if phase.retries(observed.job) else recent
     trainer = failures.of_trainer(observed, known_attempt(observed), _replaced(observed, spec))
     seen = ([trainer] if trainer else []) + list(failures.of_others(observed, now))
-    verdicts = (judge(observed, failure, recent, now) for failure in seen)
-    return next((verdict for verdict in verdicts if verdict.acts), None)
+    verdicts = (_possible(judge(observed, failure, recent, now), frozen) for failure in seen)
+    return next((verdict for verdict in verdicts if verdict is not None and verdict.acts), None)
+
+
+def _possible(verdict: Verdict, frozen: frozenset[Role]) -> Verdict | None:
+    """What of a verdict can be done while no pod of these roles can be replaced."""
+    if not verdict.delete or verdict.failure.role not in frozen:
+        return verdict
+    # A trainer's attempt begins in the pods that it has. Of other roles nothing is left to do: the
+    # failure stays visible, and would count in each pass.
+    return replace(verdict, delete=()) if verdict.new_attempt else None
 
 
 def _replaced(observed: Observed, spec: Spec) -> frozenset[str]:
@@ -92,29 +108,28 @@ def _replaced(observed: Observed, spec: Spec) -> frozenset[str]:
 
 
 def lifecycle_of(
-    observed: Observed, spec: Spec, verdict: Verdict | None, context: Context
+    observed: Observed,
+    spec: Spec,
+    verdict: Verdict | None,
+    context: Context,
+    frozen: frozenset[Role] = frozenset(),
 ) -> Lifecycle:
+    """The lifecycle of a job that isn't held; `frozen`: see `Lifecycle.frozen`."""
     steps = walk(spec, observed.job.status, observed.state)
     outcome = _outcome(observed, verdict, complete=steps.complete)
     suspended = _suspended(observed, spec, outcome, context.now)
     lost = failures.lost_pods(observed, context.now, context.intervals.dead_node_grace)
     fenced = failures.to_fence(observed, lost)
+    ended = made_room(observed) or (verdict is not None and verdict.new_attempt)
     # As stored, not as decided now: pods that go before the status is written take their report.
-    over = phase.outcome(observed.job) is not Outcome.RUNNING
-    sizes = functools.partial(
-        sizing.size,
-        observed,
-        spec,
-        steps.index,
-        context.now,
-        over=over,
-        suspension=suspended,
-        attempt_over=made_room(observed) or (verdict is not None and verdict.new_attempt),
-    )
-    runs, sized = not over and suspended is Suspension.NONE, sizes()
+    was_over = phase.outcome(observed.job) is not Outcome.RUNNING
+    situation = sizing.Situation(was_over, suspended, ended, frozen)
+    sizes = functools.partial(sizing.size, observed, spec, steps.index, context.now, situation)
+    runs, sized = situation.starts, sizes()
     another_size = runs and is_another_size(observed, sized)
     attempt = attempt_of(observed, spec, verdict, fenced, another_size=another_size)
-    begun = begin(observed, spec, attempt, runs=runs, ends=outcome is not Outcome.RUNNING)
+    over = outcome is not Outcome.RUNNING
+    begun = begin(observed, spec, attempt, runs=runs, ends=over, frozen=frozen)
     if begun.attempt > known_attempt(observed) and grows(sized):
         # It has the size that the one before would have ended for, and never ends for it itself.
         sized = sizes(attempt_begins=True)
@@ -136,6 +151,8 @@ def lifecycle_of(
         elastic=sized.elastic,
         keeps_layout=sized.keeps_layout,
         checking=sized.checking,
+        frozen=frozen,
+        inherited=refused_patches.inherited(observed, spec, context.images),
         secrets=begun.secrets,
         renewed=begun.renewed,
         rollback=begun.rollback,

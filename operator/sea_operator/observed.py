@@ -214,6 +214,8 @@ class Observed:
     """All nodes with GPUs, None if they aren't known or an autoscaler may add some."""
     revision: int = 0
     """The cache's, of job, children and pods."""
+    undeleted: frozenset[str] = frozenset()
+    """Uids of pods whose deletion was refused or failed; it is tried again."""
     logs: Mapping[str, str] = field(default_factory=dict)
     """Where in the object store the last log of a container that failed is kept, by pod."""
 

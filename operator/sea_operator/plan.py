@@ -70,6 +70,11 @@ class Lifecycle:
     layout."""
     checking: bool = False
     """Pods with GPUs wait for the coordinator's check of data, endpoints and models."""
+    frozen: frozenset[Role] = frozenset()
+    """Roles that get no further pods and keep those that they have: something that a new pod
+    needs is missing."""
+    inherited: tuple[str, ...] = ()
+    """Why this operator would refuse patches that another revision took, a sentence each."""
     secrets: Mapping[Role, str] = field(default_factory=dict)
     """Digests of the Secrets that each role's pods are started with."""
     renewed: tuple[Pod, ...] = ()

@@ -4,7 +4,7 @@ import logging
 import secrets
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from sea_api.v1alpha1.status import Status
 from sea_operator.action_backoff import STATUS, Action, ActionBackoff
@@ -13,6 +13,7 @@ from sea_operator.cache import Key
 from sea_operator.claims import ASIDE_SECONDS, Claim, Claims
 from sea_operator.decide import SOON_SECONDS, decide
 from sea_operator.errors import ConflictError, NotFoundError, OperatorError, TokenExistsError
+from sea_operator.kube.client import POD
 from sea_operator.leader import NAME
 from sea_operator.lifecycle import Context
 from sea_operator.log_keeper import LogKeeper
@@ -74,8 +75,8 @@ class Reconciler:
         # `observe` itself always runs: the coordinator's answer is what changes without an event.
         if settled is not None and settled.still_holds(observed):
             self._settled[key] = settled = settled.polled()
-            calm = self.settings.intervals.calm
-            return max(settled.wait(calm), observed.ask_again_after or 0.0)
+            wait = settled.wait(self.settings.intervals)
+            return max(wait, observed.ask_again_after or 0.0)
         claim = self._claims.judge(key, observed.job.status.operator)
         if claim is Claim.STAND_ASIDE:
             await self._stand_aside(key, observed.job)
@@ -108,9 +109,10 @@ class Reconciler:
         self._backoffs.pop(key, None)
 
     async def _act(self, key: Key, observed: Observed) -> float | None:
-        now = self.clock()
+        now, backoff = self.clock(), self._backoff(key, observed.job)
+        if undeleted := backoff.objects("delete", POD.name):
+            observed = replace(observed, undeleted=undeleted)
         plan = decide(observed, self._context(observed, now))
-        backoff = self._backoff(key, observed.job)
         backoff.retain(planned(plan) | {STATUS} | ({LOOK} if _acts(plan) else set()))
         actions = Actions(
             self.sources, observed, backoff, lambda: self._is_current(observed, backoff)

@@ -55,6 +55,8 @@ class Intervals:
     stalled: float = 5.0
     waiting: float = 5.0
     """While no pod but the coordinator is ready."""
+    calm_waiting: float = 20.0
+    """Of such a job, while the last `settled.CALM_POLLS` polls of it brought nothing."""
     idle: float = 30.0
     dead_node_grace: float = 60.0
     """How long a pod may be overdue on a dead node before it's force-deleted."""

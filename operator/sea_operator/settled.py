@@ -10,6 +10,7 @@ from sea_api.v1alpha1.policy import Role
 from sea_api.wire.state import CoordinatorState
 from sea_operator.observed import Observed, SecretSeen, is_leaving
 from sea_operator.plan import Plan, Suspension
+from sea_operator.settings import Intervals
 
 CALM_POLLS = 3
 """Polls in a row that brought nothing, after which a running job is polled half as often."""
@@ -57,9 +58,15 @@ class Settled:
         """After one more poll that brought nothing."""
         return replace(self, polls=self.polls + 1)
 
-    def wait(self, calm: float) -> float:
-        """Seconds until the next poll; `calm`: those of a job that has been quiet for a while."""
-        return max(self.requeue, calm) if self.polls >= CALM_POLLS else self.requeue
+    def wait(self, intervals: Intervals) -> float:
+        """Seconds until the next poll."""
+        if self.polls < CALM_POLLS:
+            return self.requeue
+        # For GPUs, for example, whose coming brings an event. Not before the coordinator has
+        # checked its inputs, which may end with a sentence at any time.
+        checked = self.state is not None and self.state.prepared is True
+        only_waits = checked and self.requeue >= intervals.waiting
+        return max(self.requeue, intervals.calm_waiting if only_waits else intervals.calm)
 
 
 def is_timeless(observed: Observed, plan: Plan) -> bool:

@@ -41,26 +41,36 @@ class Sizing:
     """GPUs that no node has."""
 
 
+@dataclass(frozen=True)
+class Situation:
+    """What else the sizes of a pass depend on."""
+
+    over: bool
+    """The stored status says that nothing more will run."""
+    suspension: Suspension
+    attempt_over: bool
+    """The trainer's attempt has failed, or ended for another size."""
+    frozen: frozenset[Role] = frozenset()
+    """Roles that get no further pods now."""
+
+    @property
+    def starts(self) -> bool:
+        """Whether pods may be made."""
+        return self.suspension is Suspension.NONE and not self.over
+
+
 def size(
     observed: Observed,
     spec: Spec,
     stage_index: int,
     now: float,
+    situation: Situation,
     *,
-    over: bool,
-    suspension: Suspension,
-    attempt_over: bool,
     attempt_begins: bool = False,
 ) -> Sizing:
-    """The sizes of a job's roles.
-
-    Args:
-        over: the stored status says that nothing more will run.
-        attempt_over: the trainer's attempt has failed, or ended for another size.
-        attempt_begins: another one begins with this pass, for any reason.
-    """
+    """The sizes of a job's roles; `attempt_begins`: another one does with this pass."""
     needed = role_sizes.sizes(spec, stage_index)
-    starts = suspension is Suspension.NONE and not over
+    starts, attempt_over = situation.starts, situation.attempt_over
     ends = attempt_over or attempt_begins
     sized = elastic.decide(observed, spec, needed, now, runs=starts, attempt_over=ends)
     least = elastic.least(spec, needed)
@@ -71,13 +81,15 @@ def size(
     checked = no_nodes is None and is_checked(observed, spec, stage_index, held)
     sized = sized if checked else held
     full = sized.asked(needed)
+    over, suspension = situation.over, situation.suspension
     sets = role_sizes.replicas(
         observed, spec, full, over=over, suspension=suspension, checked=checked
     )
+    checking = starts and sets != full
+    sets = role_sizes.without_new(observed, sets, situation.frozen)
     keeps = protects and not checked
     if keeps and sets[Role.TRAINER]:
-        live = observed.replicas(role_name(observed.job.name, Role.TRAINER)) or 0
-        sets = {**sets, Role.TRAINER: live}
+        sets = {**sets, Role.TRAINER: _live_trainer(observed)}
     if over:
         sets = {**sets, **role_sizes.of_failed_pod(observed, spec, now)}
     return Sizing(
@@ -85,9 +97,13 @@ def size(
         working=sized.working(sets),
         elastic=sized,
         keeps_layout=keeps,
-        checking=starts and sets != full,
+        checking=checking,
         no_nodes=no_nodes,
     )
+
+
+def _live_trainer(observed: Observed) -> int:
+    return observed.replicas(role_name(observed.job.name, Role.TRAINER)) or 0
 
 
 def is_checked(

@@ -5,6 +5,7 @@ copy of what they were given in an annotation of the job, and that is compared w
 """
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from sea_api.findings import nulls
@@ -37,19 +38,23 @@ def dropped(last_applied: str | None) -> tuple[str, ...]:
     return (*unknown, *empty)
 
 
-def spec_warning(job: Job) -> Blocker | None:
-    """Reason and sentences of the condition `SpecWarning`; None if there is nothing to say."""
+def spec_warning(job: Job, inherited: Sequence[str] = ()) -> Blocker | None:
+    """Reason and sentences of the condition `SpecWarning`; None if there is nothing to say.
+
+    `inherited`: what else another release took and this one refuses (`Lifecycle.inherited`).
+    """
+    older = [*job.broken_rules, *inherited]
     doubts = advice(job.spec) if job.spec else []
     advised = (f"{dotted(one.path)}: {one.sentence}" for one in doubts)
-    found = [*job.dropped, *job.broken_rules, *advised]
+    found = [*job.dropped, *older, *advised]
     if not found:
         return None
     more = len(found) - MAX_NAMED
     tail = f" And {more} more; `sea job check` lists all." if more > 0 else ""
     sentences = " ".join(f"{sentence.rstrip('.?')}." for sentence in found[:MAX_NAMED])
-    if job.broken_rules:
+    if older:
         tail += " " + OLDER_RULES
-    reason = "OlderRules" if job.broken_rules else "ProbablyNotMeant"
+    reason = "OlderRules" if older else "ProbablyNotMeant"
     if job.dropped:
         reason = "FieldsDropped"
     return Blocker(reason, sentences + tail)

@@ -18,7 +18,7 @@ from sea_operator.policies.conditions import Situation, conditions, state_of
 from sea_operator.policies.phase import failed_spec
 from sea_operator.resources.role_settings import full_size
 from sea_operator.spec_warnings import spec_warning
-from sea_operator.timestamps import stamp
+from sea_operator.timestamps import not_after, stamp
 
 Fields = dict[str, Any]
 
@@ -39,7 +39,7 @@ def compute(
     job, lifecycle = observed.job, plan.lifecycle
     pods = _pods(observed, lifecycle)
     situation = _situation(observed, plan, pods, failed, conflict, now)
-    found = conditions(situation, job.status.conditions, job.generation, stamp(now))
+    found = conditions(situation, job.status.conditions, job.generation, now)
     # Starts from the stored status: a coordinator that restarts doesn't blank its measurements.
     return job.status.model_copy(
         update={
@@ -84,7 +84,7 @@ def _situation(
         waiting,
         update_waits=plan.update_waits,
         ignored=job.ignored,
-        spec_warning=spec_warning(job),
+        spec_warning=spec_warning(job, plan.lifecycle.inherited),
         conflict=conflict,
         plan=state.plan if state else None,
         plan_unknown=state is None,
@@ -226,7 +226,7 @@ def _pass1(results: list[EvaluationResult]) -> str | None:
 
 def _life(observed: Observed, lifecycle: Lifecycle, now: float) -> Fields:
     status, spec = observed.job.status, observed.job.spec
-    ended = status.completion_time or stamp(now)
+    ended = not_after(status.completion_time or stamp(now), now)
     began = lifecycle.replicas and not lifecycle.suspension.releases
     return {
         "run_url": run_url(observed.job, spec) if spec else status.run_url,

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from sea_operator.action_backoff import ActionBackoff
-from sea_operator.apply import PARALLEL, REMOVALS, Actions, _all
+from sea_operator.apply import REMOVALS, Actions, _all
 from sea_operator.cache import Cache
 from sea_operator.coordinator_link import CoordinatorLink
 from sea_operator.errors import ConflictError, NotFoundError
@@ -103,10 +103,10 @@ async def test_a_pass_sends_few_requests_at_one_time() -> None:
             raise ConflictError("changed")
         return number
 
-    assert await _all(request(number) for number in range(3)) == [0, 1, 2]
+    assert await _all((request(number) for number in range(3)), 2) == [0, 1, 2]
     with pytest.raises(ConflictError):
-        await _all(request(number) for number in range(9))
-    assert most == PARALLEL
+        await _all((request(number) for number in range(9)), 2)
+    assert most == 2
     assert sorted(ended) == sorted([*range(3), *range(9)])
 
 

@@ -5,13 +5,21 @@ from typing import Any
 
 import pytest
 
+from sea_api.contract import S3_ACCESS_KEY, S3_SECRET_KEY
 from sea_api.v1alpha1.policy import Role
 from sea_api.v1alpha1.status import Restarts, Roles, RoleStatus
 from sea_operator import decide as decisions
 from sea_operator.coordinator_spec import coordinator_spec
+from sea_operator.observed import Blocker, SecretSeen
 from sea_operator.plan import Outcome, Suspension
+from sea_operator.pods import Termination
 from sea_operator.policies.phase import retry_digest
 from sea_operator.status import compute
+
+S3 = frozenset({S3_ACCESS_KEY, S3_SECRET_KEY})
+ALL_SECRETS = {"s3": SecretSeen(S3, "old")}
+FLAWED = {"s3": SecretSeen(S3, "new", {S3_SECRET_KEY: "ends with a line break"})}
+OPENAI = {"openai": SecretSeen(frozenset({"OPENAI_API_KEY"}), "1")}
 
 
 def decide(observed: Any, context: Any) -> Any:
@@ -105,11 +113,166 @@ def test_suspend_drains_first_and_resume_begins_a_new_attempt(make: Any) -> None
     assert plan.lifecycle.replicas[Role.TRAINER] == 2
 
 
-def test_a_missing_secret_holds_everything_but_keeps_what_runs(make: Any) -> None:
-    plan = decide(make.observed(secrets={}), make.context())
+def test_a_job_that_runs_nothing_waits_for_its_secrets(make: Any) -> None:
+    job = make.job()
+    plan = decide(make.observed(job, children={}, pods=(), secrets={}, state=None), make.context())
     assert plan.lifecycle.blocker.reason == "SecretNotFound"
     assert (plan.applies, plan.removals, plan.send) == ((), (), False)
     assert plan.requeue == make.context().intervals.stalled
+
+
+JUDGED = {"verifier": {"judge": {"url": "http://x", "model": "m", "apiKeySecret": "openai"}}}
+
+
+def lacking(make: Any, what: str) -> Any:
+    """What a job that runs may lack, as part of its observation; the reason; the roles frozen."""
+    every = set(Role)
+    unread = (Blocker("SecretUnreadable", "Secret n/j-auth can't be read."),)
+    return {
+        "secret": ({"secrets": {}}, "SecretNotFound", every),
+        "flawed": ({"secrets": FLAWED}, "SecretUnusable", every),
+        "judge": ({}, "SecretNotFound", {Role.ROLLOUT}),
+        "token": ({"token": None, "broken_secret": True, "state": None}, "TokenMissing", every),
+        "stranger": ({"token": None, "foreign_secret": True, "state": None}, "NameTaken", every),
+        "unread": (
+            {"token": None, "token_unread": True, "unread": unread, "state": None},
+            "SecretUnreadable",
+            every,
+        ),
+        "service": ({"taken": ("Service", "j-rollout")}, "NameTaken", {Role.ROLLOUT}),
+    }[what]
+
+
+def world_that_lacks(make: Any, what: str, job: Any, **more: Any) -> Any:
+    fields, reason, roles = lacking(make, what)
+    fields = {**fields, **more}
+    taken = fields.pop("taken", None)
+    observed = make.observed(job, **fields)
+    if taken:
+        stranger = {"kind": taken[0], "metadata": {"name": taken[1], "uid": "x"}, "spec": {}}
+        children = {**observed.children, taken: stranger}
+        observed = dataclasses.replace(observed, children=children)
+    return observed, reason, roles
+
+
+LACKS = ["secret", "flawed", "judge", "token", "stranger", "unread", "service"]
+
+
+@pytest.mark.parametrize("what", LACKS)
+def test_what_a_running_job_lacks_holds_only_pods_that_need_it(make: Any, what: str) -> None:
+    """Everything stood still: stages, the coordinator, failures, an end with all GPUs."""
+    job = make.job(spec=make.spec(**JUDGED), status=make.status())
+    more = {} if what in ("token", "stranger", "unread") else {"state": make.state("sft")}
+    observed, reason, roles = world_that_lacks(make, what, job, **more)
+    plan = decide(observed, make.context())
+    assert (plan.lifecycle.blocker.reason, plan.secret) == (reason, None)
+    assert {role for role in plan.lifecycle.replicas if role in plan.lifecycle.frozen} == roles
+    assert plan.removals == ()
+    assert plan.send is ("state" in more)
+    assert plan.lifecycle.stage_index == (1 if "state" in more else 0)
+    if what == "service":
+        applied = {(one["kind"], one["metadata"]["name"]) for one in plan.applies}
+        assert ("Service", "j-rollout") not in applied, "it is the stranger's"
+    status = compute(observed, plan, (), make.now)
+    conditions = {one.type: one for one in status.conditions}
+    assert (conditions["Stalled"].status, conditions["Stalled"].reason) == ("True", reason)
+    assert "The job goes on with the pods that it has" in conditions["Ready"].message
+    if "state" in more:
+        assert status.stage == "rl"
+
+
+@pytest.mark.parametrize("what", LACKS)
+def test_a_running_job_that_lacks_something_gets_no_pod_and_loses_none(
+    make: Any, what: str
+) -> None:
+    """An edit that replaces pods, more of them, a rule that replaces one: all wait."""
+    before = make.job(spec=make.spec(**JUDGED), status=make.status())
+    new = {"template": {"env": [{"name": "X", "value": "1"}]}}
+    spec = make.spec(
+        **JUDGED,
+        rollout={"replicas": 3, **new},
+        failurePolicy={
+            "rules": [{"role": "Rollout", "cause": "ProcessExit", "action": "RestartPod"}]
+        },
+    )
+    job = make.job(spec=spec, status=make.status(), generation=2)
+    pods = tuple(
+        dataclasses.replace(pod, terminations=(Termination("engine", 1, "Error"),))
+        if pod.role is Role.ROLLOUT
+        else pod
+        for pod in make.pods(before)
+    )
+    observed, _, _ = world_that_lacks(make, what, job, children=make.children(before), pods=pods)
+    plan = decide(observed, make.context())
+    assert plan.lifecycle.replicas[Role.ROLLOUT] == 1
+    assert [one.name for one in plan.removals] == []
+    assert "j-rollout" not in {one["metadata"]["name"] for one in plan.applies}
+    assert plan.lifecycle.restarts == Restarts(), "what can't be done isn't counted in each pass"
+    all_there = decide(
+        make.observed(
+            job, children=make.children(before), pods=pods, secrets={**ALL_SECRETS, **OPENAI}
+        ),
+        make.context(),
+    )
+    assert all_there.lifecycle.replicas[Role.ROLLOUT] == 3
+    assert [one.name for one in all_there.removals] == ["j-rollout-0"]
+    assert all_there.lifecycle.restarts.counted == 1
+
+
+def test_a_trainer_that_fails_while_a_secret_is_missing_restarts_in_its_pods(make: Any) -> None:
+    rules = [{"role": "Trainer", "cause": "ProcessExit", "action": "RestartRole"}]
+    job = make.job(spec=make.spec(failurePolicy={"rules": rules}), status=make.status())
+    state = make.state(trainer_failure=make.failure())
+    plan = decide(make.observed(job, secrets={}, state=state), make.context())
+    assert (plan.lifecycle.attempt, plan.removals, plan.renewals) == (2, (), ())
+    assert plan.lifecycle.restarts.counted == 1
+    assert plan.coordinator_spec.attempt == 2
+
+
+def test_a_job_whose_last_stage_ends_while_a_secret_is_missing_gives_its_gpus_back(
+    make: Any,
+) -> None:
+    job = make.job(status=make.status(stage="eval"))
+    state = make.state("sft", "rl", "eval")
+    observed = make.observed(job, secrets={}, state=state)
+    plan = decide(observed, make.context())
+    status = compute(observed, plan, (), make.now)
+    assert {one.type for one in status.conditions if one.status == "True"} >= {"Complete", "Ready"}
+    after = decide(make.observed(make.job(status=status), secrets={}, state=state), make.context())
+    assert set(after.lifecycle.replicas.values()) == {0}
+    assert {one["spec"].get("replicas", 0) for one in after.applies} == {0}
+
+
+def test_a_suspended_job_resumes_once_its_secret_is_there(make: Any) -> None:
+    released = make.status(make.condition("Suspended", "True"))
+    job = make.job(status=released, generation=2)
+    children = make.children(make.job(), dict.fromkeys(Role, 0))
+    lacks = make.observed(job, children=children, pods=(), secrets={}, state=None)
+    plan = decide(lacks, make.context())
+    assert (plan.applies, plan.lifecycle.blocker.reason) == ((), "SecretNotFound")
+    assert plan.lifecycle.suspension is Suspension.RELEASED
+    there = decide(dataclasses.replace(lacks, secrets=ALL_SECRETS), make.context())
+    assert there.lifecycle.attempt == 2
+    assert there.lifecycle.replicas[Role.TRAINER] == 2
+
+
+def test_a_pod_that_cannot_be_deleted_counts_as_one_restart(make: Any) -> None:
+    """A refused deletion made a budget of ten restarts end within ten seconds."""
+    rules = [{"role": "Rollout", "cause": "ProcessExit", "action": "RestartPod"}]
+    job = make.job(spec=make.spec(failurePolicy={"rules": rules}), status=make.status())
+    pods = tuple(
+        dataclasses.replace(pod, terminations=(Termination("engine", 1, "Error"),))
+        if pod.role is Role.ROLLOUT
+        else pod
+        for pod in make.pods(job)
+    )
+    first = decide(make.observed(job, pods=pods), make.context())
+    assert (first.lifecycle.restarts.counted, len(first.removals)) == (1, 1)
+    (gone,) = first.removals
+    refused = make.observed(job, pods=pods, undeleted=frozenset({gone.uid}))
+    again = decide(refused, make.context())
+    assert again.lifecycle.restarts == Restarts()
+    assert again.removals == first.removals, "it is tried again"
 
 
 @pytest.mark.parametrize("now", ["suspended", "complete", "failed"])

@@ -12,6 +12,7 @@ from sea_operator.status import compute
 
 NO_TIME = "tomorrow"
 TIME = "2027-01-15T08:00:00Z"
+TOMORROW = "2027-01-16T08:00:00Z"
 CONDITION = {"reason": "Reason", "message": "Message.", "observedGeneration": 1}
 FAILED = {**CONDITION, "type": "Failed", "status": "True", "lastTransitionTime": TIME}
 DRAINING = {
@@ -28,6 +29,22 @@ ELASTIC = {"minReplicas": 1, "maxReplicas": 2}
 EDITS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "everything gone": ({}, {}),
     "no time of a drain": ({"conditions": [DRAINING]}, {"suspend": True}),
+    "a drain that begins tomorrow": (
+        {"conditions": [{**DRAINING, "lastTransitionTime": TOMORROW}]},
+        {"suspend": True},
+    ),
+    "an end that is still to come": (
+        {
+            "conditions": [FAILED],
+            "completionTime": TOMORROW,
+            "lastFailure": {**POD, "role": "Trainer", "message": "x"},
+        },
+        {},
+    ),
+    "an elastic size of tomorrow": (
+        {"elastic": {"trainer": {**ROLE, "since": TOMORROW, "shrunk": [1800086400]}}},
+        {"trainer": {"elastic": ELASTIC}},
+    ),
     "no time of a failure": ({"recentFailures": [POD, POD]}, {}),
     "no time of the end": (
         {
@@ -95,6 +112,7 @@ def test_passes_go_on_whatever_a_person_wrote_into_the_status(
         found = written.model_dump(by_alias=True, exclude_none=True, mode="json")
     assert written.observed_generation == 1
     assert {one.type for one in written.conditions} >= {"Ready", "Stalled", "Failed"}
+    assert TOMORROW not in written.model_dump_json(), "its timers would run for a day longer"
 
 
 def test_an_emptied_status_starts_no_complete_job_again(make: Any) -> None:

@@ -128,15 +128,19 @@ def test_a_pass_that_is_held_up_forgets_no_size(make: Any) -> None:
     job.after(0, 0, 1)
     job.after(1, 0)
     job.after(10, 0)
-    blocked = dataclasses.replace(
-        make.observed(make.job(spec=job.spec, status=job.status)), secrets={}
-    )
-    plan = decisions.decide(blocked, make.context())
+    owner = make.job(spec=job.spec, status=job.status)
+    context = make.context(now=job.now)
+    blocked = make.observed(owner, secrets={})
+    plan = decisions.decide(blocked, context)
+    assert plan.lifecycle.attempt == job.attempt
     kept = compute(blocked, plan, (), job.now)
-    assert kept.elastic == job.status.elastic
     assert kept.roles is not None
     assert kept.roles.trainer is not None
     assert kept.roles.trainer.desired == 1
+    children = make.children(owner, dict.fromkeys(Role, 0))
+    held = dataclasses.replace(blocked, children=children, pods=())
+    found = compute(held, decisions.decide(held, context), (), job.now)
+    assert found.elastic == job.status.elastic
 
 
 @pytest.mark.parametrize(
@@ -274,6 +278,7 @@ def test_an_engine_counts_once_it_is_ready(make: Any, ready: bool) -> None:
     seen = make.observed(job, state=state, pods=(*make.pods(job), tried))
     found = decisions.decide(seen, make.context()).lifecycle.elastic.roles[Role.ROLLOUT]
     assert (found.state, found.size) == (("Full", 2) if ready else ("Reduced", 1))
+    assert (found.grown is not None) is ready
 
 
 def test_engines_that_a_policy_refuses_stall_no_job_that_works(make: Any) -> None:

@@ -110,3 +110,11 @@ async def test_a_pass_that_is_cancelled_while_it_waits_loses_no_slot(prompt: Pas
     await prompt.end()
     assert prompt.slots.is_free
     assert prompt.slots._common._value == prompt.slots.size
+
+
+async def test_the_fewer_passes_run_the_more_requests_each_may_send(prompt: Passes) -> None:
+    found = [prompt.slots.requests]
+    for _ in range(4):
+        await prompt.start("a", 1)
+        found.append(prompt.slots.requests)
+    assert found == [8, 8, 4, 2, 2]

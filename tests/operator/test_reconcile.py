@@ -555,3 +555,19 @@ async def test_a_job_that_runs_quietly_is_polled_half_as_often(
     operator.link.answer = Answer(taken.model_copy(update={"reward": 0.5}))
     assert await operator.reconcile(KEY) == 1.0
     assert operator.status()["reward"] == 0.5
+
+
+@pytest.mark.parametrize("prepared", [True, False])
+async def test_a_job_that_only_waits_for_its_pods_is_polled_rarely(
+    operator: Operator, make: Any, prepared: bool
+) -> None:
+    """Their coming is an event. A check of its inputs may end at any time, without one."""
+    operator.link.answer = Answer(make.state(stages=("sft",), prepared=prepared))
+    await operator.reconcile(KEY)
+    operator.start_pod("coordinator")
+    await operator.quiet()
+    sent = operator.link.specs[-1].digest
+    operator.link.answer = Answer(make.state(stages=("sft",), prepared=prepared, spec_digest=sent))
+    await operator.quiet()
+    found = [await operator.reconcile(KEY) for _ in range(CALM_POLLS + 1)]
+    assert found == [5.0] * (CALM_POLLS - 1) + ([20.0, 20.0] if prepared else [5.0, 5.0])

@@ -23,6 +23,8 @@ class ElasticRole(ApiModel):
     """`replicas` that the size was last set from; an edit of it sets the size again."""
     since: Timestamp
     """When `state` or `asked` last changed."""
+    grown: Timestamp | None = None
+    """When the role last began to count further pods as its own."""
     shrunk: list[Count] = Field(default=[], max_length=16)
     """When the role became smaller within the last hour, in unix seconds, newest last."""
     message: str = Field(default="", max_length=1024)

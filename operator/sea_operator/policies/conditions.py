@@ -16,6 +16,7 @@ from sea_api.v1alpha1.status import Condition
 from sea_api.wire.state import Fit, PlanVerdict
 from sea_operator.observed import Blocker
 from sea_operator.plan import Lifecycle, Outcome, Suspension
+from sea_operator.timestamps import not_after, stamp
 
 MAX_SENTENCES = 3
 """Problems that one message holds."""
@@ -89,9 +90,12 @@ Judgement = tuple[str, str, str]
 
 
 def conditions(
-    situation: Situation, before: list[Condition], generation: int, now: str
+    situation: Situation, before: list[Condition], generation: int, now: float
 ) -> list[Condition]:
-    """All, in a fixed order; the transition time moves only when the status does."""
+    """All, in a fixed order; the transition time moves only when the status does.
+
+    `now`: unix seconds.
+    """
     judged = {
         "Ready": _noted(_ready(situation), situation.lifecycle),
         "Reconciling": _reconciling(situation),
@@ -134,17 +138,23 @@ def state_of(found: Sequence[Condition]) -> str:
 
 
 def _condition(
-    kind: str, judgement: Judgement, old: Condition | None, generation: int, now: str
+    kind: str, judgement: Judgement, old: Condition | None, generation: int, now: float
 ) -> Condition:
     status, reason, message = judgement
     # `policies/phase.py` measures a drain's time-out from here: a new reason must not reset it.
-    since = old.last_transition_time if old and old.status == status else now
+    since = not_after(old.last_transition_time, now) if old and old.status == status else stamp(now)
+    # The API server refuses the whole status for one message that is too long.
+    said = redacted_to(message, MAX_MESSAGE)
+    if old and (
+        (old.status, old.reason, old.message, old.last_transition_time, old.observed_generation)
+        == (status, reason, said, since, generation)
+    ):
+        return old  # most passes change none, and a new one would be validated
     return Condition(
         type=kind,
         status=status,
         reason=reason,
-        # The API server refuses the whole status for one message that is too long.
-        message=redacted_to(message, MAX_MESSAGE),
+        message=said,
         last_transition_time=since,
         observed_generation=generation,
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from sea_api.v1alpha1.policy import Cause, Role
 from sea_api.wire.state import TrainerFailure
-from sea_operator.elasticity import since
+from sea_operator.elasticity import grown
 from sea_operator.observed import Observed
 from sea_operator.pods import Pod, Termination
 from sea_operator.timestamps import unix_seconds
@@ -65,7 +65,8 @@ def of_others(observed: Observed, now: float) -> tuple[DetectedFailure, ...]:
         _terminated(pod, termination, now)
         for pod in observed.pods
         if pod.role not in (None, Role.TRAINER) and pod.deleted is None
-        if not observed.is_spare(pod)
+        # One whose deletion failed was counted when it was asked for, and is tried again.
+        if not observed.is_spare(pod) and pod.uid not in observed.undeleted
         for termination in pod.terminations
         if termination.exit_code not in GRACEFUL and not _ended_before(observed, pod, termination)
     )
@@ -76,7 +77,7 @@ def _ended_before(observed: Observed, pod: Pod, ended: Termination) -> bool:
     memory = observed.job.elastic(pod.role) if pod.role else None
     if memory is None or not ended.previous or not ended.finished:
         return False
-    return unix_seconds(ended.finished) < since(memory)
+    return unix_seconds(ended.finished) < grown(memory)
 
 
 def _blamed(failure: TrainerFailure, observed: Observed, ours: frozenset[str]) -> Cause:

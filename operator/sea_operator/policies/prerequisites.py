@@ -1,7 +1,12 @@
-"""What must hold before a job's pods are created; otherwise a sentence for the user."""
+"""What must hold before a job's pods are created; otherwise a sentence for the user. Pure.
+
+A job that runs nothing waits for all of it. One that runs goes on with what it has: only the roles
+whose pods need what is missing get no new ones, and nothing else waits for that.
+"""
 
 import functools
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 from sea_api.contract import (
     OPENAI_API_KEY,
@@ -9,13 +14,14 @@ from sea_api.contract import (
     S3_SECRET_KEY,
     S3_SESSION_TOKEN,
     auth_secret,
+    role_name,
 )
 from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.policy import Role
 from sea_api.v1alpha1.roles import UserEngine
 from sea_operator.observed import Blocker, Named, Observed, Same, is_leaving, is_ours
 from sea_operator.resources.patch import secrets_of
-from sea_operator.resources.role_settings import FIELDS, template_of
+from sea_operator.resources.role_settings import FIELDS, roles, template_of
 
 S3_KEYS = (S3_ACCESS_KEY, S3_SECRET_KEY)
 OPENAI_KEYS = (OPENAI_API_KEY,)
@@ -27,29 +33,56 @@ Needed = tuple[str, str | None, tuple[str, ...], frozenset[Role]]
 started with it."""
 
 
-def unmet(observed: Observed, wanted: Iterable[Named]) -> Blocker | None:
-    """The first prerequisite of every job that isn't met; `bad_secret` has those of its pods."""
-    spec = observed.job.spec
-    if spec is None:
-        return Blocker("InvalidSpec", observed.job.invalid or "The spec can't be read.")
-    return _taken(observed, wanted) or _no_token(observed)
+@dataclass(frozen=True)
+class Unmet:
+    """A prerequisite that isn't met."""
+
+    blocker: Blocker
+    roles: frozenset[Role] = ALL
+    """Roles for which no pod can be made meanwhile."""
+    taken: Named | None = None
+    """The object of somebody else that has a child's name."""
 
 
-def _taken(observed: Observed, wanted: Iterable[Named]) -> Blocker | None:
+def unmet(observed: Observed, spec: Spec) -> tuple[Unmet, ...]:
+    """All prerequisites that aren't met, those of every job before those of its pods."""
+    return (*_taken(observed, spec), *_token(observed), *_secrets(observed, spec))
+
+
+def runs(observed: Observed) -> bool:
+    """Whether any of the job's StatefulSets asks for pods."""
+    return any(
+        kind == "StatefulSet" and is_ours(live, observed.job) and live["spec"].get("replicas", 1)
+        for (kind, _), live in observed.children.items()
+    )
+
+
+def _taken(observed: Observed, spec: Spec) -> Iterable[Unmet]:
     job = observed.job
-    for kind, name in wanted:
-        live = observed.children.get((kind, name))
-        # Children of a deleted job of the same name are `leaving`: no problem to
-        # report, only a short wait.
-        if live is not None and not is_ours(live, job) and not is_leaving(live, job):
-            return name_taken(kind, job.namespace, name)
+    for kind in ("Service", "StatefulSet"):
+        for role in roles(spec):
+            named = (kind, role_name(job.name, role))
+            live = observed.children.get(named)
+            # Children of a deleted job of the same name are `leaving`: no problem to
+            # report, only a short wait.
+            if live is not None and not is_ours(live, job) and not is_leaving(live, job):
+                blocker = name_taken(kind, job.namespace, named[1])
+                yield Unmet(blocker, frozenset({role}), named)
+
+
+def _token(observed: Observed) -> Iterable[Unmet]:
+    if blocker := token_problem(observed):
+        yield Unmet(blocker)
+
+
+def token_problem(observed: Observed) -> Blocker | None:
+    """Why nobody knows the job's token, although it isn't for the operator to make one."""
+    job, name = observed.job, auth_secret(observed.job.name)
     if observed.foreign_secret:
-        return name_taken("Secret", job.namespace, auth_secret(job.name))
-    return _broken(job.namespace, auth_secret(job.name)) if observed.broken_secret else None
-
-
-def _no_token(observed: Observed) -> Blocker | None:
-    """None is known, and it can't be read whether there is one."""
+        return name_taken("Secret", job.namespace, name)
+    if observed.broken_secret:
+        return _broken(job.namespace, name)
+    # None is known, and it can't be read whether there is one.
     return observed.unread[0] if observed.token_unread else None
 
 
@@ -71,15 +104,11 @@ def name_taken(kind: str, namespace: str, name: str) -> Blocker:
     )
 
 
-def bad_secret(observed: Observed, spec: Spec) -> Blocker | None:
-    """The first Secret that the spec names and no pod can be started with.
-
-    A job that needs no more pods can do without.
-    """
-    found = (
-        _secret(observed, field, name, keys) for field, name, keys, _ in named_secrets(spec) if name
-    )
-    return next((blocker for blocker in found if blocker), None)
+def _secrets(observed: Observed, spec: Spec) -> Iterable[Unmet]:
+    """Secrets that the spec names and no pod can be started with."""
+    for field, name, keys, users in named_secrets(spec):
+        if name and (blocker := _secret(observed, field, name, keys)):
+            yield Unmet(blocker, users)
 
 
 def needed_secrets(spec: Spec) -> Mapping[str, frozenset[str]]:
@@ -160,9 +189,8 @@ def _secret(observed: Observed, field: str, name: str, keys: tuple[str, ...]) ->
 
 
 def _unread(observed: Observed) -> Blocker | None:
-    """A job that has pods goes on with the Secrets that they have; no other begins."""
-    has_sets = any(kind == "StatefulSet" for kind, _ in observed.children)
-    return None if has_sets else observed.unread[0]
+    """A job that runs goes on with the Secrets that its pods have; no other begins."""
+    return None if runs(observed) else observed.unread[0]
 
 
 def _and(words: Iterable[str]) -> str:

@@ -78,6 +78,16 @@ def _has_no_gpus_yet(observed: Observed, spec: Spec, role: Role) -> bool:
     return bool(gpus_of(spec, role)) and not observed.replicas(role_name(observed.job.name, role))
 
 
+def without_new(
+    observed: Observed, sets: Mapping[Role, int], frozen: frozenset[Role]
+) -> Mapping[Role, int]:
+    """The sizes, of which those of frozen roles don't grow."""
+    return {
+        role: _at_most(observed, role, size) if role in frozen else size
+        for role, size in sets.items()
+    }
+
+
 def _at_most(observed: Observed, role: Role, size: int) -> int:
     # From the live StatefulSet: a role whose set is missing gets none during a drain.
     live = observed.replicas(role_name(observed.job.name, role))

@@ -53,7 +53,9 @@ def request(
     if found.state != DONE and _has_ended(observed, spec, found.stage):
         return _refused(found, ENDED.format(found.stage))
     # Such a coordinator ignores the order. Another one looks at it as at any that is refused.
-    if found.state == CHECKING and observed.state and observed.state.rank_pods is None:
+    # One that went along with an attempt, while the coordinator was silent, is ignored as well.
+    waits = found.state in (CHECKING, GOING_BACK)
+    if waits and observed.state and observed.state.rank_pods is None:
         return _refused(found, OLDER_COORDINATOR)
     return found
 

@@ -22,11 +22,20 @@ from sea_operator.resources.role_settings import FIELDS, roles
 ENGINES = frozenset({Role.ROLLOUT, Role.USER})
 
 
-def digests(observed: Observed, spec: Spec) -> Mapping[Role, str]:
+def digests(
+    observed: Observed, spec: Spec, frozen: frozenset[Role] = frozenset()
+) -> Mapping[Role, str]:
     """What may be seen of the Secrets that each role's pods are started with: enough to notice a
-    change. Roles without a Secret are left out."""
+    change. Roles without a Secret are left out.
+
+    Args:
+        frozen: roles that keep the values that they have: with today's, no pod could be started.
+    """
     named = _secrets(spec)
-    found = {role: _digest(observed, role, names) for role, names in named.items()}
+    found = {
+        role: _stored(observed, role) if role in frozen else _digest(observed, role, names)
+        for role, names in named.items()
+    }
     return {role: digest for role, digest in found.items() if digest}
 
 

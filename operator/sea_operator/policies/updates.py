@@ -60,13 +60,13 @@ class _Pair:
     @property
     def made_by_us(self) -> bool:
         """True if this revision wrote the template that the live one has."""
-        return self.live is not None and _record(self.live) == f"{self.revision}.{_hash(self.live)}"
+        return self.live is not None and record(self.live) == f"{self.revision}.{_hash(self.live)}"
 
     def edited(self, observed: Observed) -> bool:
         """True if another template is wanted because the job's inputs changed, not the revision."""
         if self.live is None or not self.differs:
             return False
-        revision, _, template = _record(self.live).partition(".")
+        revision, _, template = record(self.live).partition(".")
         if revision == self.revision:
             # The same code made both hashes, so only its inputs can differ.
             return template != _hash(self.wanted)
@@ -122,11 +122,11 @@ def _settled(pair: _Pair, *, keeps: bool) -> Object:
         return _recorded(pair.wanted, mine)
     if not pair.differs:
         # No write only for the record: it stays as it is until the template changes.
-        return _frozen(_recorded(pair.wanted, _record(pair.live)), pair.live)
+        return _frozen(_recorded(pair.wanted, record(pair.live)), pair.live)
     if keeps:
         # A set without pods needs no record: whatever starts it brings the new template.
-        record = _record(pair.live) if _is_idle(pair) else mine
-        return _recorded(kept(pair.wanted, pair.live), record)
+        noted = record(pair.live) if _is_idle(pair) else mine
+        return _recorded(kept(pair.wanted, pair.live), noted)
     return _frozen(_recorded(pair.wanted, mine), pair.live)
 
 
@@ -159,15 +159,16 @@ def _frozen(wanted: Object, live: Object) -> Object:
     return {**wanted, "spec": {**spec, **same}}
 
 
-def _recorded(child: Object, record: str) -> Object:
-    if not record:
+def _recorded(child: Object, noted: str) -> Object:
+    if not noted:
         return child
     meta = child["metadata"]
-    annotations = {**meta.get("annotations", {}), MADE_BY_ANNOTATION: record}
+    annotations = {**meta.get("annotations", {}), MADE_BY_ANNOTATION: noted}
     return {**child, "metadata": {**meta, "annotations": annotations}}
 
 
-def _record(live: Object) -> str:
+def record(live: Object) -> str:
+    """`REVISION.HASH` as the revision wrote it that last decided about a StatefulSet; or empty."""
     return str(live["metadata"].get("annotations", {}).get(MADE_BY_ANNOTATION, ""))
 
 

@@ -23,10 +23,11 @@ from sea_api.contract import (
     selected_by,
 )
 from sea_api.v1alpha1.job import GROUP, KIND, VERSION, Spec
+from sea_api.v1alpha1.pod_patch import PodPatch
 from sea_api.v1alpha1.policy import Role
 from sea_operator.observed import Job, Same
 from sea_operator.resources.patch import PatchRefusedError
-from sea_operator.resources.role_settings import FIELDS
+from sea_operator.resources.role_settings import FIELDS, roles, template_of
 from sea_operator.resources.roles import (
     coordinator_claims,
     coordinator_template,
@@ -43,6 +44,8 @@ PORTS: dict[Role, dict[str, int]] = {
     Role.ROLLOUT: {"engine": ENGINE_PORT, "worker": WORKER_PORT},
     Role.USER: {"engine": ENGINE_PORT, "worker": WORKER_PORT},
 }
+EMPTY: Object = {"metadata": {"labels": {}, "annotations": {}}, "spec": {"containers": []}}
+"""In place of a pod template that isn't made."""
 TOKEN_KEY = "token"  # noqa: S105 - a name, not a secret
 
 
@@ -54,25 +57,36 @@ def objects(
     token_digest: str,
     secret_digests: Mapping[Role, str],
     working: Mapping[Role, int] | None = None,
+    untemplated: frozenset[Role] = frozenset(),
 ) -> list[Object]:
     """Services first, so that names resolve once pods start.
 
     They are shared by all passes with the same arguments: nobody may change them.
-    `secret_digests`: of the Secrets that each role's pods are started with. `working`: pods that
-    each role works with, where they are fewer than its StatefulSet asks for. Raises
-    `PatchRefusedError`.
+    Raises `PatchRefusedError`.
+
+    Args:
+        secret_digests: of the Secrets that each role's pods are started with.
+        working: pods that each role works with, where they are fewer than its StatefulSet asks for.
+        untemplated: roles whose pods can't be made from the spec now: their StatefulSets have an
+            empty template, in whose place the caller puts the live one (`policies/updates.kept`).
     """
     inputs = _Inputs(
         job,
         (job.namespace, job.name, job.uid),
         Same(spec),
-        tuple(replicas.items()),
         images,
+        tuple(replicas.items()),
         token_digest,
         tuple(secret_digests.items()),
         (working or replicas).get(Role.TRAINER, 0),
+        untemplated,
     )
     return list(_made(inputs))
+
+
+def refused_patches(job: Job, spec: Spec, images: Images) -> Mapping[Role, str]:
+    """Why roles' patches can't be merged into their pod templates, a sentence each."""
+    return _refused(_Inputs(job, (job.namespace, job.name, job.uid), Same(spec), images))
 
 
 @dataclass(frozen=True)
@@ -83,12 +97,13 @@ class _Inputs:
     """Of which nothing but `identity` is read: its status changes all the time."""
     identity: tuple[str, str, str]
     spec: Same[Spec]
-    replicas: tuple[tuple[Role, int], ...]
     images: Images
-    token_digest: str
-    secret_digests: tuple[tuple[Role, str], ...]
-    trainer: int
+    replicas: tuple[tuple[Role, int], ...] = ()
+    token_digest: str = ""
+    secret_digests: tuple[tuple[Role, str], ...] = ()
+    trainer: int = 0
     """Pods that hold ranks."""
+    untemplated: frozenset[Role] = frozenset()
 
 
 # A job that starts has several passes within seconds, and hundreds may start together.
@@ -102,7 +117,7 @@ def _made(inputs: _Inputs) -> tuple[Object, ...]:
             role,
             size,
             _noting(
-                _template(job, spec, role, inputs.images, inputs.token_digest), secrets.get(role)
+                EMPTY if role in inputs.untemplated else _template(inputs, role), secrets.get(role)
             ),
             coordinator_claims(spec) if role is Role.COORDINATOR else None,
         )
@@ -111,13 +126,27 @@ def _made(inputs: _Inputs) -> tuple[Object, ...]:
     return (*services, *sets, disruption_budget(job, inputs.trainer))
 
 
-def _template(job: Job, spec: Spec, role: Role, images: Images, token_digest: str) -> Object:
+# Asked in each pass, of a job that hardly ever has a patch.
+@functools.lru_cache(maxsize=1024)
+def _refused(inputs: _Inputs) -> Mapping[Role, str]:
+    spec, found = inputs.spec.value, dict[Role, str]()
+    for role in roles(spec):
+        if template_of(spec, role).patch != PodPatch():
+            try:
+                _template(inputs, role)
+            except PatchRefusedError as error:
+                found[role] = str(error)
+    return found
+
+
+def _template(inputs: _Inputs, role: Role) -> Object:
+    job, spec, images = inputs.job, inputs.spec.value, inputs.images
     try:
         if role is Role.COORDINATOR:
-            return coordinator_template(job, spec, images.coordinator, token_digest)
+            return coordinator_template(job, spec, images.coordinator, inputs.token_digest)
         if role is Role.TRAINER:
-            return trainer_template(job, spec, images.trainer, token_digest)
-        return engine_template(job, spec, role, images.rollout, token_digest)
+            return trainer_template(job, spec, images.trainer, inputs.token_digest)
+        return engine_template(job, spec, role, images.rollout, inputs.token_digest)
     except PatchRefusedError as error:
         raise PatchRefusedError(f"spec.{FIELDS[role]}.template.patch.{error}") from error
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sea_operator.decide import REFUSED_SECONDS
+from sea_operator.children import REFUSED_SECONDS
 from sea_operator.errors import KubeError
 from sea_operator.kube.client import JOB, POD, STATEFUL_SET, Kind
 from sea_testing.operator_client import Recorder

@@ -97,6 +97,43 @@ async def test_a_corrected_secret_is_taken_at_once_by_a_job_that_cannot_go_on(
     assert world.coordinators["j"].specs[-1].attempt == 2
 
 
+async def test_a_secret_that_goes_missing_holds_only_the_pods_that_need_it(
+    world: World, reconcile: Reconcile
+) -> None:
+    """Stages are walked, the coordinator is told, and in the end the GPUs are given back."""
+    await world.create_secret()
+    await world.create_job()
+    await settle(world, reconcile)
+    before = await uids(world)
+    secret = await world.client.get(SECRET, world.namespace, "s3")
+    await world.client.delete(SECRET, world.namespace, "s3", secret["metadata"]["uid"])
+    coordinator = world.coordinators["j"]
+    coordinator.complete("sft", running="rl", step=3)
+    await world.edit(rollout={"replicas": 2, "template": {"env": [{"name": "X", "value": "1"}]}})
+    for _ in range(2):
+        await reconcile(world)
+    stalled = await world.condition("Stalled")
+    assert (stalled["status"], stalled["reason"]) == ("True", "SecretNotFound")
+    meanwhile = "The job goes on with the pods that it has; none of coordinator, trainer, rollout, "
+    assert meanwhile in (await world.condition("Ready"))["message"]
+    assert coordinator.specs[-1].stage_index == 1
+    assert (await world.status())["progress"] == "3/40"
+    assert (await world.sizes())["j-rollout"] == 1
+    assert await uids(world) == before
+    await world.create_secret()
+    for _ in range(2):
+        await reconcile(world)
+    assert (await world.sizes())["j-rollout"] == 2
+    assert await uids(world) != before, "the edit takes effect now"
+    again = await world.client.get(SECRET, world.namespace, "s3")
+    await world.client.delete(SECRET, world.namespace, "s3", again["metadata"]["uid"])
+    coordinator.complete("sft", "rl", "eval")
+    for _ in range(2):
+        await reconcile(world)
+    assert (await world.condition("Complete"))["status"] == "True"
+    assert set((await world.sizes()).values()) == {0}
+
+
 async def test_a_signed_header_in_a_report_is_in_no_status_and_no_event(
     world: World, reconcile: Reconcile
 ) -> None:

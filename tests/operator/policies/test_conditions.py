@@ -51,7 +51,11 @@ STATES = [
 ]
 
 
-def ask(situation: Any, before: Any = (), now: Any = "2027-01-15T09:00:00Z") -> Any:
+NINE = 1_800_003_600.0
+"""2027-01-15T09:00:00Z."""
+
+
+def ask(situation: Any, before: Any = (), now: float = NINE) -> Any:
     return {found.type: found for found in conditions(situation, list(before), 7, now)}
 
 
@@ -107,6 +111,13 @@ def test_the_transition_time_moves_with_the_status_only(make: Any) -> None:
     found = ask(Situation(Lifecycle(), FULL), before)
     assert found["Ready"].last_transition_time == "2027-01-15T08:00:00Z"
     assert found["Stalled"].last_transition_time == "2027-01-15T09:00:00Z"
+
+
+def test_a_transition_that_is_still_to_come_begins_now(make: Any) -> None:
+    """Of a leader whose clock ran ahead: a drain would last for so much longer."""
+    before = [make.condition("Ready", "True", last_transition_time="2027-01-15T11:00:00Z")]
+    found = ask(Situation(Lifecycle(), FULL), before)
+    assert found["Ready"].last_transition_time == "2027-01-15T09:00:00Z"
 
 
 def test_messages_fit_the_crd() -> None:

@@ -155,14 +155,18 @@ def test_trainer_pods_and_leaving_pods_are_not_others(make: Any) -> None:
         ("j-rollout-1", {"finished": "2027-01-15T08:00:01Z"}, False),
     ],
 )
+@pytest.mark.parametrize("later", [None, "2027-01-15T08:30:00Z"])
 def test_an_engine_that_is_only_tried_fails_no_job(
-    make: Any, pod: str, ended: dict[str, Any], counts: bool
+    make: Any, pod: str, ended: dict[str, Any], counts: bool, later: str | None
 ) -> None:
+    """`later`: its state changed again after the role began to count it."""
     rule = {"role": "Rollout", "cause": "ProcessExit", "action": "FailJob"}
     engines = {"replicas": 1, "elastic": {"minReplicas": 1, "maxReplicas": 2}}
     spec = make.spec(rollout=engines, failurePolicy={"rules": [rule]})
     time = "2027-01-15T08:00:00Z"
-    memory = ElasticRole(state="Reduced", size=1, asked=2, began_with=1, since=time)
+    memory = ElasticRole(
+        state="Reduced", size=1, asked=2, began_with=1, since=later or time, grown=later and time
+    )
     job = make.job(spec=spec, status=make.status(elastic=ElasticStatus(rollout=memory)))
     crashed = make.pod(
         pod, Role.ROLLOUT, terminations=(Termination("engine", 1, "Error", **ended),)

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from sea_api.v1alpha1.policy import Role
-from sea_operator.decide import REFUSED_SECONDS, decide
+from sea_operator.children import REFUSED_SECONDS
+from sea_operator.decide import decide
 from sea_operator.policies.refused_pods import blocker, is_final, words
 
 PREFIX = "Create Pod j-rollout-0 in StatefulSet j-rollout failed error: "

@@ -154,14 +154,19 @@ def test_a_complete_job_says_that_its_stages_have_ended(make: Any, stored: Any) 
     assert "Stage rl has ended" in (found.note or "")
 
 
-def test_a_coordinator_of_a_release_that_can_not_go_back_keeps_nobody_waiting(make: Any) -> None:
-    """It ignores the order and never answers; the one that follows it looks."""
+@pytest.mark.parametrize(("stored", "attempt"), [(ASKED, 1), (GOING, 2)])
+def test_a_coordinator_of_a_release_that_can_not_go_back_keeps_nobody_waiting(
+    make: Any, stored: RollbackRequest, attempt: int
+) -> None:
+    """It ignores the order and never answers, also one that was silent when an attempt went along;
+    the one that follows it looks."""
     spec = make.spec(checkpoint={"rollbackTo": TARGET})
-    job = make.job(spec=spec, status=make.status(stage="rl", rollback=ASKED), generation=3)
+    status = make.status(stage="rl", rollback=stored, trainer_attempt=attempt)
+    job = make.job(spec=spec, status=status, generation=3)
     older = make.state("sft", stages=("rl",), rank_pods=None)
     found = decide(make.observed(job, state=older), make.context()).lifecycle
     assert found.rollback is not None
-    assert (found.rollback.state, found.attempt) == ("Refused", 1)
+    assert (found.rollback.state, found.attempt) == ("Refused", attempt)
     assert "set spec.suspend to true and back" in (found.note or "")
     plan, _ = plan_of(make, stored=found.rollback, check=SOUND)
     assert plan.coordinator_spec.rollback.attempt == 2

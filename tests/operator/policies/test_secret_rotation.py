@@ -41,7 +41,7 @@ def test_a_change_alone_restarts_nothing_and_is_said(make: Any) -> None:
         "Pods of coordinator, trainer, rollout, userModel hold older values than n/s3: they take "
         "the new ones with the next attempt, or when the job is suspended and resumed."
     )
-    ready, *_ = conditions(Situation(plan.lifecycle, {}), [], 1, "2027-01-15T08:00:00Z")
+    ready, *_ = conditions(Situation(plan.lifecycle, {}), [], 1, make.now)
     assert ready.status == "True"
     assert ready.message.endswith(plan.lifecycle.note)
 
@@ -143,5 +143,5 @@ def test_variables_that_a_patch_takes_from_a_secret_are_followed(make: Any) -> N
         old, new = (digests(make.observed(job, secrets=one), spec) for one in (before, after))
         assert {role for role in Role if old.get(role) != new.get(role)} == {Role.TRAINER}
     # Missing, which may be what `optional` means: no prerequisite, and no change.
-    assert unmet(make.observed(job, secrets=OLD), []) is None
+    assert unmet(make.observed(job, secrets=OLD), spec) == ()
     assert decide(make.observed(job, secrets=OLD), make.context()).renewals == ()

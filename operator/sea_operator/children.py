@@ -1,0 +1,119 @@
+"""A job's children as they should be now: made from its spec, or kept as they are. Pure.
+
+A role keeps the pod template that it has while something that new pods need is missing, while an
+edit of its layout is unchecked, and while another revision of the operator waits for its time.
+"""
+
+from collections.abc import Sequence
+
+from sea_api.contract import RETRY_ANNOTATION, role_name
+from sea_api.v1alpha1.job import Spec
+from sea_api.v1alpha1.policy import Role
+from sea_operator.attempts import known_attempt
+from sea_operator.observed import Object, Observed, role_of
+from sea_operator.plan import Lifecycle
+from sea_operator.policies import escalation, refused_patches
+from sea_operator.policies.updates import Waiting, kept, update
+from sea_operator.resources.build import objects, token_digest
+from sea_operator.resources.pod import avoiding
+from sea_operator.settings import Images, revision
+
+REFUSED_SECONDS = 15
+"""Between two attempts to make pods that were refused."""
+
+
+def children(
+    observed: Observed,
+    spec: Spec,
+    lifecycle: Lifecycle,
+    token: str | None,
+    images: Images,
+    now: float,
+) -> tuple[list[Object], tuple[Waiting, ...]]:
+    """The children as they should be now, and the roles that wait for an update.
+
+    `token`: None if nobody knows it. `now`: unix seconds.
+    """
+    untemplated = _untemplated(observed, spec, lifecycle, token, images)
+    made = objects(
+        observed.job,
+        spec,
+        lifecycle.replicas,
+        images,
+        token_digest(token or ""),
+        lifecycle.secrets,
+        lifecycle.working,
+        untemplated,
+    )
+    made = [one for child in made if (one := _templated(observed, child, untemplated)) is not None]
+    if lifecycle.keeps_layout:
+        made = [_with_live_template(observed, child) for child in made]
+    updated = update(observed, made, revision(images), renews=_renews(observed, lifecycle))
+    nodes = escalation.avoided(lifecycle.recent_failures)
+    wanted = [_avoiding(_asking_again(child, observed, now), nodes) for child in updated.children]
+    if refused_patches.refused(observed, spec, images):
+        wanted = [refused_patches.noted(child, observed, spec, images) for child in wanted]
+    return wanted, updated.waiting
+
+
+def _untemplated(
+    observed: Observed, spec: Spec, lifecycle: Lifecycle, token: str | None, images: Images
+) -> frozenset[Role]:
+    """Roles that keep the pod template that they have, if they have one."""
+    if token is None:
+        return frozenset(lifecycle.replicas)
+    # Of a frozen role without a set the template is made, for 0 pods: a queue looks at it.
+    frozen = {one for one in lifecycle.frozen if refused_patches.live_set(observed, one)}
+    return frozenset(frozen | set(refused_patches.refused(observed, spec, images)))
+
+
+def _role(child: Object) -> Role:
+    role = role_of(child["metadata"]["labels"])
+    assert role is not None
+    return role
+
+
+def _templated(observed: Observed, child: Object, untemplated: frozenset[Role]) -> Object | None:
+    """A child whose template isn't made from the spec, with its live one; None if there is none."""
+    if child["kind"] != "StatefulSet" or _role(child) not in untemplated:
+        return child
+    live = refused_patches.live_set(observed, _role(child))
+    return kept(child, live) if live is not None else None
+
+
+def _avoiding(child: Object, nodes: Sequence[str]) -> Object:
+    """The trainer's StatefulSet whose new pods avoid nodes, as long as others have room.
+
+    Not part of the template's own hash: pods that run stay where they are.
+    """
+    if not nodes or _role(child) is not Role.TRAINER:
+        return child
+    return avoiding(child, nodes) if "template" in child["spec"] else child
+
+
+def _with_live_template(observed: Observed, child: Object) -> Object:
+    """The trainer's StatefulSet with the pods that it has."""
+    live = observed.children.get((child["kind"], child["metadata"]["name"]))
+    is_trainer = role_of(child["metadata"]["labels"]) is Role.TRAINER
+    return kept(child, live) if live and is_trainer and "template" in child["spec"] else child
+
+
+def _renews(observed: Observed, lifecycle: Lifecycle) -> bool:
+    """True if the job's pods are replaced, or made after it had none."""
+    sizes = (observed.replicas(role_name(observed.job.name, role)) for role in lifecycle.replicas)
+    starts = not any(sizes) and any(lifecycle.replicas.values())
+    return starts or lifecycle.attempt > known_attempt(observed)
+
+
+def _asking_again(child: Object, observed: Observed, now: float) -> Object:
+    """Touches a set whose pods are refused, so that Kubernetes tries again.
+
+    By itself its controller does so at growing intervals, up to a quarter of an hour after a quota
+    was raised.
+    """
+    meta = child["metadata"]
+    if role_of(meta["labels"]) not in observed.refusals or "template" not in child["spec"]:
+        return child
+    period = str(int(now // REFUSED_SECONDS))
+    annotations = {**meta.get("annotations", {}), RETRY_ANNOTATION: period}
+    return {**child, "metadata": {**meta, "annotations": annotations}}
