@@ -22,7 +22,7 @@ from sea_api.wire.state import CoordinatorState, RollbackCheck, StagePhase
 from sea_runtime.coordinator import app, snapshot
 from sea_runtime.coordinator.app import Components, Settings
 from sea_runtime.coordinator.data_check import CheckedData
-from sea_runtime.coordinator.errors import GoneError
+from sea_runtime.coordinator.errors import GoneError, NotReadyError
 from sea_runtime.coordinator.ledger import batches, groups, stages
 from sea_runtime.coordinator.training import AheadError
 from sea_runtime.trainer.checkpoint import head as heads
@@ -88,6 +88,8 @@ class Run:
         self.process: Process | None = None
         self.world: TrainerWorld | None = None
         """Whose processes should run, as the pods heard last."""
+        self.unheard = False
+        """A call of a trainer pod was answered with 503: it goes on as it was told last."""
         self.waited = 0
         """Rounds for which the world's first pods have waited for the others."""
         self.sizes: list[int] = []
@@ -98,6 +100,8 @@ class Run:
         """Leases of workers that are gone or slow, with the incarnation that held them."""
         self.saved: dict[str, Lineage] = other.saved if other else {}
         """By manifest key: what a checkpoint's parameters were trained on."""
+        self.lineages: dict[tuple[int, int], Lineage] = other.lineages if other else {}
+        """By version and attempt: what the weights that were published so were trained on."""
         self.copied: set[int] = set()
         """Weight versions that the object store has."""
         self.left: set[int] = set()
@@ -215,12 +219,13 @@ class Run:
 
     def trainer_pass(self) -> None:
         """The supervisors call, then rank 0 does one thing."""
-        self.world = None
+        self.world, self.unheard = None, False
         for pod in self.trainers:
             if pod.alive:
                 self._call(pod)
         process, world = self.process, self.world
-        if process is not None and (world is None or world.attempt != process.attempt):
+        told = world.attempt if world is not None else 0
+        if process is not None and not self.unheard and told != process.attempt:
             self.end_process(zombie=False)
             process = None
         if process is None:
@@ -245,7 +250,11 @@ class Run:
             cause=Cause.PROCESS_EXIT if pod.failed else None,
             leaving=pod.leaving,
         )
-        reply = self.core.heartbeats.heard(beat)
+        try:
+            reply = self.core.heartbeats.heard(beat)
+        except NotReadyError:
+            self.unheard = True
+            return
         if pod.leaving and not pod.attempt:
             # As `Supervisor._leave`: it waits for its processes, and has none.
             pod.alive = pod.leaving = False
@@ -427,12 +436,19 @@ class Run:
         self._advance(process)
 
     def _publish(self, process: Process) -> None:
+        self._label(process)
         version = kit.version(process.step, process.attempt)
         process.published = [*process.published, version][-BUFFERS:]
         self.core.weights.publish(version)
         if process.step % self.anchor_every == 0:
             copied = kit.version(process.step, process.attempt, anchor=True)
             process.copies = [copied]
+
+    def _label(self, process: Process) -> None:
+        """An attempt may publish a number again, but not with other weights."""
+        label = process.step, process.attempt
+        known = self.lineages.setdefault(label, process.lineage)
+        assert known == process.lineage, f"version {label} is of two lines"
 
     def _advance(self, process: Process) -> None:
         """Uploads go on: the next phase of a save, and the copy of a version."""
@@ -490,6 +506,7 @@ class Run:
                 self._advance(process)
 
     def _complete(self, process: Process) -> None:
+        self._label(process)
         anchor = kit.version(process.step, process.attempt, anchor=True)
         self._copy(process, anchor)
         self._finish(process)
@@ -559,7 +576,18 @@ class Run:
         found = self.core.scheduler.lease(request)
         engine.leases += found.leases if found else []
         assert not (found and engine.left_behind), "episodes for weights that were left behind"
+        if found:
+            self._require_line(engine)
         self._require_gate()
+
+    def _require_line(self, engine: Engine) -> None:
+        """An engine's weights were trained on the batches that the ledger knows."""
+        trained = self.lineages.get((engine.adopted, engine.attempt), ())
+        rows = self.core.ledger.db.rows(
+            "SELECT step, id FROM groups WHERE stage = 'rl' AND step <= ?", engine.adopted
+        )
+        known = [{row["id"] for row in rows if row["step"] == n + 1} for n in range(engine.adopted)]
+        assert [set(one) for one in trained] == known, f"{engine} serves {trained}, not {known}"
 
     def _require_gate(self) -> None:
         """No more groups than the batches up to the newest version may still need."""
