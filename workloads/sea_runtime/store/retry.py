@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from tenacity import Retrying, before_sleep_log, stop_any
+from tenacity import RetryCallState, Retrying, before_sleep_log, stop_any
 
 from sea_api.redaction import redacted
 from sea_data.object_store import StoreUnavailableError
@@ -53,12 +53,18 @@ class RetryPolicy:
                 # botocore's types.
                 raise translate(error, what) from error
 
-        began = self.clock()
+        began, given_up = self.clock(), False
+
+        def ask(_: RetryCallState) -> bool:
+            nonlocal given_up
+            given_up = self.gives_up()
+            return given_up
+
         retrying = Retrying(
             retry=IF_TRANSIENT,
             wait=backoff(FIRST_DELAY_SECONDS, MAX_DELAY_SECONDS, self.jitter),
             # The question first: the other rule must not hide a failure from it.
-            stop=stop_any(lambda _: self.gives_up(), stop_at(began + self.timeout_s, self.clock)),
+            stop=stop_any(ask, stop_at(began + self.timeout_s, self.clock)),
             sleep=self.sleep,
             before_sleep=before_sleep_log(_log, logging.WARNING),
             # Raise the last error itself, not tenacity's RetryError.
@@ -68,7 +74,7 @@ class RetryPolicy:
             return retrying(translated)
         except StoreUnavailableError as error:
             why = redacted(str(error.__cause__))
-            waited = self.clock() - began if self.gives_up() else self.timeout_s
+            waited = self.clock() - began if given_up else self.timeout_s
             raise StoreUnavailableError(
                 f"The object store did not answer '{what}' for {waited:.0f} s: {why}. "
                 "Check that it runs and that this pod can reach it."
