@@ -22,6 +22,7 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -149,16 +150,19 @@ class Rollouts:
         due = time.monotonic() + offset
         while True:
             await asyncio.sleep(max(0.0, due - time.monotonic()))
-            beat = Heartbeat(
-                pod=pod,
-                role="rollout",
-                address="10.0.0.1",
-                incarnation=pod,
-                state=PodState.READY,
-                adopted=self.version,
-            )
-            await self.latencies.measured("heartbeat", due, self.clients[pod].heartbeat(beat))
+            beat = self.clients[pod].heartbeat(partial(self._beat, pod))
+            await self.latencies.measured("heartbeat", due, beat)
             due += HEARTBEAT_SECONDS
+
+    def _beat(self, pod: str) -> Heartbeat:
+        return Heartbeat(
+            pod=pod,
+            role="rollout",
+            address="10.0.0.1",
+            incarnation=pod,
+            state=PodState.READY,
+            adopted=self.version,
+        )
 
     async def leases(self, pod: str) -> None:
         """Keeps enough episodes under way; one request at a time per pod."""

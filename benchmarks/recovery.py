@@ -11,14 +11,17 @@ the fault:
     load       all processes have the checkpoint and the stage begins
     step       the first new step is reported
 
-Every case comes again with the operator killed in the same moment (OPERATOR=0 leaves that out);
-after MINUTES no other case begins. The operator looks at a job once per second, so what the status
-says is known within a second; `restart` and `load` are the times of the processes' own log lines.
-`import_s` is what a training process takes to import its libraries on this machine at the end of
-the run, alone; `beyond_import_s` is the longest median `step` of a case minus that. Prints a row
-per case, the timeline of sizes, steps and rewards, and one JSON object as its last line.
+Every case comes again with the operator killed in the same moment (OPERATOR=0 leaves that out).
+After MINUTES no other case begins: `left_out` names those. One that doesn't recover within
+CASE_SECONDS is named in `failed`, and ends the program with 1. The operator looks at a job once per
+second, so what the status says is known within a second; `restart` and `load` are the times of the
+processes' own log lines. `import_s` is what a training process takes to import its libraries on
+this machine at the end of the run, alone; `beyond_import_s` is the longest median `step` of a case
+minus that. Prints a row per case, the timeline of sizes, steps and rewards, and one JSON object as
+its last line. SIMULATION=0 leaves the simulation of 80 GPUs out.
 
-With GOODPUT=30 it is `goodput.py` instead: 30 minutes with a failure every two minutes. With
+With GOODPUT=30 it is `goodput.py` instead: 30 minutes with a failure every two minutes, each with
+its items. With
 TIMELINE=1 it is `timeline.py`: a job whose node comes and goes, as a table. With ROLLBACK=1 it is
 `rollback.py`: a job that goes back to a checkpoint, and one that starts from it.
 """
@@ -41,11 +44,14 @@ from recovery_job import RL, Bench, Seen, two_nodes
 
 from sea_api.v1alpha1.job import Spec
 from sea_devcluster.demo.options import ROOT
+from sea_devcluster.errors import DemoError
 from sea_runtime.planner import job_plan, simulation
 from sea_runtime.planner.simulated_pipeline import Failures
 
 NAME = "recovery"
 SIMULATED_STEPS = 120
+CASE_SECONDS = 300.0
+"""Within which a case must have ended: ten times what it may take."""
 IMPORTS = "from sea_runtime.trainer.process import _warm_up; _warm_up()"
 JOINED, OPENED = "joined.", "begins at step"
 """Words of the training processes' log lines."""
@@ -112,24 +118,36 @@ class Measured:
         return self._first_step is not None and again and now.step > self._first_step
 
     def finish(self, now: Seen) -> dict[str, float]:
-        """All items of a case that has ended with this status."""
+        """All items of a case that has ended with this status; its case keeps and shows them."""
         self.items["step"] = now.time - self.began
         if self.case.restarts:
             for name, words in (("restart", JOINED), ("load", OPENED)):
                 times = self.bench.log_times(now.attempt, words)
                 if times:
                     self.items[name] = max(times) - self.wall
+        self.case.found.append(self.items)
+        shown = "  ".join(f"{name} {seconds:.1f} s" for name, seconds in self.items.items())
+        print(f"{self.case.name:>34}  {shown}", flush=True)
         return self.items
 
 
-def measure(bench: Bench, case: Case) -> None:
-    """Two steps first: what came before must not be measured."""
+def measure(bench: Bench, case: Case) -> bool:
+    """Two steps first: what came before must not be measured. False if no step comes after it."""
     calm = bench.look()
-    bench.until("two calm steps", lambda now: now.step >= calm.step + 2 and now.up(case.role))
-    measured = Measured(bench, case)
-    found = measured.finish(bench.until(f"a step after {case.name}", measured.ended))
-    case.found.append(found)
-    print(f"{case.name:>34}  " + "  ".join(f"{k} {v:.1f} s" for k, v in found.items()), flush=True)
+    try:
+        bench.until(
+            "two calm steps",
+            lambda now: now.step >= calm.step + 2 and now.up(case.role),
+            CASE_SECONDS,
+        )
+        measured = Measured(bench, case)
+        last = bench.until(f"a step after {case.name}", measured.ended, CASE_SECONDS)
+    # The next case may still show something.
+    except (TimeoutError, RuntimeError, DemoError) as error:
+        print(f"{case.name:>34}  failed: {error}", flush=True)
+        return False
+    measured.finish(last)
+    return True
 
 
 def cases(bench: Bench) -> list[Case]:
@@ -186,25 +204,23 @@ def simulated() -> dict[str, float]:
     return found
 
 
-def report(bench: Bench, done: list[Case], imports: float) -> dict[str, Any]:
-    status = bench.read()["status"]
+def print_timeline(bench: Bench) -> None:
     start = bench.timeline[0].time
     print(f"\n{'seconds':>8}  {'attempt':>7}  {'size':>4}  {'step':>5}  reward")
     for seen in bench.timeline:
         reward = "" if seen.reward is None else f"{seen.reward:.2f}"
         row = f"{seen.time - start:>8.0f}  {seen.attempt:>7}  {seen.size:>4}  {seen.step:>5}"
         print(f"{row}  {reward}")
-    rows = {case.name: case.row() for case in done if case.found}
-    return {
-        "cases": rows,
-        "runs": max(len(case.found) for case in done),
-        "import_s": round(imports, 1),
-        "beyond_import_s": round(max(row["step"] for row in rows.values()) - imports, 1),
-        "goodput": status.get("goodput"),
-        "steps": status.get("step"),
-        "simulated_80_gpus": simulated(),
-        "load": [round(one, 1) for one in os.getloadavg()],
-    }
+
+
+def rows_of(done: list[Case]) -> dict[str, dict[str, float]]:
+    """Medians of the items by case, of those that were measured."""
+    return {case.name: case.row() for case in done if case.found}
+
+
+def beyond(rows: dict[str, dict[str, float]], imports: float) -> float | None:
+    """The longest time to the first new step, less that of the imports; None without a case."""
+    return round(max(row["step"] for row in rows.values()) - imports, 1) if rows else None
 
 
 def main() -> int:
@@ -232,13 +248,32 @@ def main() -> int:
             known += [Case("operator", bench.kill_operator, "operator")]
             known += [with_operator(bench, case) for case in known[:-1]]
         todo = [one for one in known if not chosen or one.name in chosen]
+        failed, left_out = [], []
         for case in todo * runs:
-            if time.monotonic() < ends:
-                measure(bench, case)
+            if time.monotonic() > ends:
+                left_out.append(case.name)
+            elif not measure(bench, case):
+                failed.append(case.name)
+        status = bench.read()["status"]
+        print_timeline(bench)
         imports = import_seconds()
-        result = report(bench, todo, imports)
+    rows = rows_of(todo)
+    result: dict[str, Any] = {
+        "cases": rows,
+        "runs": max((len(case.found) for case in todo), default=0),
+        "import_s": round(imports, 1),
+        "beyond_import_s": beyond(rows, imports),
+        "failed": failed,
+        "left_out": left_out,
+        "goodput": status.get("goodput"),
+        "steps": status.get("step"),
+        "load": [round(one, 1) for one in os.getloadavg()],
+    }
+    # After the cluster: it takes a minute of a core.
+    if os.environ.get("SIMULATION") != "0":
+        result["simulated_80_gpus"] = simulated()
     print(json.dumps(result))
-    return 0
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":

@@ -177,16 +177,18 @@ class Bench:
             self.timeline.append(seen)
         return seen
 
-    def until(self, what: str, holds: Callable[[Seen], bool]) -> Seen:
+    def until(
+        self, what: str, holds: Callable[[Seen], bool], seconds: float = WAIT_SECONDS
+    ) -> Seen:
         """Raises TimeoutError."""
-        deadline = time.monotonic() + WAIT_SECONDS
+        deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             seen = self.look()
             if holds(seen):
                 return seen
             time.sleep(POLL_SECONDS)
         status = json.dumps(self.read().get("status", {}))
-        raise TimeoutError(f"{what} within {WAIT_SECONDS:.0f} s: the last status is {status}")
+        raise TimeoutError(f"{what} within {seconds:.0f} s: the last status is {status}")
 
     def log_times(self, attempt: int, words: str) -> list[float]:
         """When the processes of an attempt logged a line with these words, in unix seconds."""

@@ -8,7 +8,7 @@ import pytest
 
 from sea_cli.app import main
 from sea_runtime.store.s3 import ObjectStore
-from sea_runtime.trainer.checkpoint.commit import Commits
+from sea_runtime.trainer.checkpoint.commit import Commits, remove_abandoned
 from sea_testing.checkpoints import commit
 
 pytestmark = pytest.mark.component
@@ -26,8 +26,8 @@ def run(store: ObjectStore, tmp_path: Path) -> str:
     return url
 
 
-def suspend(store: ObjectStore, run: str, step: int = 30) -> None:
-    note = {"checkpoint": ["rl", step], "stageIndex": 0}
+def suspend(store: ObjectStore, run: str, step: int = 30, attempt: int = 1) -> None:
+    note = {"checkpoint": ["rl", step], "stageIndex": 0, "attempt": attempt}
     store.put(f"{run}/ledger/drained.json", json.dumps(note).encode())
 
 
@@ -35,9 +35,10 @@ def steps(store: ObjectStore, run: str) -> list[int]:
     return [one.step for one in Commits(store, run, "rl", 0).read()[0].checkpoints]
 
 
-def sea(command: str, run: str, step: int | None = None) -> int:
+def sea(command: str, run: str, step: int | None = None, attempt: int | None = None) -> int:
     where = ["--stage", "rl", "--step", str(step)] if step else []
-    return main(["checkpoint", command, run, *where])
+    which = ["--attempt", str(attempt)] if attempt else []
+    return main(["checkpoint", command, run, *where, *which])
 
 
 def test_shown_and_verified(
@@ -90,6 +91,86 @@ def test_a_pinned_one_that_the_run_has_gone_back_behind_is_still_listed(
     assert left == {"step-000010-a1", "step-000020-a1"}
 
 
+@pytest.fixture
+def left(store: ObjectStore, run: str) -> str:
+    """The run after it left step 30 pinned, went back to 10 and trained to 30 again."""
+    assert sea("pin", run, 30) == 0
+    suspend(store, run)
+    assert sea("rollback", run, 10) == 0
+    second = Commits(store, run, "rl", 2)
+    second.fence()
+    for step in (20, 30):
+        commit(store, second, step, keep=9)
+    return run
+
+
+def test_a_checkpoint_that_the_run_has_left_is_verified_unpinned_and_deleted(
+    store: ObjectStore, left: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert sea("verify", left) == 0
+    assert "rl step 30 of attempt 1, left: sound" in capsys.readouterr().out
+    assert sea("inspect", left, 30) == 1
+    assert "of the attempts 2, 1: name one with --attempt" in capsys.readouterr().err
+    assert sea("inspect", left, 30, 1) == 0
+    assert "step-000030-a1/rank-00000.state" in capsys.readouterr().out
+    assert sea("delete", left, 30, 1) == 1
+    assert "is pinned" in capsys.readouterr().err
+    assert sea("unpin", left, 30, 1) == 0
+    assert sea("delete", left, 30, 1) == 0
+    assert not store.list(f"{left}/stages/rl/checkpoints/step-000030-a1")
+    assert steps(store, left) == [10, 20, 30]
+    assert sea("inspect", left, 30, 1) == 1
+    assert "those of the step are of the attempts 2" in capsys.readouterr().err
+
+
+def test_a_suspended_job_goes_on_from_a_checkpoint_that_it_has_left(
+    store: ObjectStore, left: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert sea("rollback", left, 30, 1) == 1, "an attempt has begun since the drain"
+    assert "missing, or older than the newest checkpoint or attempt" in capsys.readouterr().err
+    suspend(store, left, attempt=2)
+    assert sea("rollback", left, 30, 1) == 0
+    assert "The checkpoint of step 20 is not part of the run any more." in capsys.readouterr().out
+    head, _ = Commits(store, left, "rl", 0).read()
+    assert [(one.step, one.attempt) for one in head.checkpoints] == [(10, 1), (30, 1)]
+    assert not head.kept
+    found = {one.url.split("/")[-2] for one in store.list(f"{left}/stages/rl/checkpoints/step")}
+    assert found == {"step-000010-a1", "step-000030-a1"}
+
+
+def test_a_run_whose_head_was_lost_goes_on_from_what_is_left(
+    store: ObjectStore, run: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The stage begins from scratch, is suspended before a checkpoint, and goes back."""
+    store.delete(f"{run}/stages/rl/checkpoints/head.json")
+    second = Commits(store, run, "rl", 2)
+    remove_abandoned(second, second.fence())
+    assert sea("rollback", run, 20) == 1, "not suspended"
+    note = {"checkpoint": None, "stageIndex": 0, "attempt": 2}
+    store.put(f"{run}/ledger/drained.json", json.dumps(note).encode())
+    capsys.readouterr()
+    assert sea("rollback", run, 20) == 0
+    assert "goes on from step 20" in capsys.readouterr().out
+    head, _ = Commits(store, run, "rl", 0).read()
+    assert [one.step for one in head.checkpoints] == [20]
+    assert sorted(one.step for one in head.kept) == [10, 30]
+
+
+def test_a_damaged_one_is_deleted_and_not_gone_back_to(
+    store: ObjectStore, run: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    commits = Commits(store, run, "rl", 1)
+    commits.set_aside(commits.read()[0].checkpoints[2])
+    suspend(store, run, 20)
+    assert sea("rollback", run, 30) == 1
+    assert "is set aside as damaged" in capsys.readouterr().err
+    assert main(["checkpoint", "verify", run, "--stage", "rl", "--step", "30"]) == 0
+    assert "rl step 30 of attempt 1, set aside: sound" in capsys.readouterr().out
+    assert sea("delete", run, 30) == 0
+    assert not store.list(f"{run}/stages/rl/checkpoints/step-000030")
+    assert not commits.read()[0].damaged
+
+
 def test_a_stage_that_has_ended_does_not_go_back(
     store: ObjectStore, run: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -123,6 +204,7 @@ def test_pinned_and_newest_ones_are_not_deleted(
     [
         (["inspect", "RUN", "--stage", "rl", "--step", "15"], "It has steps 10, 20, 30."),
         (["list", "RUN", "--stage", "sft"], "Stages with checkpoints: rl."),
+        (["verify", "RUN", "--stage", "rl", "--step", "15"], "no checkpoint of step 15"),
         (["list", "s3://runs/nothing"], "Stages with checkpoints: none."),
     ],
 )

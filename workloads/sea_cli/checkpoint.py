@@ -18,8 +18,8 @@ from sea_cli.checkpoint_lookup import (
     CheckpointCommandError,
     chosen,
     manifest_of,
+    named,
     stages,
-    step_of,
 )
 from sea_cli.common import Commands, command, say
 from sea_cli.options import positive
@@ -29,7 +29,7 @@ from sea_runtime.store.s3 import ObjectStore
 from sea_runtime.trainer.checkpoint import head as heads
 from sea_runtime.trainer.checkpoint.commit import Commits
 from sea_runtime.trainer.errors import CheckpointError
-from sea_runtime.wire.checkpoints import Entry, Head, entry_of, gone_back
+from sea_runtime.wire.checkpoints import Entry, Head, gone_back
 
 
 def add(commands: Commands) -> None:
@@ -53,6 +53,10 @@ def add(commands: Commands) -> None:
         parser.add_argument("url", type=_run_url, metavar="RUN", help="s3:// address of the run")
         parser.add_argument("--stage", required=one, help="name of the stage")
         parser.add_argument("--step", required=one, type=positive, help="step of the checkpoint")
+        if name != "list":
+            parser.add_argument(
+                "--attempt", type=positive, help="attempt that saved it, if the step has several"
+            )
         if name == "export":
             parser.add_argument("--out", required=True, help=f"empty {fetching.FOLDER}")
         if name == "list":
@@ -65,7 +69,7 @@ def run_list(given: argparse.Namespace) -> int:
     if given.json:
         say(json.dumps({stage: commits.read()[0].model_dump() for stage, commits in found}))
         return 0
-    table = Table("stage", "step", "version", "committed", "size", "")
+    table = Table("stage", "step", "attempt", "version", "committed", "size", "")
     for stage, commits in found:
         head, _ = commits.read()
         listed = [*head.checkpoints, *head.damaged, *head.kept]
@@ -73,6 +77,7 @@ def run_list(given: argparse.Namespace) -> int:
             table.add_row(
                 stage,
                 str(entry.step),
+                str(entry.attempt),
                 str(entry.version),
                 datetime.fromtimestamp(entry.time, UTC).strftime("%Y-%m-%d %H:%M:%S"),
                 f"{entry.bytes / 1e9:.3f} GB",
@@ -107,17 +112,30 @@ def run_inspect(given: argparse.Namespace) -> int:
 
 def run_verify(given: argparse.Namespace) -> int:
     """0 if everything is as the manifests name it, 1 otherwise."""
-    damaged = 0
+    damaged = found = 0
     for stage, commits in stages(given.url, given.stage):
-        for entry in commits.read()[0].checkpoints:
-            if given.step not in (None, entry.step):
-                continue
+        for entry, note in _to_verify(commits.read()[0], given):
+            found += 1
             faults = list(_faults(commits, entry, f"{stage} step {entry.step}"))
             damaged += bool(faults)
-            say(f"{stage} step {entry.step}: {'damaged' if faults else 'sound'}")
+            say(f"{stage} step {entry.step}{note}: {'damaged' if faults else 'sound'}")
             for fault in faults:
                 say(f"  {fault}")
+    if not found:
+        asked = "no checkpoint" if given.step is None else f"no checkpoint of step {given.step}"
+        raise CheckpointCommandError(f"{given.url} has {asked} that could be verified.")
     return 1 if damaged else 0
+
+
+def _to_verify(head: Head, given: argparse.Namespace) -> Iterator[tuple[Entry, str]]:
+    """Those that were asked for, with a note; without a step all but what is known as damaged."""
+    known = [(one, "") for one in head.checkpoints]
+    known += [(one, f" of attempt {one.attempt}, left") for one in head.kept]
+    if given.step is not None:
+        known += [(one, f" of attempt {one.attempt}, set aside") for one in head.damaged]
+    for entry, note in known:
+        if given.step in (None, entry.step) and given.attempt in (None, entry.attempt):
+            yield entry, note
 
 
 def _faults(commits: Commits, entry: Entry, label: str) -> Iterator[str]:
@@ -148,7 +166,7 @@ def run_unpin(given: argparse.Namespace) -> int:
 def _pin(given: argparse.Namespace, pin: bool) -> int:
     commits, _ = chosen(given)
     # The entry may be dropped at this moment: the decision is made on the head that is replaced.
-    commits.change(lambda head: heads.pinned(head, step_of(head, given), pin))
+    commits.change(lambda head: heads.pinned(head, named(head, given), pin))
     say(f"{given.stage} step {given.step} is {'pinned' if pin else 'not pinned any more'}.")
     return 0
 
@@ -156,11 +174,19 @@ def _pin(given: argparse.Namespace, pin: bool) -> int:
 def run_rollback(given: argparse.Namespace) -> int:
     """The ledger, the weights and the place in the data go back with it when the job resumes."""
     commits, entry = chosen(given)
-    _require_suspended(commits.store, given.url, given.stage, commits.read()[0])
+    before, _ = commits.read()
+    if entry in before.damaged:
+        raise CheckpointCommandError(
+            f"The checkpoint of step {entry.step} is set aside as damaged, and would be again. "
+            "Choose another one, or restore its objects, check them with `sea checkpoint verify`, "
+            "and move its entry in head.json from 'damaged' to 'checkpoints'."
+        )
+    _require_suspended(commits.store, given.url, given.stage, before)
     later: list[Entry] = []
 
     def decide(head: Head) -> Head:
-        after, later[:] = gone_back(head, step_of(head, given))
+        found = named(head, given)
+        after, later[:] = gone_back(head, found.step, found.attempt)
         return after
 
     head = commits.change(decide)
@@ -176,23 +202,22 @@ def run_rollback(given: argparse.Namespace) -> int:
 
 
 def run_delete(given: argparse.Namespace) -> int:
-    commits, _ = chosen(given)
+    """Also one that the run has left, or set aside: nobody else deletes those."""
+    commits, entry = chosen(given)
 
     def decide(head: Head) -> Head:
-        entry = entry_of(head, step_of(head, given))
-        if entry == head.newest:
+        found = named(head, given)
+        if found == head.newest:
             raise CheckpointCommandError(
-                f"Step {entry.step} is the newest checkpoint of stage {given.stage}: the job goes "
+                f"Step {found.step} is the newest checkpoint of stage {given.stage}: the job goes "
                 "on from it. Go back to an older one with `sea checkpoint rollback`."
             )
-        if entry.pinned:
+        if found.pinned:
             raise CheckpointCommandError(
-                f"Step {entry.step} is pinned. Unpin it first: `sea checkpoint unpin`."
+                f"Step {found.step} is pinned. Unpin it first: `sea checkpoint unpin`."
             )
-        return heads.without(head, entry.step)
+        return heads.without(head, found)
 
-    before, _ = commits.read()
-    entry = entry_of(before, step_of(before, given))
     commits.delete(entry, commits.change(decide))
     say(f"The checkpoint of step {given.step} of stage {given.stage} is deleted.")
     return 0
@@ -200,16 +225,21 @@ def run_delete(given: argparse.Namespace) -> int:
 
 def _require_suspended(store: ObjectStore, run_url: str, stage: str, head: Head) -> None:
     """A trainer that runs would commit its next step after the ones that are dropped."""
-    newest = head.newest
     try:
         note = json.loads(store.get(urls.join(run_url, "ledger", "drained.json")))
     except ObjectNotFoundError:
         note = {}
-    if newest is None or note.get("checkpoint") != [stage, newest.step]:
+    newest = head.newest
+    # Without a checkpoint of the stage, which has lost its head, that of a stage before it or none.
+    drained = note.get("checkpoint") or [""]
+    same = drained == [stage, newest.step] if newest else bool(note) and drained[0] != stage
+    # An attempt that began after the drain has taken the head over. A note of an older release
+    # doesn't have the attempt.
+    if not same or head.attempt > note.get("attempt", head.attempt):
         raise CheckpointCommandError(
             f"The job doesn't look suspended in stage {stage}: {run_url}/ledger/drained.json is "
-            "missing or older than the newest checkpoint. Set spec.suspend to true, wait for the "
-            "condition Suspended, then go back."
+            "missing, or older than the newest checkpoint or attempt. Set spec.suspend to true, "
+            "wait for the condition Suspended, then go back."
         )
     if store.exists(urls.join(run_url, "stages", stage, "export", "READY.json")):
         raise CheckpointCommandError(

@@ -9,7 +9,7 @@ from sea_runtime.store.s3 import ObjectStore
 from sea_runtime.trainer.checkpoint import head as heads
 from sea_runtime.trainer.checkpoint.commit import Commits
 from sea_runtime.trainer.checkpoint.head import Manifest
-from sea_runtime.wire.checkpoints import Entry, Head, entry_of
+from sea_runtime.wire.checkpoints import Entry, Head, all_of, missing_text
 
 _HEAD = "/checkpoints/head.json"
 _NO_ATTEMPT = 0
@@ -44,19 +44,31 @@ def chosen(given: argparse.Namespace) -> tuple[Commits, Entry]:
     """The checkpoint that the arguments name; raises CheckpointCommandError."""
     ((_, commits),) = stages(given.url, given.stage)
     head, _ = commits.read()
-    return commits, entry_of(head, step_of(head, given))
+    return commits, named(head, given)
 
 
-def step_of(head: Head, given: argparse.Namespace) -> int:
-    """The step asked for; raises CheckpointCommandError if the head doesn't name it."""
-    step: int = given.step
-    steps = [one.step for one in head.checkpoints]
-    if step not in steps:
+def named(head: Head, given: argparse.Namespace) -> Entry:
+    """The checkpoint asked for, also one that the run has left or set aside.
+
+    Raises:
+        CheckpointCommandError: there is none, or there are several of the step.
+    """
+    found = all_of(head, given.step, given.attempt)
+    if len(found) == 1:
+        return found[0]
+    if found:
+        attempts = ", ".join(str(one.attempt) for one in found)
         raise CheckpointCommandError(
-            f"Stage {given.stage} has no checkpoint of step {step}. It has steps "
-            f"{', '.join(map(str, steps)) or 'none'}."
+            f"Stage {given.stage} has checkpoints of step {given.step} of the attempts {attempts}: "
+            "name one with --attempt. `sea checkpoint list` shows which of them the run has left."
         )
-    return step
+    if given.attempt is not None and all_of(head, given.step):
+        attempts = ", ".join(str(one.attempt) for one in all_of(head, given.step))
+        raise CheckpointCommandError(
+            f"Attempt {given.attempt} has no checkpoint of step {given.step} of stage "
+            f"{given.stage}; those of the step are of the attempts {attempts}."
+        )
+    raise CheckpointCommandError(f"{missing_text(head, given.stage, given.step)}.")
 
 
 def manifest_of(commits: Commits, entry: Entry) -> Manifest:

@@ -29,10 +29,12 @@ class Coordinator:
     def __init__(self) -> None:
         self.statuses: list[int] = []
         self.asked = 0
+        self.beats: list[Heartbeat] = []
         self.url = ""
 
-    async def heartbeat(self, _: web.Request) -> web.Response:
+    async def heartbeat(self, request: web.Request) -> web.Response:
         self.asked += 1
+        self.beats.append(Heartbeat.model_validate_json(await request.read()))
         status = self.statuses.pop(0) if self.statuses else 200
         return web.Response(status=status, text=HeartbeatReply().model_dump_json())
 
@@ -52,7 +54,7 @@ async def coordinator() -> AsyncIterator[Coordinator]:
 
 async def ask_async(url: str, seconds: float) -> HeartbeatReply:
     async with AsyncCoordinatorClient(url, "t", retry_timeout=seconds) as client:
-        return await client.heartbeat(BEAT)
+        return await client.heartbeat(lambda: BEAT)
 
 
 async def ask_sync(url: str, seconds: float) -> HeartbeatReply:
@@ -71,6 +73,29 @@ async def test_a_busy_coordinator_is_asked_again(coordinator: Coordinator, ask: 
     coordinator.statuses = [503, 500]
     assert await ask(coordinator.url, HANG_S) == HeartbeatReply()
     assert coordinator.asked == 3
+
+
+async def test_a_heartbeat_that_is_sent_again_says_how_it_is_then(
+    coordinator: Coordinator,
+) -> None:
+    """An engine that has adopted a version meanwhile, a trainer whose processes have failed."""
+    coordinator.statuses = [503, 503]
+    async with AsyncCoordinatorClient(coordinator.url, "t", retry_timeout=HANG_S) as client:
+        await client.heartbeat(lambda: BEAT.model_copy(update={"adopted": coordinator.asked}))
+    assert [beat.adopted for beat in coordinator.beats] == [0, 1, 2]
+
+
+async def test_a_call_that_nobody_waits_for_any_more_is_not_sent_again(
+    coordinator: Coordinator,
+) -> None:
+    coordinator.statuses = [503] * 1000
+    asked = iter([False, True])
+    client = CoordinatorClient(coordinator.url, "t", retry_timeout=HANG_S)
+    watched = client.watched(lambda: next(asked))
+    with pytest.raises(CoordinatorUnreachableError):
+        await asyncio.to_thread(watched.send, calls.heartbeat(BEAT))
+    client.close()
+    assert coordinator.asked == 2
 
 
 @both

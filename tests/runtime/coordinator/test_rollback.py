@@ -93,6 +93,7 @@ def test_an_engine_is_judged_by_number_and_attempt_of_what_it_serves(
     since it was fetching it, and one that was silent: both come with the next line's numbers."""
     core = kit.coordinator(tmp_path, kit.desired(kit.spec(), attempt=3), kit.Clock(), MemoryStore())
     lineage.leave_behind(core.ledger.db, "policy", 5, 3)
+    kit.fix_batches(core, 9)
     beat = kit.beat("r", "rollout", "life", adopted=adopted, adopted_attempt=attempt)
     assert core.heartbeats.heard(beat).restart == left
     stage, asked = kit.some(core.job.stage), LeaseRequest(pod="r", incarnation="life", want=1)

@@ -149,7 +149,21 @@ def engines_keep_weights_of_the_left_line(patch: pytest.MonkeyPatch) -> None:
 
 
 def copies_of_the_left_line_are_offered(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(snapshot, "of_this_line", lambda anchors, checkpoint, desired: list(anchors))
+    patch.setattr(snapshot, "of_this_line", lambda anchors, line: list(anchors))
+
+
+def engines_outlive_a_lost_volume(patch: pytest.MonkeyPatch) -> None:
+    """With weights that were trained on batches that are drawn again."""
+    patch.setattr(lineage, "restored", lambda db, line, attempt, ran: None)
+
+
+def an_attempt_that_was_ahead_leaves_nothing_behind(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(lineage, "begin_attempt", lambda db, stream, version, attempt: None)
+
+
+def an_attempt_starts_again_after_a_lost_volume(patch: pytest.MonkeyPatch) -> None:
+    """And publishes other weights under its numbers."""
+    patch.setattr(lineage, "ran_before", lambda db, attempt: False)
 
 
 FOUND = (AssertionError, sqlite3.Error)
@@ -165,6 +179,9 @@ RECOVERY: dict[Put, int] = {
     going_back_leaves_the_cursor: 1,
     engines_keep_weights_of_the_left_line: 26,
     copies_of_the_left_line_are_offered: 26,
+    engines_outlive_a_lost_volume: 0,
+    an_attempt_that_was_ahead_leaves_nothing_behind: 0,
+    an_attempt_starts_again_after_a_lost_volume: 0,
 }
 """With the number of the first history that finds it."""
 LEDGER: dict[Put, int] = {

@@ -1,6 +1,7 @@
 """How long a request to the store is repeated, with an injected clock."""
 
 import ssl
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -60,6 +61,22 @@ TRANSIENT = [
     refusal(429),
     refusal(409, "ConditionalRequestConflict"),
 ]
+
+
+def test_an_outage_that_nobody_waits_for_any_more_ends_the_call() -> None:
+    """After the failure of the moment; what can't pass isn't asked about."""
+    time, asked = Time(), iter([False, False, True])
+    policy = replace(time.policy(120.0), gives_up=lambda: next(asked))
+
+    def away() -> None:
+        raise EndpointConnectionError(endpoint_url="u")
+
+    with pytest.raises(StoreUnavailableError, match=r"did not answer 'GET x' for \d s"):
+        policy.call("GET x", away)
+    assert time.now < 2
+    assert next(asked, None) is None
+    with pytest.raises(AccessDeniedError):
+        policy.call("GET x", lambda: (_ for _ in ()).throw(refusal(403, "AccessDenied")))
 
 
 @pytest.mark.parametrize("error", TRANSIENT, ids=lambda error: type(error).__name__)

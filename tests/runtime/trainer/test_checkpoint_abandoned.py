@@ -1,5 +1,6 @@
 """Only what can't be part of any checkpoint is deleted."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from sea_data.object_store import ObjectNotFoundError
 from sea_runtime.store.s3 import ObjectStore
 from sea_runtime.trainer.checkpoint import head as heads
 from sea_runtime.trainer.checkpoint.commit import Commits, folders_of_older, remove_abandoned
-from sea_runtime.wire.checkpoints import gone_back
+from sea_runtime.wire.checkpoints import entry_of, gone_back
 from sea_testing.checkpoints import commit, restored
 from sea_testing.waiting import wait_for
 
@@ -85,10 +86,11 @@ def test_what_a_kill_kept_between_the_head_and_its_deletions_is_removed(
 ) -> None:
     """Of retention and of going back; what a person has pinned or may look at stays."""
     first = Commits(store, run, "stage", 1)
+    remove_abandoned(first, first.fence())
     for step in (1, 2, 3, 4):
         commit(store, first, step, keep=4)
     first.set_aside(first.read()[0].checkpoints[0])
-    first.change(lambda head: heads.pinned(head, 3, True))
+    first.change(lambda head: heads.pinned(head, entry_of(head, 3), True))
     first.change(lambda head: gone_back(head, 2)[0])
     second = Commits(store, run, "stage", 2)
     remove_abandoned(second, second.fence())
@@ -112,6 +114,31 @@ def test_no_checkpoint_goes_with_a_head_that_was_lost(store: ObjectStore, run: s
     assert left(store, third) == {"head.json", "step-000001-a1", "step-000001-a2"}
     head, _ = third.read()
     assert [one.manifest_key.split("/")[-2] for one in head.kept] == ["step-000001-a1"]
+
+
+def test_what_a_rollback_of_an_older_release_left_pinned_is_kept(
+    store: ObjectStore, run: str
+) -> None:
+    """Its head doesn't list it; the first attempt of this release would have deleted it."""
+    first = Commits(store, run, "stage", 1)
+    for step in (1, 2, 3):
+        commit(store, first, step, keep=4)
+    head = json.loads(store.get(f"{first.folder}/head.json"))
+    del head["checkpoints"][1:]
+    old = {name: head[name] for name in ("attempt", "checkpoints", "damaged")}
+    store.put(f"{first.folder}/head.json", json.dumps(old).encode())
+    store.put(f"{first.step_folder(4)}/rank-00000.state", b"never committed")
+    second = Commits(store, run, "stage", 2)
+    remove_abandoned(second, second.fence())
+    assert [one.step for one in second.read()[0].kept] == [2, 3]
+    # They are known from now on: what is found later was left by a kill.
+    store.put(
+        f"{first.step_folder(5)}/manifest.json", store.get(f"{first.step_folder(2)}/manifest.json")
+    )
+    third = Commits(store, run, "stage", 3)
+    remove_abandoned(third, third.fence())
+    kept = {"head.json", "step-000001-a1", "step-000002-a1", "step-000003-a1"}
+    assert left(store, third) == kept
 
 
 def test_nothing_is_deleted_while_a_manifest_cannot_be_read(store: ObjectStore, run: str) -> None:

@@ -16,6 +16,7 @@ class Uploads:
     def __init__(self, is_busy: Callable[[int, int], bool]) -> None:
         self._is_busy = is_busy
         self.now = 0
+        self.away = False
         self.began: list[int] = []
         self.replaced: list[int] = []
 
@@ -45,7 +46,11 @@ def test_a_checkpoint_is_postponed_until_the_next_is_due_at_most(
     is_busy: Callable[[int, int], bool], began: list[int]
 ) -> None:
     """And a stage's last step waits for whatever is under way."""
-    saver: Any = Uploads(is_busy)
+    assert began_at(Uploads(is_busy)) == began
+
+
+def began_at(saver: Any, away: range = range(0)) -> list[int]:
+    """Steps at which 14 steps, with a checkpoint every 4, begin one."""
     spec: Any = SimpleNamespace(checkpoint=Checkpoint(every_steps=4))
     nothing: dict[str, Any] = dict.fromkeys(
         ("context", "task", "settings", "initial", "model", "optimizer", "publisher", "buffers")
@@ -53,6 +58,15 @@ def test_a_checkpoint_is_postponed_until_the_next_is_due_at_most(
     stage = StageTrainer(spec=spec, saver=saver, **nothing)
     for step in range(1, 15):
         stage.step = saver.now = step
+        saver.away = step in away
         stage.checkpoint(step, finished=step == 14)
-    assert saver.began == began
-    assert not set(saver.replaced) & set(began)
+    assert not set(saver.replaced) & set(saver.began)
+    found: list[int] = saver.began
+    return found
+
+
+def test_a_store_that_is_away_holds_no_step_up() -> None:
+    """However many checkpoints are due: the copy that is there waits for it, and is committed."""
+    saver = Uploads(lambda began, now: began == 4 and now < 13)
+    assert began_at(saver, away=range(5, 13)) == [4, 13, 14]
+    assert not saver.replaced

@@ -5,7 +5,7 @@ import pytest
 from sea_runtime.trainer.checkpoint import head as heads
 from sea_runtime.trainer.checkpoint.periodic_export import is_due
 from sea_runtime.trainer.errors import FencedError
-from sea_runtime.wire.checkpoints import Entry, Head, entry_of, gone_back
+from sea_runtime.wire.checkpoints import Entry, Head, entry_of, gone_back, missing_text
 
 
 def entry(step: int, attempt: int = 1) -> Entry:
@@ -15,7 +15,7 @@ def entry(step: int, attempt: int = 1) -> Entry:
 
 def test_a_newer_attempt_takes_over_and_keeps_the_checkpoints() -> None:
     head = Head(attempt=1, checkpoints=[entry(4)])
-    assert heads.fence(head, 3) == Head(attempt=3, checkpoints=[entry(4)])
+    assert heads.fence(head, 3) == Head(attempt=3, opened=3, checkpoints=[entry(4)])
     assert heads.fence(heads.fence(head, 3), 3).attempt == 3
 
 
@@ -74,11 +74,11 @@ def test_later_steps_of_an_abandoned_attempt_are_dropped() -> None:
 
 
 def test_a_pinned_checkpoint_is_never_dropped() -> None:
-    head = heads.pinned(Head(attempt=1, checkpoints=[entry(10), entry(20)]), 10, True)
+    head = heads.pinned(Head(attempt=1, checkpoints=[entry(10), entry(20)]), entry(10), True)
     after, dropped = heads.append(head, entry(30), 1, 1, None)
     assert [one.step for one in after.checkpoints] == [10, 30]
     assert [one.step for one in dropped] == [20]
-    assert heads.pinned(after, 10, False).checkpoints[0] == entry(10)
+    assert heads.pinned(after, after.checkpoints[0], False).checkpoints[0] == entry(10)
 
 
 def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_is_the_newest() -> None:
@@ -94,9 +94,68 @@ def test_going_back_names_nothing_later() -> None:
     head = Head(attempt=1, checkpoints=[entry(10), entry(20), entry(30)])
     after, later = gone_back(head, 10)
     assert (after.checkpoints, later) == ([entry(10)], [entry(20), entry(30)])
-    pinned = heads.pinned(head, 30, True)
+    pinned = heads.pinned(head, entry(30), True)
     after, _ = gone_back(pinned, 10)
     assert (after.checkpoints, after.kept) == ([entry(10)], [pinned.checkpoints[2]])
-    for change in (gone_back, heads.without, entry_of):
+    for change in (gone_back, entry_of):
         with pytest.raises(KeyError):
             change(head, 15)
+
+
+def left_pinned() -> tuple[Head, Entry]:
+    """A run that left step 30 of attempt 1 pinned, went back to 10, and is at step 20 again."""
+    first = Head(attempt=1, checkpoints=[entry(10), entry(20), entry(30)])
+    back, _ = gone_back(heads.pinned(first, entry(30), True), 10)
+    (left,) = back.kept
+    for step in (15, 20):
+        back, _ = heads.append(back, entry(step, 2), 2, 9, None)
+    return back, left
+
+
+def test_a_run_goes_on_from_a_checkpoint_that_it_has_left() -> None:
+    """On the line that led to it: what was trained since then followed another checkpoint."""
+    head, left = left_pinned()
+    after, later = gone_back(head, 30)
+    joined = left.model_copy(update={"parted": 10})
+    assert (after.checkpoints, after.kept) == ([entry(10), joined], [])
+    assert later == [entry(15, 2), entry(20, 2)]
+    # And to the line that is left now, if that is pinned.
+    pinned = heads.pinned(head, entry(20, 2), True)
+    after, _ = gone_back(pinned, 30)
+    (other,) = after.kept
+    back, later = gone_back(after, 20)
+    assert [one.attempt for one in back.checkpoints] == [1, 2]
+    assert back.checkpoints[-1] == other.model_copy(update={"parted": 10})
+    assert (later, back.kept) == ([joined], [joined])
+
+
+def test_of_several_checkpoints_of_a_step_the_runs_own_is_meant_or_the_attempt_says_which() -> None:
+    head, left = left_pinned()
+    assert entry_of(head, 30) == left
+    assert left.attempt == 1
+    again, _ = heads.append(head, entry(30, 2), 2, 9, None)
+    assert [entry_of(again, 30), entry_of(again, 30, 1)] == [entry(30, 2), left]
+    both, _ = gone_back(heads.pinned(again, entry(30, 2), True), 20)
+    with pytest.raises(KeyError):
+        entry_of(both, 30)
+    assert "of the attempts 1, 2" in missing_text(both, "rl", 30)
+    assert entry_of(both, 30, 2).attempt == 2
+    after, _ = gone_back(both, 30, 2)
+    assert [one.attempt for one in after.checkpoints] == [1, 2, 2, 2]
+    assert missing_text(head, "rl", 25) == (
+        "Stage rl has no checkpoint of step 25. It has steps 10, 15, 20, and has left steps 30"
+    )
+
+
+def test_a_pinned_checkpoint_that_a_commit_leaves_behind_is_kept() -> None:
+    head = heads.pinned(Head(attempt=2, checkpoints=[entry(4), entry(8)]), entry(8), True)
+    after, dropped = heads.append(head, entry(6, 2), 2, 3, None)
+    assert (dropped, [one.step for one in after.kept]) == ([], [8])
+
+
+@pytest.mark.parametrize("where", ["checkpoints", "kept", "damaged"])
+def test_whatever_a_head_lists_is_pinned_and_deleted(where: str) -> None:
+    head = Head(attempt=1).model_copy(update={where: [entry(10), entry(20)]})
+    pinned = heads.pinned(head, entry(10), True)
+    assert [one.pinned for one in getattr(pinned, where)] == [True, False]
+    assert getattr(heads.without(head, entry(10)), where) == [entry(20)]

@@ -154,7 +154,7 @@ class OfTwo(Alone):
     """Rank 0's group with another rank, whose upload ended as it says."""
 
     def __init__(self, state: int, trouble: str) -> None:
-        self.other = (state, trouble)
+        self.other = (state, trouble, False)
 
     def all_gather(self, value: Any) -> list[Any]:
         return [value, self.other]

@@ -1,6 +1,6 @@
 """What waits for a checkpoint, and what a store that refuses one leads to. Without a store."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from sea_api.v1alpha1.policy import Checkpoint
-from sea_data.object_store import AccessDeniedError, StoreUnavailableError
+from sea_data.object_store import AccessDeniedError, StoreError, StoreUnavailableError
 from sea_runtime.trainer import background
 from sea_runtime.trainer.checkpoint import saver as saving
 from sea_runtime.trainer.checkpoint.commit import Commits
@@ -18,15 +18,23 @@ from sea_runtime.trainer.errors import UncommittedError
 from sea_runtime.trainer.stage_trainer import StageTrainer
 from sea_runtime.wire.trainer import LedgerSnapshot
 from sea_testing.one_rank import NOTHING, Alone, State
+from sea_testing.waiting import wait_for
 
 
 class Refusing:
     """A store that answers every upload with one error, and has no head."""
 
-    def __init__(self, error: Exception) -> None:
+    def __init__(self, error: StoreError) -> None:
         self._error = error
+        self._gives_up: Callable[[], bool] = lambda: False
+
+    def watched(self, gives_up: Callable[[], bool]) -> "Refusing":
+        self._gives_up = gives_up
+        return self
 
     def put_large(self, *_: Any) -> None:
+        if not self._error.permanent:
+            self._gives_up()
         raise self._error
 
     def get_with_etag(self, _: str) -> tuple[bytes, str]:
@@ -36,6 +44,9 @@ class Refusing:
 class Client:
     def __init__(self) -> None:
         self.ended: list[Any] = []
+
+    def watched(self, _: Any) -> "Client":
+        return self
 
     def snapshot(self, *_: Any) -> LedgerSnapshot:
         return LedgerSnapshot(key="ledger", size=1, sha256="")
@@ -122,3 +133,28 @@ def test_a_last_checkpoint_that_training_waits_for_is_reported(
     context.status.alive = alive
     saver.start(NOTHING, NOTHING, Position(3, 3), needed=True)
     assert "(rank 0: StoreUnavailableError: away)" in seen[0]
+
+
+def test_all_ranks_know_that_the_store_is_away_until_it_takes_the_copy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """They begin no other checkpoint meanwhile (`test_checkpoint_due`)."""
+    store = Refusing(StoreUnavailableError("away"))
+    saver = saver_of(store, monkeypatch)
+    saver.start(NOTHING, NOTHING, Position(3, 3))
+    assert not saver.away
+
+    def away() -> bool:
+        saver.poll()
+        return saver.away
+
+    wait_for("the outage", away)
+    assert saver.busy
+    store._error = AccessDeniedError("no")
+
+    def ended() -> bool:
+        saver.poll()
+        return not saver.busy
+
+    wait_for("the end", ended)
+    assert not saver.away

@@ -9,6 +9,7 @@ import pytest
 
 from sea_data.object_store import AccessDeniedError, StoreUnavailableError
 from sea_runtime.trainer import background
+from sea_runtime.trainer.checkpoint import periodic_export
 from sea_runtime.trainer.checkpoint.head import Manifest
 from sea_runtime.trainer.checkpoint.periodic_export import Exports, overdue
 from sea_runtime.trainer.model_files import READY
@@ -107,7 +108,11 @@ def test_an_attempt_makes_the_export_that_the_one_before_did_not_finish(
     deleted: list[str] = []
     urls = [SimpleNamespace(url=f"s3://runs/a/stages/rl/exports/{name}") for name in objects]
 
+    outages = [StoreUnavailableError("away")]
+
     def get(url: str) -> bytes:
+        if outages:
+            raise outages.pop()
         assert url == "s3://runs/a/stages/rl/checkpoints/step-000020-a1/manifest.json"
         manifest = Manifest(
             format=2,
@@ -195,3 +200,31 @@ def test_a_stage_ends_once_its_exports_have(
     exports.finish()
     assert looks >= 3
     assert exports.under_way is None
+
+
+def test_a_store_that_stays_away_holds_the_end_of_a_stage_up_for_a_while_only(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The export counts as failed then, and the job hears of both."""
+    monkeypatch.setattr(background, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(periodic_export, "MAX_OUTAGE_SECONDS", -1.0)
+    waits = threading.Event()
+
+    def away(*_: Any) -> None:
+        waits.set()
+        raise StoreUnavailableError("PUT: no answer.")
+
+    monkeypatch.setattr(Exports, "_write", away)
+    exports = exports_of(tmp_path)
+    context: Any = exports._context
+    context.status, context.control = (
+        SimpleNamespace(alive=lambda: None),
+        SimpleNamespace(min=float),
+    )
+    exports.committed(step(4), 4)
+    assert waits.wait(HANG_S)
+    wait_for("the sentence", lambda: "waits for the store: PUT: no answer." in exports.trouble)
+    exports.finish()
+    assert exports.trouble.startswith(
+        "The export of step 4 failed (StoreUnavailableError): PUT: no answer."
+    )

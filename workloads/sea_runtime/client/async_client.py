@@ -1,6 +1,7 @@
 """The coordinator for asyncio callers: rollout worker and weight puller."""
 
 import asyncio
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -83,8 +84,15 @@ class AsyncCoordinatorClient:
         if self._session is not None:
             await self._session.close()
 
-    async def heartbeat(self, beat: Heartbeat) -> HeartbeatReply:
-        return await self._send(calls.heartbeat(beat))
+    async def heartbeat(self, beat: Callable[[], Heartbeat]) -> HeartbeatReply:
+        """Sends how it is now: a repetition after an outage says what has changed meanwhile."""
+
+        async def once() -> HeartbeatReply:
+            return await self._once(calls.heartbeat(beat()))
+
+        retrying = AsyncRetrying(**until(self._retry_timeout, calls.heartbeat(beat()), self._url))
+        reply: HeartbeatReply = await retrying(once)
+        return reply
 
     async def keep_log(self, pod: str, name: str, attempt: int, text: bytes) -> None:
         await self._send(calls.keep_log(pod, name, attempt, text))

@@ -11,7 +11,7 @@ from typing import Any, Generic, NoReturn, TypeVar
 from urllib.parse import urlencode
 
 import msgspec
-from tenacity import RetryCallState
+from tenacity import RetryCallState, stop_any
 
 from sea_env.retry import IF_TRANSIENT, backoff, stop_at
 from sea_runtime.errors import RuntimeFailure
@@ -125,8 +125,14 @@ def read_timeout(timeout: float, wait: float, nbytes: int = 0) -> float:
     return max(timeout, wait + POLL_MARGIN_SECONDS) + nbytes / MIN_BYTES_PER_SECOND
 
 
-def until(timeout: float, call: Call[Any], url: str) -> dict[str, Any]:
-    """tenacity's arguments for sending `call` to `url` for `timeout` seconds."""
+def until(
+    timeout: float, call: Call[Any], url: str, gives_up: Callable[[], bool] = lambda: False
+) -> dict[str, Any]:
+    """tenacity's arguments for sending `call` to `url` for `timeout` seconds.
+
+    Args:
+        gives_up: asked after each failure that may pass: True ends the call before its time.
+    """
 
     def give_up(state: RetryCallState) -> NoReturn:
         last = state.outcome.exception() if state.outcome else None
@@ -139,7 +145,7 @@ def until(timeout: float, call: Call[Any], url: str) -> dict[str, Any]:
         "retry": IF_TRANSIENT,
         "wait": backoff(FIRST_DELAY_SECONDS, MAX_DELAY_SECONDS),
         # Computed per call: the deadline counts from the first attempt.
-        "stop": stop_at(time.monotonic() + timeout),
+        "stop": stop_any(lambda _: gives_up(), stop_at(time.monotonic() + timeout)),
         "retry_error_callback": give_up,
     }
 

@@ -1,5 +1,7 @@
 """The coordinator for blocking callers: rank 0, and an engine that waits for its base model."""
 
+import copy
+from collections.abc import Callable
 from typing import TypeVar
 
 import urllib3
@@ -50,6 +52,14 @@ class CoordinatorClient:
         # `block=False`: a thread beyond the eighth opens a connection instead of waiting.
         self._pool = urllib3.PoolManager(maxsize=8, block=False, retries=False)
         self._headers = {"Authorization": f"Bearer {token}"}
+        self._gives_up: Callable[[], bool] = lambda: False
+
+    def watched(self, gives_up: Callable[[], bool]) -> "CoordinatorClient":
+        """The same client; `gives_up` is asked after each failure that may pass, and ends the call
+        if it says so."""
+        other = copy.copy(self)
+        other._gives_up = gives_up
+        return other
 
     def close(self) -> None:
         self._pool.clear()
@@ -95,7 +105,8 @@ class CoordinatorClient:
 
     def send(self, call: Call[Result]) -> Result:
         """One of `calls`, sent until it has an answer."""
-        return Retrying(**until(self._retry_timeout, call, self._url))(self._once, call)
+        arguments = until(self._retry_timeout, call, self._url, self._gives_up)
+        return Retrying(**arguments)(self._once, call)
 
     def _once(self, call: Call[Result]) -> Result:
         # The body is sent within the time-out of the connection, all 60 MB of a large model's

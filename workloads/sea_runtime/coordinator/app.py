@@ -212,6 +212,7 @@ class Components:
         # In the transaction of the spec: a new attempt and its empty world take
         # effect together or not at all.
         self.job.on_write(self.rendezvous.write_spec)
+        self.job.on_write(self.bootstrap.write_spec)
         self.job.on_write(self.edits.write_spec)
         forget = (self.commit_recovery.forget, self.drain.forget)
         for listener in (*forget, self.folder.note_spec, self.notifiers.notify_all):

@@ -7,14 +7,15 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
+from sea_api.v1alpha1.stages import StageType
 from sea_api.v1alpha1.status import Rollback
 from sea_api.wire.coordinator_spec import CoordinatorSpec
 from sea_runtime.coordinator import evaluation, snapshot, stage_plan, weight_manifests
 from sea_runtime.coordinator import origin as origins
 from sea_runtime.coordinator.background import Notifiers
 from sea_runtime.coordinator.errors import LedgerError
-from sea_runtime.coordinator.job import Job
-from sea_runtime.coordinator.ledger import lineage, progress, registry
+from sea_runtime.coordinator.job import Job, first_version
+from sea_runtime.coordinator.ledger import batches, lineage, progress, registry
 from sea_runtime.coordinator.ledger.database import Database, Ledger
 from sea_runtime.store.s3 import ObjectStore
 
@@ -113,7 +114,8 @@ class Bootstrap:
     async def go_back(self, stage: str, step: int) -> bool:
         """Restores from the newest checkpoint if the trainer went back to it, behind the ledger.
 
-        Checkpoints after it were damaged or rolled back: `head.json` doesn't name them any more.
+        Checkpoints after it were damaged or rolled back: `head.json` doesn't name them any more. Or
+        a person has deleted it, to begin the stage from scratch.
 
         Args:
             step: that the trainer asks for; the ledger has it covered.
@@ -121,28 +123,29 @@ class Bootstrap:
         Returns:
             False if the head doesn't say so.
         """
-        before = self._ledger.db
-        newest = await asyncio.to_thread(snapshot.newest_checkpoint, self._store, self._job.desired)
+        before, attempt = self._ledger.db, self._job.attempt
+        newest, opened = await asyncio.to_thread(self._heads, self._job.desired)
         # As above: the same request, repeated, may have sent the ledger back already.
         if not self._ledger.available or self._ledger.db is not before:
             return True
-        if newest is None or step != (newest.step + 1 if newest.stage == stage else 1):
+        went = newest.step if newest is not None and newest.stage == stage else 0
+        if step != went + 1:
+            return False
+        # Without any checkpoint the whole ledger goes: only if the trainer has seen the same.
+        if newest is None and opened != attempt:
             return False
         known = progress.last_committed(before, stage)
-        log.warning(
-            "training went back from step %d to the checkpoint of '%s' step %d; the ledger follows",
-            known,
-            newest.stage,
-            newest.step,
-        )
+        log.warning("training of '%s' went back from step %d to %d", stage, known, went)
         self._rollback = Rollback(
-            stage=stage,
-            step=newest.step if newest.stage == stage else 0,
-            from_step=known,
-            time=timestamp(self._wall()),
+            stage=stage, step=went, from_step=known, time=timestamp(self._wall())
         )
         self.restore_again()
         return True
+
+    def _heads(self, desired: CoordinatorSpec) -> tuple[snapshot.Checkpoint | None, int]:
+        """The newest checkpoint, and the attempt that has opened the current stage. Blocking."""
+        newest = snapshot.newest_checkpoint(self._store, desired)
+        return newest, snapshot.opened(self._store, desired)
 
     def restore_again(self) -> None:
         """Replaces the ledger by that of the newest checkpoint that the heads name."""
@@ -164,6 +167,7 @@ class Bootstrap:
                 weight_manifests.read_stored, self._store, desired.run_url
             )
             results = await asyncio.to_thread(evaluation.read_results, self._store, desired)
+            opened = await asyncio.to_thread(snapshot.opened, self._store, desired)
             source = source or (origin.source if origin else "")
             if source:
                 log.warning("the ledger is restored from %s", source)
@@ -172,13 +176,14 @@ class Bootstrap:
                 # Before the file is replaced: closing writes the log back and removes it.
                 empty.close()
                 db = snapshot.replace(self._file, part)
+            else:
+                # It may hold what a person has had the stage begin from scratch without.
+                empty.close()
+                snapshot.remove(self._file)
+                db = Database(self._file)
             with db.transaction(durable=True):
                 if origin:
                     self._other_run.adopt(db, desired, origin)
-                for anchor in snapshot.of_this_line(stored.versions, checkpoint, desired):
-                    registry.add_anchor(db, anchor, self._wall())
-                for digest, text in stored.layouts.items():
-                    registry.add_layout(db, digest, text)
                 for stage, found in results.items():
                     evaluation.keep(db, stage, found)
                 merged = self._job.write(db, desired)
@@ -187,6 +192,15 @@ class Bootstrap:
                 if checkpoint is not None:
                     snapshot.keep_checkpoint(db, checkpoint, merged.attempt)
                 self._keep_rollback(db, merged, checkpoint)
+                # Last: how far earlier stages came is known from their checkpoints.
+                line = line_of(db, merged, checkpoint, origin)
+                for stream, version in line.items():
+                    registry.forget_later(db, stream, version)
+                lineage.restored(db, line, merged.attempt, ran=opened == merged.attempt)
+                for anchor in snapshot.of_this_line(stored.versions, line):
+                    registry.add_anchor(db, anchor, self._wall())
+                for digest, text in stored.layouts.items():
+                    registry.add_layout(db, digest, text)
         # Also on cancellation: the next attempt opens the same file.
         except BaseException:
             db.close()
@@ -201,12 +215,10 @@ class Bootstrap:
     def _keep_rollback(
         self, db: Database, desired: CoordinatorSpec, checkpoint: snapshot.Checkpoint | None
     ) -> None:
-        """Writes down why the ledger went back, and which versions that leaves behind."""
-        if checkpoint is None:
-            return
-        went, record = self._rollback, checkpoint.rollback
+        """Writes down why the ledger went back."""
+        went, record = self._rollback, checkpoint.rollback if checkpoint else None
         # Read from the head, not from memory: a kill between the two must not repeat the request.
-        if record is not None and record.generation > lineage.done(db):
+        if checkpoint and record is not None and record.generation > lineage.done(db):
             lineage.keep_done(db, record.generation)
             went = Rollback(
                 stage=checkpoint.stage,
@@ -218,9 +230,37 @@ class Bootstrap:
             return
         db.put_document(ROLLBACK, went)
         self._rollback = None
-        stage = next(one for one in desired.spec.stages if one.name == checkpoint.stage)
-        version = checkpoint.entry.version
-        lineage.leave_behind(db, stage_plan.stream_of(stage), version, desired.attempt)
+
+    def write_spec(
+        self, db: Database, before: CoordinatorSpec | None, now: CoordinatorSpec
+    ) -> None:
+        """A new attempt goes on from the ledger's newest batch, whatever one before it has done."""
+        if before is None or before.attempt == now.attempt:
+            return
+        stage = stage_plan.training_stage(now)
+        # A supervised stage publishes one version, at its end, which comes again as it was.
+        if stage is not None and stage.type is StageType.RL:
+            version = first_version(db, now) + batches.newest_step(db, stage.name)
+            lineage.begin_attempt(db, stage_plan.stream_of(stage), version, now.attempt)
+
+
+def line_of(
+    db: Database,
+    desired: CoordinatorSpec,
+    checkpoint: snapshot.Checkpoint | None,
+    origin: origins.OriginLedger | None,
+) -> dict[str, int]:
+    """The newest version, by stream, of what the restored ledger goes on from."""
+    # Also of a stream that the current stage doesn't train, or has no checkpoint of.
+    line = {name: first_version(db, desired, name) for name in stage_plan.STREAMS}
+    stage = stage_plan.training_stage(desired)
+    if stage is not None and checkpoint is not None and checkpoint.stage == stage.name:
+        entry, stream = checkpoint.entry, stage_plan.stream_of(stage)
+        known = entry.version if entry.parted is None else entry.parted
+        line[stream] = max(known, line[stream])
+    elif stage is not None and origin is not None:
+        line[stage_plan.stream_of(stage)] = origin.version
+    return line
 
 
 def _require_sound(part: Path, source: str) -> None:

@@ -67,6 +67,8 @@ class Drain:
             "checkpoint": checkpoint,
             "manifest": manifest,
             "stageIndex": desired.stage_index,
+            # A later attempt means that the job runs again.
+            "attempt": desired.attempt,
         }
         url = urls.join(root, snapshot.FILE)
         taken = await asyncio.to_thread(snapshot.upload, db.path, self._files, self._store, url)

@@ -91,18 +91,7 @@ class Job:
 
     def first_version(self, stream: str | None = None) -> int:
         """Version that the current stage begins with; by default of the stage's own stream."""
-        desired, db = self.desired, self._ledger.db
-        before = (stage.name for stage in desired.spec.stages[: desired.stage_index])
-        # A stage ends with a checkpoint, and every snapshot has those of the stages before.
-        steps = {name: progress.last_committed(db, name) for name in before}
-        ended = {name: step for name, step in steps.items() if step}
-        found = stage_plan.first_version(desired.spec, desired.stage_index, stream, ended)
-        stages_ = desired.spec.stages
-        stream = stream or stage_plan.stream_of(stages_[desired.stage_index])
-        # The numbers of a run that another one goes on from count on: trajectories that were
-        # admitted there carry them.
-        went_on = stream == stage_plan.stream_of(stages_[0])
-        return found + (lineage.first_version(db) if went_on else 0)
+        return first_version(self._ledger.db, self.desired, stream)
 
     def stage_named(self, name: str) -> Stage:
         """Raises RefusedError if the job has no such stage."""
@@ -194,6 +183,21 @@ class Job:
     def _changed(self) -> None:
         for listener in self._listeners:
             listener()
+
+
+def first_version(db: Database, desired: CoordinatorSpec, stream: str | None = None) -> int:
+    """Version of a stream that the current stage begins with; by default of the stage's own."""
+    spec = desired.spec
+    before = (stage.name for stage in spec.stages[: desired.stage_index])
+    # A stage ends with a checkpoint, and every snapshot has those of the stages before.
+    steps = {name: progress.last_committed(db, name) for name in before}
+    ended = {name: step for name, step in steps.items() if step}
+    found = stage_plan.first_version(spec, desired.stage_index, stream, ended)
+    stream = stream or stage_plan.stream_of(spec.stages[desired.stage_index])
+    # The numbers of a run that another one goes on from count on: trajectories that were admitted
+    # there carry them.
+    went_on = stream == stage_plan.stream_of(spec.stages[0])
+    return found + (lineage.first_version(db) if went_on else 0)
 
 
 def stored(db: Database, name: str = DOCUMENT) -> CoordinatorSpec | None:

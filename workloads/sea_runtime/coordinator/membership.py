@@ -77,12 +77,13 @@ class Membership:
             return f"Pod {worker.pod} has not been heard of for {SILENCE_SECONDS:.0f} s."
         return None
 
-    def user_addresses(self, version: int) -> list[str]:
-        """User engines that serve at least `version`."""
+    def user_addresses(self, version: int, is_left: Callable[[Heartbeat], bool]) -> list[str]:
+        """User engines that serve at least `version`, of the line that goes on."""
         return [
             f"http://{beat.address}:{ENGINE_PORT}"
             for beat in self.alive(USER_ROLE)
             if beat.state == PodState.READY and beat.adopted is not None and beat.adopted >= version
+            if not is_left(beat)
         ]
 
     def _alive(self, member: Member) -> bool:
@@ -121,7 +122,8 @@ class Heartbeats:
 
         Raises:
             NotReadyError: no spec is in force: the ledger is being restored, or the operator has
-                not called yet. The pod goes on as it was told last.
+                not called yet. Or not all processes that have outlived the ledger have called. The
+                pod goes on as it was told last.
         """
         before = self._membership.heard(beat)
         # Not an empty reply, which would end training processes that have outlived the volume, and
@@ -145,5 +147,8 @@ class Heartbeats:
             return HeartbeatReply(restart=self._restarts(stage_plan.USER, beat))
         users: list[str] = []
         if stage_plan.needs_user_engine(desired.spec):
-            users = self._membership.user_addresses(self._required(stage_plan.USER))
+            required = self._required(stage_plan.USER)
+            users = self._membership.user_addresses(
+                required, lambda one: self._restarts(stage_plan.USER, one)
+            )
         return HeartbeatReply(user_addresses=users, restart=self._restarts(stage_plan.POLICY, beat))

@@ -17,7 +17,7 @@ from sea_runtime.coordinator.errors import PreconditionError
 from sea_runtime.coordinator.ledger import lineage
 from sea_runtime.coordinator.ledger.database import Database
 from sea_runtime.store.s3 import ObjectStore
-from sea_runtime.wire.checkpoints import Entry, entry_of
+from sea_runtime.wire.checkpoints import Entry, entry_of, missing_text
 from sea_runtime.wire.trainer import Origin
 
 LOOK_SECONDS = 60.0
@@ -93,9 +93,9 @@ class OtherRun:
         except KeyError as error:
             raise PreconditionError(
                 "StartNotFound",
-                f"{stored_checkpoints.steps_of(head, stage.name, origin.step)} in "
-                f"{origin.run_url}. startFrom is immutable: create the job again with a checkpoint "
-                "that `sea checkpoint list` shows.",
+                f"{missing_text(head, stage.name, origin.step)} in {origin.run_url}. startFrom is "
+                "immutable: create the job again with a checkpoint that `sea checkpoint list` "
+                "shows.",
             ) from error
 
     def _refuse(self, asked: _Asked, error: PreconditionError, again: float) -> PreconditionError:

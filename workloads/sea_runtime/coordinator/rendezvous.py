@@ -14,6 +14,7 @@ from sea_api.v1alpha1.policy import Cause
 from sea_api.wire.coordinator_spec import CoordinatorSpec
 from sea_api.wire.state import Problem, TrainerFailure
 from sea_runtime.coordinator import stage_plan, trainer_world
+from sea_runtime.coordinator.errors import NotReadyError
 from sea_runtime.coordinator.job import Job
 from sea_runtime.coordinator.ledger import lineage, progress
 from sea_runtime.coordinator.ledger.database import Database, Ledger
@@ -99,10 +100,19 @@ class Rendezvous:
         self._ledger.db.put_document(FAILURE, failure)
 
     def answer(self, beat: Heartbeat) -> HeartbeatReply:
-        """What a supervisor should do now."""
+        """What a supervisor should do now.
+
+        Raises:
+            NotReadyError: it goes on as it was told last.
+        """
         record = self._world() or self._form()
         if record is not None:
             self._fail_if_incomplete(record)
+        elif self._outlived(beat):
+            # No empty reply, which would end them: the last reply counts until all have called.
+            raise NotReadyError(
+                f"Attempt {self._job.attempt} has outlived the ledger: its pods form a world again."
+            )
         if record is None or beat.pod not in record.incarnations:
             return HeartbeatReply()
         attempt = self._job.attempt
@@ -206,10 +216,37 @@ class Rendezvous:
         if desired.drain or lineage.awaited(self._ledger.db, desired):
             return None
         record = trainer_world.form(desired, self._candidates())
-        if record is not None:
-            log.info("attempt %d: %s", desired.attempt, record.world)
-            self._ledger.db.put_document(WORLD, record)
+        if record is None or self._starts_again(record):
+            return None
+        log.info("attempt %d: %s", desired.attempt, record.world)
+        self._ledger.db.put_document(WORLD, record)
         return record
+
+    def _starts_again(self, record: WorldRecord) -> bool:
+        """Fails an attempt whose processes began before the ledger was restored, and have ended.
+
+        The next one trains on other batches after the checkpoint: what engines serve of this one
+        must not have the same attempt.
+        """
+        attempt = record.world.attempt
+        if not lineage.ran_before(self._ledger.db, attempt):
+            return False
+        beats = ((pod, self._membership.get(pod)) for pod in record.world.pods)
+        ended = [pod for pod, beat in beats if beat is None or not self._outlived(beat)]
+        if ended:
+            self.fail(
+                ended[0],
+                Cause.PROCESS_EXIT,
+                f"The ledger was restored from a checkpoint while attempt {attempt} ran, and its "
+                f"processes in {ended[0]} have ended: training goes on from the checkpoint.",
+            )
+        return bool(ended)
+
+    def _outlived(self, beat: Heartbeat) -> bool:
+        """Whether a pod still runs processes that began before the ledger was restored."""
+        attempt, db = self._job.attempt, self._ledger.db
+        runs = beat.attempt == attempt and beat.state != PodState.FAILED
+        return runs and self.failure is None and lineage.ran_before(db, attempt)
 
     def _candidates(self) -> list[Candidate]:
         return [

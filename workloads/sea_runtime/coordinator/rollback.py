@@ -23,7 +23,14 @@ from sea_runtime.coordinator.ledger.database import Ledger
 from sea_runtime.coordinator.rendezvous import WORLD
 from sea_runtime.coordinator.trainer_world import WorldRecord
 from sea_runtime.store.s3 import ObjectStore
-from sea_runtime.wire.checkpoints import Entry, Head, RollbackRecord, entry_of, gone_back
+from sea_runtime.wire.checkpoints import (
+    Entry,
+    Head,
+    RollbackRecord,
+    entry_of,
+    gone_back,
+    missing_text,
+)
 
 log = logging.getLogger(__name__)
 
@@ -177,7 +184,7 @@ def find_problem(store: ObjectStore, desired: CoordinatorSpec, order: RollbackOr
         entry = entry_of(head, order.step)
     except KeyError:
         return (
-            f"{stored_checkpoints.steps_of(head, order.stage, order.step)}: name one of them in "
+            f"{missing_text(head, order.stage, order.step)}. Name another step in "
             "checkpoint.rollbackTo.step."
         )
     wrong = next(stored_checkpoints.faults(store, desired.run_url, entry), "")

@@ -179,10 +179,20 @@ class Scheduler:
             return False
         if lineage.is_left_behind(self._ledger.db, stage_plan.POLICY, beat):
             return False
+        if stage.type == StageType.RL and self._is_ahead(stage, self._served(request)):
+            return False
         if not stage_plan.needs_user_engine(self._job.desired.spec):
             return True
-        user = self._weights.required(stage_plan.USER)
-        return bool(self._membership.user_addresses(user))
+        db, required = self._ledger.db, self._weights.required(stage_plan.USER)
+        users = self._membership.user_addresses(
+            required, lambda one: lineage.is_left_behind(db, stage_plan.USER, one)
+        )
+        return bool(users)
+
+    def _is_ahead(self, stage: Stage, served: int) -> bool:
+        """Whether no batch of this ledger leads to a version that an engine serves: it is of a
+        trainer that is ahead of a restored ledger, and doesn't know it yet."""
+        return served > batches.newest_step(self._ledger.db, stage.name)
 
     def _fresh_enough(self, stage: Stage, served: int) -> bool:
         block, db = stage_plan.rl_block(stage), self._ledger.db

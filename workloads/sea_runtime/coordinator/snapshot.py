@@ -169,19 +169,24 @@ def newest_checkpoint(store: ObjectStore, desired: CoordinatorSpec) -> Checkpoin
     return None
 
 
-def of_this_line(
-    anchors: Iterable[WeightVersion], checkpoint: Checkpoint | None, desired: CoordinatorSpec
-) -> list[WeightVersion]:
-    """Anchors that belong to what the checkpoint leads to. Pure.
+def opened(store: ObjectStore, desired: CoordinatorSpec) -> int:
+    """The newest attempt whose processes have opened the current stage; 0 if none has. Blocking."""
+    stage = stage_plan.training_stage(desired)
+    if stage is None:
+        return 0
+    return stored_checkpoints.read_head(store, desired.run_url, stage.name).opened
 
-    Later ones of its stream were trained on batches that are drawn again now: an engine that
-    started with them would serve another policy than the one that is trained.
+
+def of_this_line(anchors: Iterable[WeightVersion], line: Mapping[str, int]) -> list[WeightVersion]:
+    """Anchors that belong to what the ledger's checkpoint leads to. Pure.
+
+    Later ones were trained on batches that are drawn again now: an engine that started with them
+    would serve another policy than the one that is trained.
+
+    Args:
+        line: newest version by stream.
     """
-    if checkpoint is None:
-        return list(anchors)
-    stage = next(one for one in desired.spec.stages if one.name == checkpoint.stage)
-    stream, version = stage_plan.stream_of(stage), checkpoint.entry.version
-    return [one for one in anchors if one.stream != stream or one.version <= version]
+    return [one for one in anchors if one.version <= line[one.stream]]
 
 
 def _training_stages(desired: CoordinatorSpec) -> Iterator[Stage]:

@@ -17,8 +17,6 @@ from sea_runtime.wire.checkpoints import FORMAT, Entry, Head, StoredObject
 PARALLEL = 16
 """Requests for sizes at one time."""
 READ_BYTES = 8 << 20
-SHOWN = 8
-"""Steps named in a sentence."""
 
 
 class Manifest(BaseModel):
@@ -56,12 +54,6 @@ def read_head(store: ObjectStore, run_url: str, stage: str) -> Head:
             f"{place} can't be read ({str(error)[:200]}). Restore an earlier version of the object:"
             " it alone says which checkpoints there are."
         ) from error
-
-
-def steps_of(head: Head, stage: str, step: int) -> str:
-    """That there is no checkpoint of a step, and which there are; without a full stop."""
-    steps = ", ".join(str(one.step) for one in head.checkpoints[-SHOWN:])
-    return f"Stage {stage} has no checkpoint of step {step}. It has steps {steps or 'none'}"
 
 
 def read_manifest(store: ObjectStore, run_url: str, entry: Entry) -> Manifest:

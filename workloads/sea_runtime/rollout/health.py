@@ -81,7 +81,7 @@ async def beat(
         # Taken before the message is built: a change during the call starts the next one at once.
         reported = state.changes
         try:
-            reply = await client.heartbeat(heartbeat(settings, identity, state))
+            reply = await client.heartbeat(lambda: heartbeat(settings, identity, state))
             # Replaces the whole set: an engine that is gone from the reply is no longer used.
             pool.use(reply.user_addresses)
             # Not one that has ended already: it comes back by itself.

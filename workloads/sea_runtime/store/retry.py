@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from tenacity import Retrying, before_sleep_log
+from tenacity import RetryCallState, Retrying, before_sleep_log, stop_any
 
 from sea_api.redaction import redacted
 from sea_data.object_store import StoreUnavailableError
@@ -34,6 +34,8 @@ class RetryPolicy:
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
     jitter: Callable[[], float] = random.random
+    gives_up: Callable[[], bool] = lambda: False
+    """Asked after each failure that may pass: True ends the call before its time."""
 
     def call(self, what: str, attempt: Callable[[], Result]) -> Result:
         """Runs `attempt` until it succeeds, fails permanently, or the time is over.
@@ -51,10 +53,18 @@ class RetryPolicy:
                 # botocore's types.
                 raise translate(error, what) from error
 
+        began, given_up = self.clock(), False
+
+        def ask(_: RetryCallState) -> bool:
+            nonlocal given_up
+            given_up = self.gives_up()
+            return given_up
+
         retrying = Retrying(
             retry=IF_TRANSIENT,
             wait=backoff(FIRST_DELAY_SECONDS, MAX_DELAY_SECONDS, self.jitter),
-            stop=stop_at(self.clock() + self.timeout_s, self.clock),
+            # The question first: the other rule must not hide a failure from it.
+            stop=stop_any(ask, stop_at(began + self.timeout_s, self.clock)),
             sleep=self.sleep,
             before_sleep=before_sleep_log(_log, logging.WARNING),
             # Raise the last error itself, not tenacity's RetryError.
@@ -64,7 +74,8 @@ class RetryPolicy:
             return retrying(translated)
         except StoreUnavailableError as error:
             why = redacted(str(error.__cause__))
+            waited = self.clock() - began if given_up else self.timeout_s
             raise StoreUnavailableError(
-                f"The object store did not answer '{what}' for {self.timeout_s:.0f} s: {why}. "
+                f"The object store did not answer '{what}' for {waited:.0f} s: {why}. "
                 "Check that it runs and that this pod can reach it."
             ) from error.__cause__

@@ -4,7 +4,9 @@ Trainer, rollout worker and coordinator read and write base models, weight ancho
 ledger snapshots and reports through it. asyncio callers wrap calls in `asyncio.to_thread`.
 """
 
+import copy
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -69,6 +71,13 @@ class ObjectStore:
             virtual_host=found.virtual_host,
             retry_timeout=self._retry.timeout_s,
         )
+
+    def watched(self, gives_up: Callable[[], bool]) -> "ObjectStore":
+        """The same store; `gives_up` is asked after each failure that may pass, and ends the call
+        if it says so."""
+        other = copy.copy(self)
+        other._retry = replace(self._retry, gives_up=gives_up)
+        return other
 
     def get(self, url: str) -> bytes:
         return self.get_with_etag(url)[0]

@@ -9,14 +9,20 @@ gigabytes, or an outage of the store. So the ranks ask each other every second i
 one barrier, and report to their supervisors that they are alive.
 """
 
+import logging
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, wait
 from typing import Any, TypeVar
 
+from sea_data.object_store import StoreUnavailableError
 from sea_runtime.trainer.context import RankContext
 
+log = logging.getLogger(__name__)
 Result = TypeVar("Result")
+MAX_OUTAGE_SECONDS = 1800.0
+"""How long the object store may be away while all ranks wait for it."""
 # Far below the collective's time-out, so that the slow rank always enters the next one in time.
 POLL_SECONDS = 1.0
 
@@ -49,15 +55,47 @@ def error_of(future: Future[Any]) -> BaseException | None:
     return future.exception() if future.done() else None
 
 
+def through_outages(
+    what: str,
+    call: Callable[[], Result],
+    *,
+    note: Callable[[str], object] = log.warning,
+    clock: Callable[[], float] = time.monotonic,
+) -> Result:
+    """The call's result; it is repeated while the object store is away, for half an hour at most.
+
+    The store's calls back off by themselves: this loop does not spin.
+
+    Args:
+        note: takes a sentence each time.
+        clock: monotonic seconds.
+
+    Raises:
+        StoreUnavailableError: it has been away for so long.
+    """
+    since: float | None = None
+    while True:
+        try:
+            return call()
+        except StoreUnavailableError as error:
+            since = clock() if since is None else since
+            away = clock() - since
+            if away > MAX_OUTAGE_SECONDS:
+                raise StoreUnavailableError(
+                    f"{what} has waited {away / 60:.0f} minutes for the object store: {error}"
+                ) from error
+            note(f"{what} waits for the object store: {error}")
+
+
 def rank_barrier(
     context: RankContext, name: str, work: Callable[[], Result] | None
 ) -> Result | None:
     """Runs `work` on the ranks that pass any; returns its result once all ranks are done.
 
     Collective: every rank calls it, those without work with None. Raises what the work raised, on
-    the rank that ran it.
+    the rank that ran it. Work is run again while the object store is away.
     """
-    own = None if work is None else start(name, work)
+    own = None if work is None else start(name, lambda: through_outages(name, work))
     done = False
     while not done:
         context.status.alive()

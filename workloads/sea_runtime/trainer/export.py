@@ -7,7 +7,7 @@ no rank ever holds the model; rank 0 adds index, configuration and tokenizer, an
 import json
 import logging
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from safetensors.torch import save_file
@@ -30,18 +30,21 @@ def export(
     context: RankContext, task: TrainerTask, model: Model, initial: Path, version: int
 ) -> None:
     """Uploads the model to `stages/<stage>/export/`. Collective."""
-    url = urls.join(task.run_url, "stages", task.stage, "export")
+    url = urls.join(task.run_url, "stages", task.stage, "The export of the stage's model")
     dtype = model.gpt.config.params_dtype
     # Every rank computes the same list: its own files' numbers and the total are part of names.
     files = shards(model.shape, model.layout, dtype.itemsize, SHARD_BYTES)
-    folder = context.pod.data_dir / "export" / f"{task.stage}-rank-{context.assignment.rank}"
+    folder = (
+        context.pod.data_dir
+        / "The export of the stage's model"
+        / f"{task.stage}-rank-{context.assignment.rank}"
+    )
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    if context.leads:
-        # While a stage is exported again, its folder must not look complete.
-        context.store.delete(urls.join(url, READY))
-    # No rank writes before that.
-    context.control.barrier()
+    mark = urls.join(url, READY)
+    # While a stage is exported again, its folder must not look complete. No rank writes before
+    # that.
+    _on_rank_0(context, lambda: context.store.delete(mark))
     for turn in range(max(one.turn for one in files) + 1):
         _write(context, model, files, turn, folder, url)
     if context.leads:
@@ -53,14 +56,23 @@ def export(
             strips_thoughts=model_files.strips_thoughts(task),
         )
     # All ranks, also those without files: see `background.rank_barrier`.
-    background.rank_barrier(context, "export", lambda: upload_folder(context.store, folder, url))
-    if context.leads:
-        # Only after the barrier above: a folder with READY.json is complete.
-        ready = {"version": version, "stage": task.stage, "attempt": context.attempt}
-        context.store.put(urls.join(url, READY), json.dumps(ready).encode())
+    background.rank_barrier(
+        context,
+        "The export of the stage's model",
+        lambda: upload_folder(context.store, folder, url),
+    )
+    ready = {"version": version, "stage": task.stage, "attempt": context.attempt}
+    # Only after the barrier above: a folder with READY.json is complete. No rank leaves before it
+    # is written: `complete` then reports the stage as done.
+    _on_rank_0(context, lambda: context.store.put(mark, json.dumps(ready).encode()))
     shutil.rmtree(folder, ignore_errors=True)
-    # No rank leaves before READY.json is written: `complete` then reports the stage as done.
-    context.control.barrier()
+
+
+def _on_rank_0(context: RankContext, work: Callable[[], object]) -> None:
+    """All ranks wait for it: in a thread, since an outage may outlast a collective."""
+    background.rank_barrier(
+        context, "The export of the stage's model", work if context.leads else None
+    )
 
 
 def _write(
@@ -93,4 +105,4 @@ def _write(
             (folder / name).unlink()
 
     # Not next to the gathers of the next turn: an outage of the store may outlast a collective.
-    background.rank_barrier(context, "export", work if own else None)
+    background.rank_barrier(context, "The export of the stage's model", work if own else None)

@@ -50,7 +50,7 @@ def download(context: RankContext, url: str) -> Path:
     # One rank per pod downloads; the others wait for it in the barrier, whether or not they need
     # it.
     missing = context.assignment.local_rank == 0 and not (folder / COMPLETE).exists()
-    background.rank_barrier(context, "download", work if missing else None)
+    background.rank_barrier(context, "The download of the model", work if missing else None)
     return folder
 
 

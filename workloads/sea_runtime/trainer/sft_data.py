@@ -150,7 +150,10 @@ def load(
     """
     # `rank_barrier` for the reading, which may take minutes; only the result is broadcast.
     read = (lambda: _read(context, paths, model, spec, as_user)) if context.leads else None
-    data, metrics = background.rank_barrier(context, "dialogues", read) or (None, {})
+    data, metrics = background.rank_barrier(context, "The reading of the dialogues", read) or (
+        None,
+        {},
+    )
     return unpack(context.control.broadcast_bytes(data)), metrics
 
 

@@ -189,13 +189,17 @@ class StageTrainer:
         """Begins a checkpoint of the reported step if one is due; its time counts for the next one.
 
         While the one before is uploaded a checkpoint is postponed, step by step, so that training
-        goes on; when the next is due as well, training waits: what a failure costs is bounded.
+        goes on; when the next is due as well, training waits: what a failure costs is bounded. Not
+        for a store that is away: the copy that it has is committed once the store is back.
         """
         # Also at the end, whatever the period: a resumed attempt then sees `finished` and goes
         # straight to `complete`.
         due = finished or self.step % self.spec.checkpoint.every_steps == 0
         must = finished or (due and self.postponed)
         if not due and not self.postponed:
+            return
+        if self.saver.busy and not finished and self.saver.away:
+            self.postponed = True
             return
         if self.saver.busy and not must:
             self.postponed = True

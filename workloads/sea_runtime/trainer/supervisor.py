@@ -116,7 +116,7 @@ class Supervisor:
         # One at a time: the reply to an older heartbeat must not replace a newer one.
         async with self._sending:
             try:
-                self._reply = await self._client.heartbeat(self._heartbeat())
+                self._reply = await self._client.heartbeat(self._heartbeat)
             except CoordinatorError as error:  # training goes on without the coordinator
                 log.warning("No heartbeat: %s", error)
                 return False

@@ -28,6 +28,8 @@ MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
 """On a disk nearly all the time would be fsync, of files that a kill of this test may lose."""
 NEVER = 100
 """Versions between two copies in the store: more than the stage has."""
+AWAY = (2, 6)
+"""Rounds for which the object store is away, at least and at most."""
 ROUNDS = 120
 """Enough for the longest recovery and the whole stage: most need 20."""
 EVENTS = (4, 9)
@@ -150,23 +152,36 @@ class History:
     def pod_leaves(self, which: int) -> None:
         self.run.evict_trainer_pod(which % len(self.run.trainers))
 
+    def store_away(self, _: int) -> None:
+        self.run.away_until = self.run.turn + self.chance.randint(*AWAY)
+
+    def pin(self, which: int) -> None:
+        self.run.pin(which)
+
+    def head_lost(self, _: int) -> None:
+        """The stage begins from scratch; whole checkpoints stay."""
+        self.run.lose_head()
+
     def go_back(self, which: int) -> None:
-        """To the newest or an older one; also to one that is damaged, or isn't there."""
-        steps = [one.step for one in self.run.head.checkpoints] or [EVERY]
+        """To the newest or an older one; also to one that is damaged or left, or isn't there."""
+        head = self.run.head
+        steps = [one.step for one in (*head.kept, *head.checkpoints)] or [EVERY]
         self.run.ask_to_go_back(steps[-1 - which % len(steps)])
 
     def undisturbed_the_stage_ends(self) -> None:
         run = self.run
-        run.drain = False
+        run.drain, run.away_until = False, 0
         # Without a pod that stays away it ends as well.
         left = any(pod.alive and not pod.leaving for pod in run.trainers)
-        if not left or self.chance.random() < 1 / 2:
-            run.return_trainer_pods()
+        returns = not left or self.chance.random() < 1 / 2
         for engine in run.engines:
             engine.stuck = False
         for _ in range(ROUNDS):
             if run.complete:
                 break
+            # Each round: one that is being deleted may go later.
+            if returns:
+                run.return_trainer_pods()
             run.round()
         assert run.complete, f"the stage never ended: {run}"
         self.nothing_is_lost_or_doubled()
@@ -183,7 +198,12 @@ class History:
         # A stage that ends first leaves a request without an answer.
         record = run.head.rollback
         done = [one.generation for one in run.requests if one.done]
-        assert not done or (record is not None and record.generation >= done[-1])
+        if done and not run.head_lost:
+            assert record is not None
+            assert record.generation >= done[-1]
+        # Listed or not: what a person keeps stays.
+        known = set(run.store.objects)
+        assert {f"s3://bucket/{key}" for key in run.pinned} <= known, "a pinned checkpoint is gone"
 
 
 HAPPENS: dict[str, Callable[[History, int], None]] = {
@@ -197,6 +217,9 @@ HAPPENS: dict[str, Callable[[History, int], None]] = {
     "pods return": History.pods_return,
     "pod leaves": History.pod_leaves,
     "go back": History.go_back,
+    "store away": History.store_away,
+    "pin": History.pin,
+    "head lost": History.head_lost,
 }
 HISTORIES = range(60)
 

@@ -19,13 +19,15 @@ from sea_api.v1alpha1.data import StartFrom
 from sea_api.v1alpha1.policy import Cause
 from sea_api.wire.coordinator_spec import RollbackOrder
 from sea_api.wire.state import CoordinatorState, RollbackCheck, StagePhase
+from sea_data.object_store import StoreUnavailableError
 from sea_runtime.coordinator import app, snapshot
 from sea_runtime.coordinator.app import Components, Settings
 from sea_runtime.coordinator.data_check import CheckedData
-from sea_runtime.coordinator.errors import GoneError
+from sea_runtime.coordinator.errors import GoneError, NotReadyError
 from sea_runtime.coordinator.ledger import batches, groups, stages
 from sea_runtime.coordinator.training import AheadError
 from sea_runtime.trainer.checkpoint import head as heads
+from sea_runtime.trainer.checkpoint.commit import Commits, remove_abandoned
 from sea_runtime.wire.checkpoints import Entry, Head, entry_of
 from sea_runtime.wire.membership import PodState, TrainerWorld
 from sea_runtime.wire.rollouts import Batch, Lease, LeaseRequest
@@ -88,6 +90,8 @@ class Run:
         self.process: Process | None = None
         self.world: TrainerWorld | None = None
         """Whose processes should run, as the pods heard last."""
+        self.unheard = False
+        """A call of a trainer pod was answered with 503: it goes on as it was told last."""
         self.waited = 0
         """Rounds for which the world's first pods have waited for the others."""
         self.sizes: list[int] = []
@@ -96,8 +100,17 @@ class Run:
         self.engines = [Engine("rollout-0"), Engine("rollout-1")]
         self.late: list[tuple[Lease, Engine, str]] = []
         """Leases of workers that are gone or slow, with the incarnation that held them."""
+        self.away_until = 0
+        """Round until which the object store doesn't answer."""
+        self.asked_named = False
+        """Whether the head named the checkpoint that was asked for."""
+        self.head_lost = False
+        self.pinned: set[str] = set()
+        """Manifest keys of checkpoints that a person keeps."""
         self.saved: dict[str, Lineage] = other.saved if other else {}
         """By manifest key: what a checkpoint's parameters were trained on."""
+        self.lineages: dict[tuple[int, int], Lineage] = other.lineages if other else {}
+        """By version and attempt: what the weights that were published so were trained on."""
         self.copied: set[int] = set()
         """Weight versions that the object store has."""
         self.left: set[int] = set()
@@ -134,6 +147,8 @@ class Run:
 
     def restart_coordinator(self, *, volume_lost: bool) -> None:
         self.core.ledger.withdraw()
+        # Until then it has no ledger, and answers nobody.
+        self.away_until, self.store.away = 0, False
         if volume_lost:
             shutil.rmtree(self.folder)
             # Batches after the checkpoint are drawn again.
@@ -148,7 +163,9 @@ class Run:
             while not look.done():
                 self.core.notifiers.background.notify()
                 await asyncio.sleep(0)
-            await look
+            # Looked at again in the next round.
+            with suppress(StoreUnavailableError):
+                await look
 
         self.await_(once())
 
@@ -158,15 +175,21 @@ class Run:
         if desired.rollback is None:
             return
         known = self.head
-        self.await_(self.core.rollbacks.follow(desired, desired.rollback))
+        with suppress(StoreUnavailableError):
+            self.await_(self.core.rollbacks.follow(desired, desired.rollback))
         if self.core.ledger.available:
             return
         if known.rollback != self.head.rollback:
             for engine in self.engines:
                 engine.left_behind |= engine.adopted > self.committed_step
             self.left |= {one for one in self.copied if one > self.committed_step}
+        self._open_ledger()
+
+    def _open_ledger(self) -> None:
+        """That of the newest checkpoint, or a new one, whose stage then has yet to begin."""
         self.fixed.clear()
         self.await_(self.core.bootstrap.open())
+        stages.start(self.core.ledger.db, "rl", self.clock())
 
     @property
     def complete(self) -> bool:
@@ -197,6 +220,7 @@ class Run:
             self.attempt += 1
 
     def ask_to_go_back(self, step: int) -> None:
+        self.asked_named = self._names(step)
         generation = len(self.requests) + 1
         self.order = RollbackOrder(stage="rl", step=step, generation=generation)
 
@@ -205,22 +229,47 @@ class Run:
         if order is None or check is None or check.generation != order.generation:
             return
         if check.done or check.problem:
+            runs = order.stage == "rl" and not self.complete
+            named = runs and self.asked_named and self._names(order.step)
+            known = self.store.objects.keys()
+            sound = named and all(self._objects(one) <= known for one in self.head.checkpoints)
+            assert check.done or not sound, check.problem
             self.requests.append(check)
             self.order = None
         elif order.attempt is None and not self.drain:
             self.attempt += 1
             self.order = order.model_copy(update={"attempt": self.attempt})
 
+    def _names(self, step: int) -> bool:
+        return any(one.step == step for one in self.head.checkpoints)
+
+    def _objects(self, entry: Entry) -> set[str]:
+        url = f"s3://bucket/{entry.manifest_key}"
+        return {url, url.replace("manifest.json", "ledger.sqlite")}
+
+    def pin(self, which: int) -> None:
+        """A person keeps a checkpoint."""
+        if self.head.checkpoints and not self.store.away:
+            entry = self.head.checkpoints[which % len(self.head.checkpoints)]
+            self._write_head(heads.pinned(self.head, entry, True))
+            self.pinned.add(entry.manifest_key)
+
+    def lose_head(self) -> None:
+        """Somebody deletes it, or the store loses it."""
+        if self.store.objects.pop(head_url(self.run_url), None) is not None:
+            self.head_lost = True
+
     # The trainer.
 
     def trainer_pass(self) -> None:
         """The supervisors call, then rank 0 does one thing."""
-        self.world = None
+        self.world, self.unheard = None, False
         for pod in self.trainers:
             if pod.alive:
                 self._call(pod)
         process, world = self.process, self.world
-        if process is not None and (world is None or world.attempt != process.attempt):
+        told = world.attempt if world is not None else 0
+        if process is not None and not self.unheard and told != process.attempt:
             self.end_process(zombie=False)
             process = None
         if process is None:
@@ -245,7 +294,11 @@ class Run:
             cause=Cause.PROCESS_EXIT if pod.failed else None,
             leaving=pod.leaving,
         )
-        reply = self.core.heartbeats.heard(beat)
+        try:
+            reply = self.core.heartbeats.heard(beat)
+        except NotReadyError:
+            self.unheard = True
+            return
         if pod.leaving and not pod.attempt:
             # As `Supervisor._leave`: it waits for its processes, and has none.
             pod.alive = pod.leaving = False
@@ -362,6 +415,8 @@ class Run:
                 self._open(process, task)
             return
         if task is not None and task.kind == TaskKind.STOP:
+            if self.store.away:
+                return
             self._finish(process)
             self.end_process(zombie=False)
             return
@@ -373,15 +428,21 @@ class Run:
             if process.published:
                 self.core.weights.publish(process.published[-1])
         if process.step >= STEPS:
-            self._complete(process)
+            if not self.store.away:
+                self._complete(process)
         else:
             self._train(process)
 
     def _open(self, process: Process, task: TrainerTask) -> None:
+        if self.store.away:
+            return
         head = heads.fence(self.head, process.attempt)
         while head.newest is not None and head.newest.manifest_key in self.damaged:
             head = heads.without_damaged(head, head.newest, process.attempt)
         self._write_head(head)
+        objects: Any = self.store
+        commits = Commits(objects, self.run_url, "rl", process.attempt)
+        remove_abandoned(commits, self.head)
         newest = head.newest
         process.lineage = self.saved[newest.manifest_key] if newest else ()
         if newest is None and task.origin is not None:
@@ -398,15 +459,15 @@ class Run:
             body = kit.batch(self.core, step, process.attempt)
         except AheadError as error:
             if self.await_(self.core.bootstrap.catch_up("rl", error.fixed)):
-                self.fixed.clear()
-                self.await_(self.core.bootstrap.open())
+                self._open_ledger()
                 return
             raise self.core.training.fail_ahead("rl", step, error.fixed) from error
+        except StoreUnavailableError:
+            return
         except GoneError:
             # A checkpoint behind the ledger was loaded: the ledger follows.
             if self.await_(self.core.bootstrap.go_back("rl", step)):
-                self.fixed.clear()
-                self.await_(self.core.bootstrap.open())
+                self._open_ledger()
                 return
             raise
         if not body:
@@ -427,6 +488,7 @@ class Run:
         self._advance(process)
 
     def _publish(self, process: Process) -> None:
+        self._label(process)
         version = kit.version(process.step, process.attempt)
         process.published = [*process.published, version][-BUFFERS:]
         self.core.weights.publish(version)
@@ -434,8 +496,17 @@ class Run:
             copied = kit.version(process.step, process.attempt, anchor=True)
             process.copies = [copied]
 
+    def _label(self, process: Process) -> None:
+        """An attempt may publish a number again, but not with other weights."""
+        label = process.step, process.attempt
+        known = self.lineages.setdefault(label, process.lineage)
+        assert known == process.lineage, f"version {label} is of two lines"
+
     def _advance(self, process: Process) -> None:
         """Uploads go on: the next phase of a save, and the copy of a version."""
+        # Each call is repeated until the store is back.
+        if self.store.away:
+            return
         for copy in process.copies:
             self._copy(process, copy)
         process.copies = []
@@ -458,7 +529,13 @@ class Run:
             save.ledger = self.await_(self.core.snapshots.take("rl", save.step, process.attempt))
             self.saved[key] = save.lineage
         elif save.phase == 1:
-            self.store.put(f"s3://bucket/{key}", manifest(save))
+            if not self.store.exists(
+                f"s3://bucket/{key}".replace("manifest.json", "ledger.sqlite")
+            ):
+                # As `Saver._require_stored` does: an attempt that has taken over has deleted it.
+                process.saves.remove(save)
+                return
+            self.store.put(f"s3://bucket/{key}", manifest(save, process.attempt))
             entry = Entry(
                 step=save.step, version=save.step, manifest_key=key, bytes=1, time=self.clock()
             )
@@ -490,6 +567,7 @@ class Run:
                 self._advance(process)
 
     def _complete(self, process: Process) -> None:
+        self._label(process)
         anchor = kit.version(process.step, process.attempt, anchor=True)
         self._copy(process, anchor)
         self._finish(process)
@@ -559,7 +637,18 @@ class Run:
         found = self.core.scheduler.lease(request)
         engine.leases += found.leases if found else []
         assert not (found and engine.left_behind), "episodes for weights that were left behind"
+        if found:
+            self._require_line(engine)
         self._require_gate()
+
+    def _require_line(self, engine: Engine) -> None:
+        """An engine's weights were trained on the batches that the ledger knows."""
+        trained = self.lineages.get((engine.adopted, engine.attempt), ())
+        rows = self.core.ledger.db.rows(
+            "SELECT step, id FROM groups WHERE stage = 'rl' AND step <= ?", engine.adopted
+        )
+        known = [{row["id"] for row in rows if row["step"] == n + 1} for n in range(engine.adopted)]
+        assert [set(one) for one in trained] == known, f"{engine} serves {trained}, not {known}"
 
     def _require_gate(self) -> None:
         """No more groups than the batches up to the newest version may still need."""
@@ -598,6 +687,7 @@ class Run:
         """Everybody does one thing; a second passes."""
         self.turn += 1
         self.clock.now += 1.0
+        self.store.away = self.turn < self.away_until
         self.operate()
         with suppress(*ENDED):  # `act` has noted it
             self.trainer_pass()

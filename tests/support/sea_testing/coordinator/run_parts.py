@@ -99,14 +99,20 @@ def head_url(run_url: str) -> str:
     return f"{run_url}/stages/rl/checkpoints/head.json"
 
 
-def manifest(save: Save) -> bytes:
-    """What the coordinator reads of it."""
+def manifest(save: Save, attempt: int) -> bytes:
+    """Of the parts that are looked at."""
     assert save.ledger is not None
     ledger = {**save.ledger.model_dump(), "name": ""}
     named = {
         "format": FORMAT,
+        "stage": "rl",
+        "stream": "policy",
         "step": save.step,
+        "attempt": attempt,
         "version": save.step,
+        "world_size": 1,
+        "finished": False,
+        "time": 0.0,
         "objects": [],
         "ledger": ledger,
     }

@@ -2,13 +2,16 @@
 
 A request to go back (`spec.checkpoint.rollbackTo`) is looked at, then carried out by a new attempt,
 and kept here as done, so that it happens once. Engines whose weights come after the checkpoint
-serve what was never trained in the line that goes on: they get no episodes and restart.
+serve what was never trained in the line that goes on: they get no episodes and restart. The same
+holds once a lost volume was restored from a checkpoint, since the batches after it are drawn again.
 
 A run may also go on from a checkpoint of another run (`spec.startFrom`): of that one's ledger stay
 the stage's groups, episodes, trajectories and batches, and its place in the data. What belongs to
 its pods, attempts, checkpoints and weight versions goes: they are another run's. Weight versions
 count on, since trajectories that wait for a batch carry the numbers.
 """
+
+from collections.abc import Mapping
 
 from pydantic import BaseModel
 
@@ -18,6 +21,8 @@ from sea_runtime.coordinator.ledger.database import Database
 from sea_runtime.wire.membership import Heartbeat
 
 _DONE, _CHECK, _BRANCHES = "rollback-done", "rollback-check", "branches"
+_RESTORED = "restored-in"
+"""Text: the attempt in which the ledger was restored, if its processes had begun; else 0."""
 _FIRST_VERSION = "imported-first-version"
 _OF_OTHER_STAGES = ("episodes", "trajectories", "transcripts")
 _OF_THE_RUN = (
@@ -68,8 +73,8 @@ def awaited(db: Database, desired: CoordinatorSpec) -> bool:
 
 
 class _Branch(BaseModel):
-    """Where training went back: what attempts before `attempt` published after `version` was left
-    behind."""
+    """Where training went back, or the ledger was restored: what attempts before `attempt`
+    published after `version` was left behind."""
 
     stream: str
     version: int
@@ -89,8 +94,43 @@ def leave_behind(db: Database, stream: str, version: int, attempt: int) -> None:
     db.put_document(_BRANCHES, _Branches(found=[*kept, branch]))
 
 
+def restored(db: Database, line: Mapping[str, int], attempt: int, *, ran: bool) -> None:
+    """The ledger is a checkpoint's: the batches after it, and so the versions, come again.
+
+    Args:
+        line: newest version of the checkpoint by stream.
+        attempt: the current one. It is judged when it ends (`begin_attempt`): its processes may be
+            at the checkpoint and go on from there, or ahead of the ledger and have to end.
+        ran: they had begun before.
+    """
+    for stream, version in line.items():
+        leave_behind(db, stream, version, attempt)
+    db.put_text(_RESTORED, str(attempt if ran else 0))
+
+
+def ran_before(db: Database, attempt: int) -> bool:
+    """Whether processes of this attempt had begun when the ledger was restored.
+
+    If they are started again, the attempt would publish other weights under numbers that it has
+    published before.
+    """
+    return db.text(_RESTORED) == str(attempt)
+
+
+def begin_attempt(db: Database, stream: str, version: int, attempt: int) -> None:
+    """Another attempt begins: one that was ahead of a restored ledger has left its versions.
+
+    Args:
+        version: that follows from the newest batch of the ledger. Attempts before this one that
+            published later ones trained on batches that are lost.
+    """
+    if db.text(_RESTORED) is not None:
+        leave_behind(db, stream, version, attempt)
+        db.delete_text(_RESTORED)
+
+
 def is_left_behind(db: Database, stream: str, beat: Heartbeat) -> bool:
-    """Whether the engine serves a version that training went back behind.
+    """Whether the engine serves a version that isn't part of the line that goes on.
 
     Judged by what it serves now: it may have adopted the version after training had gone back, if
     it was fetching it meanwhile.

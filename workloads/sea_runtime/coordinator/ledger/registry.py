@@ -140,6 +140,12 @@ def add_anchor(db: Database, version: WeightVersion, now: float) -> None:
     _name_layouts(db, version)
 
 
+def forget_later(db: Database, stream: str, version: int) -> None:
+    """Deletes the versions after one that the ledger has gone back to. Inside a transaction."""
+    for table in ("weights", "version_layouts"):
+        db.run(f"DELETE FROM {table} WHERE stream = ? AND version > ?", stream, version)  # noqa: S608
+
+
 def newest(db: Database, stream: str) -> int:
     """The largest version ever published; 0 while there is only the base model."""
     return db.value("SELECT COALESCE(MAX(version), 0) FROM weights WHERE stream = ?", stream) or 0

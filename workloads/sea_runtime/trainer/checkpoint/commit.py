@@ -8,10 +8,11 @@ deletion of what it no longer names (retention, going back), is removed in the b
 0 owns the stage (`restore.py`). In doubt it stays: a folder is deleted only if an older attempt
 wrote it, `head.json` doesn't list its manifest, and no manifest that it names refers to it. An
 older attempt can no longer commit it, since the head carries our number; folders of this attempt
-and of newer ones are never considered. Whole checkpoints that are found while the head names none
-are listed in it as kept.
+and of newer ones are never considered. Whole checkpoints that are found while the head doesn't say
+that all of them are known (it was lost, or is an older release's) are listed in it as kept.
 """
 
+import copy
 import logging
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -35,6 +36,12 @@ class Commits:
         self.folder = urls.join(run_url, "stages", stage, "checkpoints")
         self.bucket = urls.parse(run_url).bucket
         self._url = urls.join(self.folder, "head.json")
+
+    def watched(self, gives_up: Callable[[], bool]) -> "Commits":
+        """The same; `gives_up` may end calls to a store that is away (`ObjectStore.watched`)."""
+        other = copy.copy(self)
+        other.store = self.store.watched(gives_up)
+        return other
 
     def step_folder(self, step: int) -> str:
         """URL of the folder that this attempt writes the checkpoint of `step` to."""
@@ -170,11 +177,13 @@ def remove_abandoned(commits: Commits, head: Head) -> None:
         log.warning("Unfinished uploads of older attempts are kept: %s", error)
     keys = [commits.key(one.url) for one in commits.store.list(urls.folder(commits.folder))]
     found = folders_of_older(keys, root, commits.attempt)
-    if not head.checkpoints:
-        # A person has deleted the head, or it was lost: whole checkpoints aren't lost with it, nor
-        # later, when the head names those of the line that begins now.
-        whole = {f"{one}{MANIFEST}" for one in found} & set(keys)
-        _keep(commits, sorted(whole - _listed(head)))
+    if not head.kept_known or not head.checkpoints:
+        # The head was lost, or emptied by a person: whole checkpoints aren't lost with it, nor
+        # later, when the head names those of the line that begins now. Or it is of a release that
+        # didn't list what a rollback left pinned.
+        own = {one.manifest_key for one in head.checkpoints}
+        whole = {f"{one}{MANIFEST}" for one in found} & set(keys) - own
+        head = _keep(commits, sorted(whole - _listed(head)))
         found -= {one.removesuffix(MANIFEST) for one in whole}
     if not found:
         return
@@ -188,8 +197,8 @@ def remove_abandoned(commits: Commits, head: Head) -> None:
         log.info("Deleted %s, which no checkpoint consists of.", commits.url(folder))
 
 
-def _keep(commits: Commits, manifests: Sequence[str]) -> None:
-    """Lists these checkpoints in the head as kept."""
+def _keep(commits: Commits, manifests: Sequence[str]) -> Head:
+    """The head that lists these checkpoints as kept, and says that there are no others."""
     entries = []
     for key in manifests:
         url = commits.url(key)
@@ -202,10 +211,10 @@ def _keep(commits: Commits, manifests: Sequence[str]) -> None:
 
     def decide(head: Head) -> Head:
         owned = heads.fence(head, commits.attempt)
-        return owned.model_copy(update={"kept": [*owned.kept, *entries]})
+        update = {"kept": [*owned.kept, *entries], "kept_known": True}
+        return owned.model_copy(update=update)
 
-    if entries:
-        commits.change(decide)
+    return commits.change(decide)
 
 
 def _listed(head: Head) -> set[str]:

@@ -6,12 +6,13 @@ attempt is smaller than the head's must stop.
 """
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict
 
 from sea_runtime.parallel.parallel_layout import ParallelLayout
 from sea_runtime.trainer.errors import CheckpointError, FencedError
 from sea_runtime.wire.base import Message
-from sea_runtime.wire.checkpoints import FORMAT, Entry, Head, StoredObject, entry_of
+from sea_runtime.wire.checkpoints import FORMAT, Entry, Head, StoredObject
 
 MANIFEST = "manifest.json"
 """Name of the manifest within a checkpoint's folder."""
@@ -115,7 +116,7 @@ def fence(head: Head, attempt: int) -> Head:
         raise FencedError(
             f"Attempt {head.attempt} owns the checkpoints: attempt {attempt} must stop."
         )
-    return head.model_copy(update={"attempt": attempt})
+    return head.model_copy(update={"attempt": attempt, "opened": attempt})
 
 
 def kept(
@@ -153,8 +154,11 @@ def append(
     # Later steps belong to an attempt that this one did not resume from.
     older = [one for one in owned.checkpoints if one.step < entry.step]
     named = kept([*older, entry], keep_last, keep_every, exported)
-    dropped = [one for one in owned.checkpoints if one not in named]
-    return owned.model_copy(update={"checkpoints": named}), dropped
+    left = [one for one in owned.checkpoints if one not in named]
+    # Retention drops no pinned one: those here follow a step that training hasn't resumed from.
+    pinned = [one for one in left if one.pinned]
+    after = owned.model_copy(update={"checkpoints": named, "kept": [*owned.kept, *pinned]})
+    return after, [one for one in left if not one.pinned]
 
 
 def without_damaged(head: Head, entry: Entry, attempt: int) -> Head:
@@ -170,16 +174,17 @@ def without_damaged(head: Head, entry: Entry, attempt: int) -> Head:
     return owned.model_copy(update={"checkpoints": named, "damaged": [*owned.damaged, entry]})
 
 
-def pinned(head: Head, step: int, pin: bool) -> Head:
-    """The head with the checkpoint of `step` pinned or not; raises KeyError if there is none."""
-    entry = entry_of(head, step)
+def pinned(head: Head, entry: Entry, pin: bool) -> Head:
+    """The head with a checkpoint that it lists, also one that the run has left, pinned or not."""
     changed = entry.model_copy(update={"pinned": pin})
-    named = [changed if one == entry else one for one in head.checkpoints]
-    return head.model_copy(update={"checkpoints": named})
+    return _each(head, lambda entries: [changed if one == entry else one for one in entries])
 
 
-def without(head: Head, step: int) -> Head:
-    """The head that no longer names the checkpoint of `step`; raises KeyError if there is none."""
-    entry = entry_of(head, step)
-    named = [one for one in head.checkpoints if one != entry]
-    return head.model_copy(update={"checkpoints": named})
+def without(head: Head, entry: Entry) -> Head:
+    """The head that no longer lists a checkpoint."""
+    return _each(head, lambda entries: [one for one in entries if one != entry])
+
+
+def _each(head: Head, change: Callable[[list[Entry]], list[Entry]]) -> Head:
+    lists = {name: getattr(head, name) for name in ("checkpoints", "kept", "damaged")}
+    return head.model_copy(update={name: change(entries) for name, entries in lists.items()})

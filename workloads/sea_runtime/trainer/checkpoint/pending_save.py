@@ -51,6 +51,13 @@ class PendingSave:
     uploaded: bool = False
     trouble: str = ""
     """What this rank's last call failed with; empty once it has succeeded."""
+    away: bool = False
+    """Store or coordinator don't answer this rank's call, which is being repeated."""
+
+    def gives_up(self) -> bool:
+        """Asked after each failure of a call that may pass: whether it isn't repeated any more."""
+        self.away = True
+        return self.replaced.is_set() and not self.needed
 
     def persist(self, call: Callable[[], Result]) -> Result:
         """The call's result, retried until store and coordinator are back.
@@ -66,7 +73,7 @@ class PendingSave:
                 result = call()
             except (StoreUnavailableError, CoordinatorUnreachableError) as error:
                 self.trouble = described(error)
-                if self.replaced.is_set() and not self.needed:
+                if self.gives_up():
                     raise
                 log.warning(
                     "The checkpoint of step %d waits (%s): %s",
@@ -75,7 +82,7 @@ class PendingSave:
                     error,
                 )
             else:
-                self.trouble = ""
+                self.trouble, self.away = "", False
                 return result
 
     def manifest(

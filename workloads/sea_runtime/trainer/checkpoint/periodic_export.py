@@ -2,12 +2,14 @@
 
 One at a time, from the store and not from the live parameters: training neither waits nor gathers.
 What a crash cuts off is made by the next attempt, from the same checkpoint; a stage ends once its
-exports have. Exports of steps that the run has gone back behind are no longer marked as complete.
+exports have, or have failed. Exports of steps that the run has gone back behind are no longer
+marked as complete.
 """
 
 import json
 import logging
 import shutil
+import time
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future
 from functools import partial
@@ -27,6 +29,8 @@ from sea_runtime.trainer.context import RankContext
 from sea_runtime.wire.checkpoints import Entry
 
 log = logging.getLogger(__name__)
+MAX_OUTAGE_SECONDS = 1800.0
+"""How long a store that is away may hold up the end of a stage for its exports."""
 Result = TypeVar("Result")
 
 
@@ -66,6 +70,8 @@ class Exports:
         self._step = 0
         self.trouble = ""
         """Why the last export failed, or waits; empty if it did neither."""
+        self._stage_ended: float | None = None
+        """Monotonic seconds."""
 
     @property
     def under_way(self) -> int | None:
@@ -87,13 +93,14 @@ class Exports:
             self._running = background.start("owed exports", work)
 
     def finish(self) -> None:
-        """Waits until no export is under way, however long the store is away. Collective.
+        """Waits until no export is under way. Collective.
 
-        Called when the stage has ended: no later attempt would make what is cut off.
+        Called when the stage has ended: no later attempt would make what is cut off. A store that
+        stays away doesn't hold the stage up for ever: the export then counts as failed.
         """
-        running = self._running
+        running, self._stage_ended = self._running, time.monotonic()
         background.rank_barrier(
-            self._context, "periodic export", None if running is None else running.result
+            self._context, "The periodic export", None if running is None else running.result
         )
 
     def committed(self, manifest: Manifest, every: int | None) -> None:
@@ -132,7 +139,8 @@ class Exports:
                 # Before its manifest is read: retention leaves it from here on.
                 self._step = entry.step
                 url = self._commits.url(entry.manifest_key)
-                self._export(parse_manifest(self._commits.store.get(url), url))
+                body = self._patiently(what, partial(self._commits.store.get, url))
+                self._export(parse_manifest(body, url))
         # Of any type: nobody waits for the thread.
         except Exception as error:
             self._failed(f"The export of step {self._step}" if self._step else what, error)
@@ -165,13 +173,19 @@ class Exports:
             shutil.rmtree(folder, ignore_errors=True)
 
     def _patiently(self, what: str, call: Callable[[], Result]) -> Result:
-        """The call's result, however long the store is away: its calls back off by themselves."""
+        """The call's result, however long the store is away: its calls back off by themselves.
+
+        Raises:
+            StoreUnavailableError: the stage has waited for nothing else for `MAX_OUTAGE_SECONDS`.
+        """
         waited = False
         while True:
             try:
                 found = call()
             except StoreUnavailableError as error:
-                waited = True
+                waited, ended = True, self._stage_ended
+                if ended is not None and time.monotonic() - ended > MAX_OUTAGE_SECONDS:
+                    raise
                 self.trouble = f"{what} waits for the store: {error}"
                 log.warning("%s", self.trouble)
             else:

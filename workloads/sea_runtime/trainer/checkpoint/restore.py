@@ -7,6 +7,8 @@ and checks their bytes. A damaged checkpoint is set aside, and the one before is
 
 import base64
 import logging
+from collections.abc import Callable
+from typing import TypeVar
 
 from sea_data import urls
 from sea_data.object_store import ObjectNotFoundError, StoreError
@@ -21,9 +23,10 @@ from sea_runtime.trainer.context import RankContext
 from sea_runtime.trainer.errors import CheckpointError
 from sea_runtime.trainer.model import Model
 from sea_runtime.trainer.optimizer import Optimizer
-from sea_runtime.wire.checkpoints import Entry, Head
+from sea_runtime.wire.checkpoints import Entry, Head, entry_of
 
 log = logging.getLogger(__name__)
+Result = TypeVar("Result")
 
 
 def restore(
@@ -72,11 +75,14 @@ def start_from(
     Raises:
         CheckpointError: it is gone, damaged, of another model or of another release.
     """
-    text = ""
-    if context.leads:
-        named = [one for one in theirs.read()[0].checkpoints if one.step == step]
-        text = named[-1].model_dump_json() if named else ""
-    text = context.control.broadcast(text)
+
+    def look() -> str:
+        try:
+            return entry_of(theirs.read()[0], step).model_dump_json()
+        except KeyError:
+            return ""
+
+    text = context.control.broadcast(_on_rank_0(context, look))
     if not text:
         raise CheckpointError(
             f"{theirs.folder} has no checkpoint of step {step} any more, which startFrom names, "
@@ -98,10 +104,10 @@ _Newest = tuple[Entry | None, str]
 
 def _take_over(context: RankContext, commits: Commits) -> _Newest:
     """The newest checkpoint, on every rank, once no older attempt can commit any more."""
-    if not context.leads:
-        return _received(context.control.broadcast(None))
     # Fence before reading `newest`: an older attempt that commits in between would be overlooked.
-    head = commits.fence()
+    head = _on_rank_0(context, commits.fence)
+    if head is None:
+        return _received(context.control.broadcast(None))
     background.start("abandoned checkpoints", lambda: _clean_up(commits, head))
     steps = ", ".join(str(one.step) for one in head.damaged)
     return _sent(context, head, f"steps {steps} are set aside as damaged." if steps else "")
@@ -109,10 +115,11 @@ def _take_over(context: RankContext, commits: Commits) -> _Newest:
 
 def _set_aside(context: RankContext, commits: Commits, entry: Entry, damage: str) -> _Newest:
     """The checkpoint before a damaged one, on every rank."""
-    if not context.leads:
+    head = _on_rank_0(context, lambda: commits.set_aside(entry))
+    if head is None:
         return _received(context.control.broadcast(None))
     log.error("The checkpoint of step %d is damaged and set aside. %s", entry.step, damage)
-    return _sent(context, commits.set_aside(entry), damage)
+    return _sent(context, head, damage)
 
 
 def _sent(context: RankContext, head: Head, damaged: str) -> _Newest:
@@ -127,17 +134,18 @@ def _received(found: tuple[str | None, str]) -> _Newest:
 
 def _manifest(context: RankContext, commits: Commits, entry: Entry) -> tuple[Manifest | None, str]:
     """The manifest on every rank, or what is wrong with it."""
-    text, damage = "", ""
-    if context.leads:
+
+    def look() -> tuple[str, str]:
         url = commits.url(entry.manifest_key)
         try:
             text = commits.store.get(url).decode()
             damage = foreign(parse_manifest(text, url), entry, commits)
         except (ObjectNotFoundError, ValueError) as error:
             damage = f"{url} is no manifest: {error}"
-        text = "" if damage else text
+        return ("", damage) if damage else (text, "")
+
     # Every rank loads the manifest that rank 0 saw; two reads could see two heads.
-    text, damage = context.control.broadcast((text, damage))
+    text, damage = context.control.broadcast(_on_rank_0(context, look))
     return (Manifest.model_validate_json(text) if text else None), damage
 
 
@@ -169,9 +177,18 @@ def _check_sizes(context: RankContext, commits: Commits, manifest: Manifest) -> 
     def work() -> str:
         return "".join(missing(commits, manifest.everything)[:1])
 
-    found = background.rank_barrier(context, "restore", work if context.leads else None)
-    damage: str = context.control.broadcast(found)
+    damage: str = context.control.broadcast(_on_rank_0(context, work))
     return damage
+
+
+def _on_rank_0(context: RankContext, work: Callable[[], Result]) -> Result | None:
+    """The work's result on rank 0, None elsewhere. Collective.
+
+    All ranks wait for it: in a thread, since an outage of the store may outlast a collective.
+    """
+    return background.rank_barrier(
+        context, "The start from the newest checkpoint", work if context.leads else None
+    )
 
 
 def _load(
@@ -201,7 +218,7 @@ def _load(
         return ""
 
     # In a thread: it may take longer than a collective may.
-    found = background.rank_barrier(context, "restore", work)
+    found = background.rank_barrier(context, "The restore of a checkpoint", work)
     # All ranks decide by the same list, so that they load this checkpoint or the one before
     # together.
     damage = next((one for one in context.control.all_gather(found or "") if one), "")

@@ -18,6 +18,7 @@ from pathlib import Path
 from sea_api.v1alpha1.policy import Checkpoint
 from sea_data import urls
 from sea_runtime.client.calls import StaleAttemptError
+from sea_runtime.store.s3 import ObjectStore
 from sea_runtime.trainer import background
 from sea_runtime.trainer.checkpoint.commit import Commits
 from sea_runtime.trainer.checkpoint.head import (
@@ -73,6 +74,8 @@ class Saver:
         self.failed = False
         """The newest save has ended without a commit; of one that failed in its commit only rank 0
         knows."""
+        self.away = False
+        """The save waits for a store or coordinator that doesn't answer; the same on every rank."""
         self._trouble = (0, "")
         """On rank 0: step of the save that failed or waits, and the sentences about it."""
 
@@ -142,21 +145,27 @@ class Saver:
             # Now, not when everything is stored: the ledger of this step belongs to its state.
             step, attempt = save.position.step, self.context.attempt
             taken = save.persist(
-                lambda: self.context.client.snapshot(self.task.stage, step, attempt)
+                lambda: self.context.client.watched(save.gives_up).snapshot(
+                    self.task.stage, step, attempt
+                )
             )
             stored.append(
                 StoredObject(key=taken.key, name="", size=taken.size, sha256=taken.sha256)
             )
         rank, url = self.context.assignment.rank, self.commits.step_folder(save.position.step)
         data, described = urls.join(url, state_name(rank)), urls.join(url, index_name(rank))
-        index = save.persist(lambda: staged.upload(self.context.store, data))
+        index = save.persist(lambda: staged.upload(self._store(save), data))
         body = index.model_dump_json().encode()
-        save.persist(lambda: self.context.store.put(described, body))
+        save.persist(lambda: self._store(save).put(described, body))
         return [
             *stored,
             self._stored(data, index.nbytes, ""),
             self._stored(described, len(body), sha256(body).hexdigest()),
         ]
+
+    def _store(self, save: PendingSave) -> ObjectStore:
+        """The store, whose calls end early if the save is replaced while it is away."""
+        return self.context.store.watched(save.gives_up)
 
     def _stored(self, url: str, size: int, digest: str) -> StoredObject:
         name = url.rpartition("/")[2]
@@ -181,7 +190,7 @@ class Saver:
     def _reported_again(self, meant: Callable[[Entry], bool]) -> bool:
         """Collective; false if the head names no such checkpoint."""
         look = partial(self._report_again, meant) if self.context.leads else None
-        found = background.rank_barrier(self.context, "head.json", look)
+        found = background.rank_barrier(self.context, "The last checkpoint", look)
         return bool(self.context.control.broadcast(found))
 
     def _report_again(self, meant: Callable[[Entry], bool]) -> bool:
@@ -223,13 +232,14 @@ class Saver:
             self._log_failure("upload", save, error)
         # All ranks decide by the same list, so that they drop the save or go on with it together.
         own = (_FENCED if fenced else _FAILED) if error else int(save.uploading.done())
-        found = self.context.control.all_gather((own, save.trouble))
-        states = [state for state, _ in found]
+        found = self.context.control.all_gather((own, save.trouble, save.away))
+        states = [state for state, _, _ in found]
+        self.away = any(away for _, _, away in found)
         # Of every rank: the others' are in their logs only.
-        self._note_trouble(save, _of_ranks(text for _, text in found))
+        self._note_trouble(save, _of_ranks(text for _, text, _ in found))
         # Dropped only when no rank uploads any more: its copy is overwritten by the next save.
         if min(states) < 0 and 0 not in states:
-            self._save, self.failed = None, True
+            self._save, self.failed, self.away = None, True, False
             if _FENCED in states:
                 raise FencedError("A newer attempt of the trainer has begun: this one must stop.")
         if min(states) < 1:
@@ -273,7 +283,7 @@ class Saver:
         objects = [one for one in stored if one.name]
         manifest = save.manifest(self.context, self.task, objects, ledger)
         target, text = urls.join(url, MANIFEST), manifest.model_dump_json(indent=1)
-        save.persist(lambda: self.context.store.put(target, text.encode()))
+        save.persist(lambda: self._store(save).put(target, text.encode()))
         self._require_stored(save, [*stored, self._stored(target, len(text.encode()), "")])
         entry = Entry(
             step=manifest.step,
@@ -285,7 +295,7 @@ class Saver:
         keep = self.policy.keep_last, self.policy.keep_every, self.exports.under_way
         # A kill between this commit and the report: `committed` or the coordinator's recovery
         # reports it.
-        save.persist(lambda: self.commits.commit(entry, *keep))
+        save.persist(lambda: self.commits.watched(save.gives_up).commit(entry, *keep))
         save.persist(lambda: self._report(entry))
         self.exports.committed(manifest, self.policy.export_every_steps)
 
@@ -295,7 +305,7 @@ class Saver:
         Raises:
             CheckpointError: an object is missing or has another size.
         """
-        wrong = save.persist(lambda: missing(self.commits, stored))
+        wrong = save.persist(lambda: missing(self.commits.watched(save.gives_up), stored))
         if wrong:
             raise CheckpointError(f"{wrong[0]} The store had reported success.")
 
@@ -316,10 +326,10 @@ class Saver:
         if save.committing is not None:
             outcome = self._outcome(save, save.committing)
         # Only rank 0 knows; the others have no `committing`.
-        outcome = self.context.control.broadcast(outcome)
+        outcome, self.away = self.context.control.broadcast((outcome, save.away))
         if outcome == "":
             return
-        self._save = None
+        self._save, self.away = None, False
         if outcome is not None:
             # On every rank, after the drop: none is left behind in a collective.
             raise FencedError(outcome)
