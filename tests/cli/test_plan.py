@@ -61,6 +61,17 @@ def test_what_does_not_fit_exits_with_1_and_names_what_would(
     assert "{tensor: 8, pipeline: 3, expert: 16}" in out
 
 
+def test_where_no_layout_of_the_gpus_fits_the_fewest_that_do_are_named(
+    job: Any, tmp_path: Path, capsys: Capture
+) -> None:
+    """Also where the GPUs that the job has in all leave no split."""
+    job["spec"]["trainer"] |= {"replicas": 1, "parallelism": {"tensor": 4, "expert": 8}}
+    assert main(["plan", written(job, tmp_path), "--gpus", "16"]) == 1
+    out = " ".join(capsys.readouterr().out.split())
+    assert "No layout of these trainer GPUs fits; 48 do, with {" in out
+    assert "Best splits" not in out
+
+
 def test_the_verdict_as_json(job: Any, tmp_path: Path, capsys: Capture) -> None:
     assert main(["plan", written(job, tmp_path), "--json", "--gpu", "B200"]) == 0
     found = json.loads(capsys.readouterr().out)
