@@ -70,6 +70,16 @@ def test_where_no_layout_of_the_gpus_fits_the_fewest_that_do_are_named(
     out = " ".join(capsys.readouterr().out.split())
     assert "No layout of these trainer GPUs fits; 48 do, with {" in out
     assert "Best splits" not in out
+    assert "No split of 16 GPUs into training and generation fits." in out
+
+
+def test_a_mean_length_beyond_the_context_is_refused(
+    job: Any, tmp_path: Path, capsys: Capture
+) -> None:
+    assert main(["plan", written(job, tmp_path), "--mean-tokens", "40000"]) == 1
+    error = capsys.readouterr().err
+    assert "40,000 tokens on average (mean length given)" in error
+    assert "contextLength 32,768" in error
 
 
 def test_the_verdict_as_json(job: Any, tmp_path: Path, capsys: Capture) -> None:

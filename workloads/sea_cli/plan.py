@@ -158,6 +158,11 @@ def _workload(spec: Spec, given: argparse.Namespace) -> workloads.Workload | Non
         found = _measured(found, given.metrics)
     if given.mean_tokens is not None:
         found = workloads.with_mean(found, given.mean_tokens)
+    if found.mean_tokens > found.longest:
+        raise PlanError(
+            f"Trajectories of {found.mean_tokens:,.0f} tokens on average ({found.source}) don't fit"
+            f" model.contextLength {context:,}: name a smaller mean, or metrics of such a run."
+        )
     return found
 
 

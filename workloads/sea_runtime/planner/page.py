@@ -167,7 +167,9 @@ def proposals(
         for one in found[:5]:
             extra = f"{one.seconds:>10,.1f}  recomputed: {one.setup.recomputation.value}"
             yield _row(describe(one.layout), f"{one.nbytes / 1e9:,.1f}", extra)
-    if splits:
+    if not splits:
+        yield from _wrapped(f"No split of {total} GPUs into training and generation fits.")
+    else:
         yield ""
         yield _head(
             f"Best splits of {total} GPUs (training + generation)", "step, s", "trainer, engines"
