@@ -24,6 +24,7 @@ import urllib3
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from sea_devcluster import interrupts
 from sea_runtime.coordinator.http import streamed
 from sea_runtime.coordinator.ledger import trajectories
 from sea_runtime.coordinator.ledger.database import Database
@@ -103,7 +104,9 @@ def serve(batch: FixedBatch, way: str, pipe: Connection) -> None:
 
 def measure(batch: FixedBatch, way: str) -> dict[str, float]:
     ours, theirs = multiprocessing.Pipe()
-    process = multiprocessing.get_context("spawn").Process(target=serve, args=(batch, way, theirs))
+    spawn = multiprocessing.get_context("spawn")
+    # Daemonic: it ends with this program, whatever ends that.
+    process = spawn.Process(target=serve, args=(batch, way, theirs), daemon=True)
     process.start()
     # Else nothing would end the wait for a process that has died.
     theirs.close()
@@ -130,6 +133,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--gb", type=float, default=2.1)
     size = parser.parse_args().gb * 1e9
+    interrupts.raise_on_signals()  # the folder has gigabytes, and the server is a child
     with tempfile.TemporaryDirectory(prefix="batch-") as folder:
         batch = make_batch(Path(folder), int(size))
         # The stream first: the other way finds the files in the page cache.

@@ -85,8 +85,9 @@ def dialogues(vocabulary: int) -> Dialogues:
     return Dialogues(tokens, masks, tuple(range(len(sizes))))
 
 
-def choices(shape: ModelShape) -> Choices | None:
-    """Random experts for the tokens of the first six dialogues; the others' are chosen.
+def choices(shape: ModelShape, layers: range) -> Choices | None:
+    """Random experts for the tokens of the first six dialogues, of a rank's layers; the others' are
+    chosen.
 
     Both trajectories of a group have the same for their prompt: some layouts compute it once.
     """
@@ -100,10 +101,10 @@ def choices(shape: ModelShape) -> Choices | None:
         if len(found) % 2:
             chosen[:PROMPT] = found[-1][:PROMPT]
         found.append(chosen)
-    return [*found, None, None]
+    return [*(one[:, layers.start : layers.stop] for one in found), None, None]
 
 
-def rollouts(shape: ModelShape) -> RLBatch:
+def rollouts(shape: ModelShape, layers: range) -> RLBatch:
     """Two minibatches' worth of groups, off-policy."""
     found = dialogues(shape.vocabulary)
     numbers = np.random.default_rng(1)
@@ -125,7 +126,7 @@ def rollouts(shape: ModelShape) -> RLBatch:
         mean_reward=0.5,
         dropped_groups=0,
         crc32=0,
-        choices=choices(shape),
+        choices=choices(shape, layers),
     )
 
 
@@ -155,7 +156,7 @@ def sft_steps(stage: StageTrainer, count: int, chosen: Sequence[int] = range(8))
 
 def rl_step(stage: StageTrainer) -> Metrics:
     block = RLStage(minibatches=2, temperature=TEMPERATURE, learning_rate=RATE)
-    return rl._train(stage, block, rollouts(stage.model.shape), 0, RATE)
+    return rl._train(stage, block, rollouts(stage.model.shape, stage.model.place.layers), 0, RATE)
 
 
 def train(
@@ -229,7 +230,7 @@ def gradients_of(
         objective,
         lambda: None,
         TEMPERATURE,
-        choices=choices(shape),
+        choices=choices(shape, place.layers),
     )
     with device_names():
         finalize_model_grads([model.ddp])

@@ -33,6 +33,7 @@ from tau2_calls import Call, bends, drawn, known_values, scripted
 from tau2_speed import Speed
 
 from sea_data.formats import tau2
+from sea_devcluster import interrupts
 from sea_env.domains import initial_data, initial_state, registry
 from sea_env.domains.base import Domain
 from sea_env.domains.database import Database
@@ -86,6 +87,7 @@ class Reference:
 
 
 def main() -> None:
+    interrupts.raise_on_signals()  # tau2-bench is a child, which would wait for ever
     given = _arguments()
     reference = Reference(given.python)
     found: dict[str, Any] = {}

@@ -36,6 +36,7 @@ from trainer_rivals import (
 )
 
 from sea_api.v1alpha1.roles import TrainerParallelism
+from sea_devcluster import interrupts
 from sea_runtime.trainer import megatron_workarounds
 
 Range = tuple[int, int]
@@ -236,6 +237,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, help="of each shape (default: fewer of longer ones)")
     parser.add_argument("--shapes", nargs="+", default=list(SHAPES), choices=list(SHAPES))
     given = parser.parse_args()
+    interrupts.raise_on_signals()  # its temporary folder is removed
     torch.set_num_threads(1)
     megatron_workarounds.apply(cuda=False, te=False)
     found: dict[str, Measured] = {}

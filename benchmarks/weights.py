@@ -38,6 +38,7 @@ import weights_deltas
 import weights_fleet
 
 from sea_api.v1alpha1.roles import TrainerParallelism
+from sea_devcluster import interrupts
 from sea_runtime.parallel import hf_config, parallel_layout, publications, weight_map
 from sea_runtime.parallel.engine_blocks import EngineCuts, blocks
 from sea_runtime.parallel.regions import Region, Run
@@ -54,6 +55,8 @@ LINK_BYTES_PER_S = 50e9
 READ_MIB = 256
 ROUNDS = 7
 TIMEOUT_S = 300.0
+PAUSE_RESULT = '{"pause_ratio"'
+"""Beginning of the last line that `weights_pause.py` prints itself."""
 QWEN3_235B = {
     "architectures": ["Qwen3MoeForCausalLM"],
     "model_type": "qwen3_moe",
@@ -198,9 +201,11 @@ def pause_row() -> dict[str, Any]:
         done = subprocess.run(
             [*program, folder], env=variables, stdout=subprocess.PIPE, text=True, check=True
         )
+    # vLLM logs to the same output, also after the result.
     lines = done.stdout.splitlines()
-    print(*lines[-4:-1], sep="\n")
-    return dict(json.loads(lines[-1]))
+    last = max(at for at, line in enumerate(lines) if line.startswith(PAUSE_RESULT))
+    print(*lines[last - 3 : last], sep="\n")
+    return dict(json.loads(lines[last]))
 
 
 PARTS: dict[str, Callable[[], dict[str, Any]]] = {
@@ -216,6 +221,7 @@ def main() -> None:
     parser.add_argument("--serve", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--only", choices=PARTS, nargs="+", default=list(PARTS))
     given = parser.parse_args()
+    interrupts.raise_on_signals()  # what it starts would go on
     if given.serve:
         serve(given.serve)
         return

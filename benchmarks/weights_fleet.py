@@ -27,7 +27,7 @@ class Fleet:
         self.now, self.sent = 0.0, 0
         self.left = dict.fromkeys((f"e{index}" for index in range(engines)), nbytes)
         self.source: dict[str, str] = {}
-        self._relay = Relay(lambda pod: True, lambda: self.now)
+        self._relay = Relay(lambda pod: True, lambda pod: False, lambda: self.now)
         shard = Shard(rank=0, nbytes=1, blocks=[], nixl_agent="t")
         self._version = WeightVersion(
             stream="policy", version=1, attempt=1, stage="rl", step=1, shards=[shard]

@@ -23,6 +23,7 @@ from typing import Any
 
 import torch
 
+from sea_devcluster import interrupts
 from sea_runtime.rollout import engine_args
 
 PERCENTS = (0.6, 4.0, 25.0)
@@ -33,6 +34,9 @@ SHARPNESS = 3.0
 """Standard deviation of the logits: with 1 all tokens would be drawn nearly alike."""
 TITLE = "Log-probabilities of the engine minus a fresh pass, tokens after an update"
 ROW = "% changed per step"
+NAME = "keep_cache"
+RESULT = f'{{"{NAME}"'
+"""Beginning of the line of JSON."""
 Tensors = dict[str, torch.Tensor]
 
 
@@ -172,10 +176,11 @@ def measure(folder: Path) -> None:
         for name, one in rows.items():
             print(f"  {percent:4g} {ROW}, {name:9}: {one}")
         print(f"  {percent:4g} {ROW}, tokens alike: {same / SEQUENCES / TOKENS:.3f}")
-    print(json.dumps({"keep_cache": found}))
+    print(json.dumps({NAME: found}))
 
 
 def main() -> None:
+    interrupts.raise_on_signals()  # the engine is a child, which would go on
     if len(sys.argv) > 1:
         measure(Path(sys.argv[1]))
         return
@@ -186,8 +191,9 @@ def main() -> None:
         program = [sys.executable, "-W", "ignore", __file__, folder]
         done = subprocess.run(program, env=variables, stdout=subprocess.PIPE, text=True, check=True)
     lines = done.stdout.splitlines()
-    # vLLM logs to the same output.
-    print(*[line for line in lines if TITLE in line or ROW in line], lines[-1], sep="\n")
+    # vLLM logs to the same output, also after the result.
+    result = next(line for line in reversed(lines) if line.startswith(RESULT))
+    print(*[line for line in lines if TITLE in line or ROW in line], result, sep="\n")
 
 
 if __name__ == "__main__":

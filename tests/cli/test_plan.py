@@ -61,6 +61,27 @@ def test_what_does_not_fit_exits_with_1_and_names_what_would(
     assert "{tensor: 8, pipeline: 3, expert: 16}" in out
 
 
+def test_where_no_layout_of_the_gpus_fits_the_fewest_that_do_are_named(
+    job: Any, tmp_path: Path, capsys: Capture
+) -> None:
+    """Also where the GPUs that the job has in all leave no split."""
+    job["spec"]["trainer"] |= {"replicas": 1, "parallelism": {"tensor": 4, "expert": 8}}
+    assert main(["plan", written(job, tmp_path), "--gpus", "16"]) == 1
+    out = " ".join(capsys.readouterr().out.split())
+    assert "No layout of these trainer GPUs fits; 48 do, with {" in out
+    assert "Best splits" not in out
+    assert "No split of 16 GPUs into training and generation fits." in out
+
+
+def test_a_mean_length_beyond_the_context_is_refused(
+    job: Any, tmp_path: Path, capsys: Capture
+) -> None:
+    assert main(["plan", written(job, tmp_path), "--mean-tokens", "40000"]) == 1
+    error = capsys.readouterr().err
+    assert "40,000 tokens on average (mean length given)" in error
+    assert "contextLength 32,768" in error
+
+
 def test_the_verdict_as_json(job: Any, tmp_path: Path, capsys: Capture) -> None:
     assert main(["plan", written(job, tmp_path), "--json", "--gpu", "B200"]) == 0
     found = json.loads(capsys.readouterr().out)

@@ -85,6 +85,25 @@ def test_blocks_are_what_a_worker_takes(
     assert sum(one.elements for one in found) == Region.whole(shape).elements
 
 
+@pytest.mark.parametrize("expert_parallel", [False, True])
+def test_blocks_of_the_reference_engines_are_large(expert_parallel: bool) -> None:
+    """Of Qwen3-235B-A22B in bf16: smaller ones cost more than their bytes over a network. Norms,
+    0.002 % of the model, are smaller and are joined with their neighbors (`regions.runs`)."""
+    shapes = {
+        "embed_tokens.weight": (151936, 4096),
+        "self_attn.q_proj.weight": (8192, 4096),
+        "self_attn.k_proj.weight": (512, 4096),
+        "self_attn.o_proj.weight": (4096, 8192),
+        "mlp.gate.weight": (128, 4096),
+        "mlp.experts.7.gate_proj.weight": (1536, 4096),
+        "mlp.experts.7.down_proj.weight": (4096, 1536),
+    }
+    cuts = EngineCuts(8, expert_parallel, kv_heads=4)
+    for name, shape in shapes.items():
+        smallest = min(2 * one.elements for one in blocks(HF + name, shape, cuts))
+        assert smallest >= 256 << 10, name
+
+
 def test_vocabulary_is_cut_where_vllm_cuts_the_padded_one() -> None:
     """509 rows, padded to 512: the second worker has three rows of padding."""
     found = blocks("model.embed_tokens.weight", (509, 8), EngineCuts(2))

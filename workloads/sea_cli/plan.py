@@ -158,6 +158,11 @@ def _workload(spec: Spec, given: argparse.Namespace) -> workloads.Workload | Non
         found = _measured(found, given.metrics)
     if given.mean_tokens is not None:
         found = workloads.with_mean(found, given.mean_tokens)
+    if found.mean_tokens > found.longest:
+        raise PlanError(
+            f"Trajectories of {found.mean_tokens:,.0f} tokens on average ({found.source}) don't fit"
+            f" model.contextLength {context:,}: name a smaller mean, or metrics of such a run."
+        )
     return found
 
 
@@ -195,6 +200,9 @@ def _proposals(spec: Spec, known: Known, plan: JobPlan, total: int | None) -> li
     work, pod = plan.stages[0].workload, processes_per_pod(spec.trainer.gpus_per_pod)
     mine = setup.layout.world_size
     found = alternatives.fitting(setup, gpu, work, mine, pod, rl.minibatches)
+    fewest = None
+    if not found:
+        fewest = alternatives.smallest(setup, gpu, work, pod, rl.minibatches)
     # The layout of the job is in force whatever is faster: it is shown among the others.
     total = total or mine + plan.engines * engine.tensor
     best = {
@@ -215,7 +223,7 @@ def _proposals(spec: Spec, known: Known, plan: JobPlan, total: int | None) -> li
         is not None
     }
     splits = alternatives.splits(total, pod, best, made)
-    return ["", *page.proposals(found, splits, total)]
+    return ["", *page.proposals(found, fewest, splits, total)]
 
 
 def _simulated(spec: Spec, plan: JobPlan) -> list[str]:

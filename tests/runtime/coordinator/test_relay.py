@@ -60,7 +60,9 @@ class Fleet:
     def __init__(self) -> None:
         self.dead: set[str] = set()
         self.now = 0.0
-        self.relay = Relay(lambda pod: pod not in self.dead, lambda: self.now)
+        self.relay = Relay(
+            lambda pod: pod not in self.dead, lambda pod: pod in self.dead, lambda: self.now
+        )
 
     def ask(self, pod: str, version: WeightVersion, ranks: int = 1) -> str | None:
         """The source's name; None: wait."""
@@ -130,6 +132,74 @@ def test_a_reader_that_had_the_version_and_lost_it_may_ask_the_same_peer() -> No
     fleet.took("b", version)
     fleet.relay.forget("b")
     assert fleet.ask("b", version, ranks=0) == "a"
+
+
+def restarted(relay: Relay) -> None:
+    relay.follow(*(kit.beat("c", "rollout", one, adopted=0) for one in ("i", "j")))
+
+
+@pytest.mark.parametrize(
+    ("_", "ended", "second"),
+    [
+        ("without a word: the peer failed", lambda relay: None, "b"),
+        (
+            "as the engine says: the peer failed",
+            lambda relay: relay.unfetched("c", 1, 1, ["a"]),
+            "b",
+        ),
+        ("by the engine's own fault", lambda relay: relay.unfetched("c", 1, 1, []), "a"),
+        ("with its worker", restarted, "a"),
+        ("but that was another version", lambda relay: relay.unfetched("c", 2, 1, []), "b"),
+        ("but that was another attempt's", lambda relay: relay.unfetched("c", 1, 2, []), "b"),
+    ],
+)
+def test_a_peer_is_refused_for_what_it_did_not_deliver_only(
+    _: str, ended: Callable[[Relay], None], second: str
+) -> None:
+    """An engine that was too busy to start its fetch comes back to the peer that it was given."""
+    fleet, version = Fleet(), kit.version(1)
+    for pod in ("a", "b"):
+        fleet.took(pod, version)
+    fleet.relay._served["b"] = 1  # so that `a` comes first, and again if nothing speaks against it
+    assert fleet.ask("c", version, ranks=0) == "a"
+    fleet.relay._served["a"] = 0
+    ended(fleet.relay)
+    assert fleet.ask("c", version, ranks=0) == second
+
+
+def test_nothing_is_kept_of_pods_that_are_gone() -> None:
+    """An elastic role may have had hundreds of them."""
+    fleet = Fleet()
+    for number in range(1, 40):
+        version, holder = kit.version(number), f"e{number:02}"
+        fleet.took(holder, version)
+        assert fleet.ask(f"r{number:02}", version, ranks=0) == holder
+        for reader in ("x", "y"):
+            fleet.relay.damaged(holder, reader, number, version.attempt)
+        fleet.took(holder, version)
+        assert fleet.ask("z", version, ranks=0) is None
+        fleet.dead |= {holder, f"r{number:02}", "z"}
+    fleet.took("last", kit.version(40))
+    tables = {name: one for name, one in vars(fleet.relay).items() if isinstance(one, dict)}
+    assert {name: len(one) for name, one in tables.items()} == {
+        "_copies": 1,
+        "_reads": 0,
+        "_served": 0,
+        "_refused": 0,
+        "_damaged": 0,
+    }
+
+
+def test_a_holder_of_other_bytes_that_is_silent_for_a_moment_stays_one() -> None:
+    fleet, version = Fleet(), kit.version(1)
+    fleet.took("a", version)
+    for reader in ("x", "y"):
+        fleet.relay.damaged("a", reader, 1, version.attempt)
+    fleet.dead.add("a")
+    fleet.took("b", version)
+    fleet.dead.clear()
+    fleet.took("a", version)
+    assert [fleet.ask(pod, version, ranks=0) for pod in ("c", "d")] == ["b", None]
 
 
 def test_a_dead_reader_frees_its_source_and_a_dead_holder_is_none() -> None:
@@ -297,6 +367,16 @@ def test_an_engine_announces_again_after_the_coordinator_s_restart(core: Compone
     core.weights.announce("policy", copy("early", version))
     assert not core.weights.nothing_newer("policy", 1, "early").announce
     assert not core.weights.nothing_newer("policy", 0, "late").announce
+
+
+def test_a_copy_is_kept_until_its_engine_calls_the_restarted_coordinator(core: Components) -> None:
+    """It may announce before its first heartbeat; another one's announcement drops nothing then."""
+    version = published(core, 1)
+    for pod in ("early", "other"):
+        core.weights.announce("policy", copy(pod, version))
+    alive(core, "early", 1)
+    newest = kit.some(kit.some(core.weights.query("policy", 0, "late")).newest)
+    assert [peer.pod for peer in newest.peers] == ["early"]
 
 
 def test_engines_that_share_only_the_store_are_given_no_peer(core: Components) -> None:

@@ -6,8 +6,10 @@ from typing import Any
 import pytest
 
 from sea_api.v1alpha1.job import Spec
+from sea_api.v1alpha1.roles import TrainerParallelism
+from sea_runtime.parallel import parallel_layout
 from sea_runtime.parallel.parallel_layout import LayoutError
-from sea_runtime.planner import gpus, page, workload
+from sea_runtime.planner import gpus, host_memory, page, workload
 from sea_runtime.planner.budgets import Budget, Fit
 from sea_runtime.planner.job_plan import POLICY, Known, plan
 from sea_runtime.planner.trainer_memory import Item
@@ -190,16 +192,37 @@ def test_exchanges_together_may_be_longer_than_the_context() -> None:
 
 
 def test_experts_to_replay_need_memory_of_the_trainers_pods(manifest: Any, known: Known) -> None:
-    """94 layers and 8 experts per token of 256 trajectories, in the eight processes of a pod."""
+    """94 layers and 8 experts per token of 256 trajectories: whole on rank 0, twice while it takes
+    them apart, and then in each of eight processes those of its stage's 8 layers at most."""
     before = budgets(Spec.model_validate(manifest["spec"]), known)["trainer's pod"]
     manifest["spec"]["rollout"]["routerReplay"] = True
     spec = Spec.model_validate(manifest["spec"])
     after = budgets(spec, known)["trainer's pod"]
     tokens = plan(spec, known).stages[0].workload.tokens
-    assert after.needed - before.needed == pytest.approx(8 * 3 * 752 * tokens)
+    assert after.needed - before.needed == pytest.approx(2 * 752 * tokens)
     (note,) = (note for note in plan(spec, known).notes if "routerReplay" in note)
     assert f"{752 * tokens / 1e9:,.1f} GB of experts" in note
     assert "coordinator.volumeSize" in note
+
+
+@pytest.mark.parametrize(
+    ("parallelism", "world", "ranks", "copies"),
+    [
+        ({"tensor": 4, "pipeline": 12, "expert": 4}, 48, 8, 2.0),
+        ({"tensor": 4, "pipeline": 2, "expert": 4}, 8, 8, 8 * 47 / 94),
+        ({"tensor": 4, "expert": 4}, 4, 4, 4.0),
+        ({"tensor": 4, "expert": 4}, 16, 8, 8 * 2 / 4),
+        ({}, 1, 1, 2.0),
+    ],
+    ids=["few layers per stage", "half of them", "all of them", "half of the rows", "one process"],
+)
+def test_a_rank_keeps_the_experts_of_its_layers_and_rows(
+    parallelism: dict[str, int], world: int, ranks: int, copies: float, known: Known
+) -> None:
+    shape = known.shapes[POLICY]
+    layout = parallel_layout.plan(TrainerParallelism(**parallelism), shape, world)
+    (found,) = host_memory.replayed(1e9, ranks, shape, layout)
+    assert found.nbytes == pytest.approx(copies * 1e9)
 
 
 def test_the_page_is_aligned_and_names_its_sources(reference: Spec, known: Known) -> None:

@@ -124,6 +124,41 @@ def test_an_engine_that_cuts_elsewhere_gets_its_region_too(region: Region) -> No
     assert torch.equal(staged.get("a", region), TENSORS["a"][rows, columns])
 
 
+def test_each_worker_begins_with_another_shard_and_reads_all_at_once() -> None:
+    """Else the workers of all engines would wait for the first trainer rank together."""
+    parts = []
+    for rank in range(3):
+        version, buffer = packed(url=False)
+        blocks = [
+            block.model_copy(update={"name": f"{block.name}{rank}"})
+            for block in version.shards[0].blocks
+        ]
+        update = {"rank": rank, "blocks": blocks, "nixl_agent": f"rank {rank}"}
+        parts.append(version.shards[0].model_copy(update=update))
+    reads = reads_of(version_of(*parts), {f"a{rank}": [Region.whole((4, 10))] for rank in range(3)})
+    journal: list[str] = []
+
+    class Noting(Bytes):
+        def begin(
+            self, source: Source, runs: Sequence[Run], out: torch.Tensor
+        ) -> Callable[[], None]:
+            journal.append(source.name)
+            finish = super().begin(source, runs, out)
+
+            def ended() -> None:
+                journal.append("waits")
+                finish()
+
+            return ended
+
+    for turn, first in ((0, 0), (1, 1), (5, 2)):
+        journal.clear()
+        fetched = Fetcher({NIXL: Noting(buffer)}, memory, turn).fetch(version_of(*parts), reads)
+        order = [f"rank {(first + one) % 3}" for one in range(3)]
+        assert journal == [*order, "waits", "waits", "waits"]
+        assert sorted(fetched.buffers) == [0, 1, 2]
+
+
 @pytest.mark.parametrize("needed", [{"c": [Region((0,), (3,))]}, {"b": [Region((0,), (4,))]}])
 def test_a_version_without_something_needed_names_it(needed: dict[str, list[Region]]) -> None:
     """A trainer of another model, or of another vocabulary."""

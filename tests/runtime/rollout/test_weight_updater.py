@@ -1,6 +1,7 @@
 """Which weight version the updater tries next, as a table; what it reports of one that failed."""
 
 import asyncio
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -8,8 +9,14 @@ from aiohttp import test_utils, web
 
 from sea_runtime.client.async_client import AsyncCoordinatorClient
 from sea_runtime.rollout import weight_updater
-from sea_runtime.rollout.engine_client import EngineClient, session
+from sea_runtime.rollout.engine_client import (
+    EngineClient,
+    EngineError,
+    EngineTimeoutError,
+    session,
+)
 from sea_runtime.rollout.engine_state import EngineState
+from sea_runtime.rollout.weight_swap import PrefetchError
 from sea_runtime.rollout.weight_updater import WeightUpdater, choose
 from sea_runtime.wire.weights import (
     PEER,
@@ -89,7 +96,6 @@ async def test_a_failed_prefetch_says_which_source_failed(
         return web.json_response({"results": [failed.model_dump_json()]})
 
     async def newer(_: web.Request) -> web.Response:
-        asked.set()
         reply = WeightQueryReply(newest=NEWEST, required=0)
         return web.json_response(text=reply.model_dump_json())
 
@@ -97,7 +103,7 @@ async def test_a_failed_prefetch_says_which_source_failed(
         reported.put_nowait(NotFetched.model_validate_json(await request.read()))
         return web.json_response({})
 
-    asked, app = asyncio.Event(), web.Application()
+    app = web.Application()
     app.add_routes(
         [
             web.post("/collective_rpc", prefetch),
@@ -116,18 +122,114 @@ async def test_a_failed_prefetch_says_which_source_failed(
         running = asyncio.ensure_future(
             WeightUpdater(client, engine, state, "policy", "job-rollout-0").run()
         )
-        if failed.failed_sources:
-            message = await asyncio.wait_for(reported.get(), HANG_S)
-            assert (message.pod, message.version, message.attempt) == ("job-rollout-0", 5, 1)
-            assert message.failed_sources == [FAILED]
-        else:
-            for _ in range(2):  # the second question comes after the first attempt
-                await asyncio.wait_for(asked.wait(), HANG_S)
-                asked.clear()
-            assert reported.empty()
+        message = await asyncio.wait_for(reported.get(), HANG_S)
+        assert (message.pod, message.version, message.attempt) == ("job-rollout-0", 5, 1)
+        assert message.failed_sources == failed.failed_sources
         assert state.unreachable == failed.unreachable
         running.cancel()
         await asyncio.wait([running])
+
+
+@dataclass
+class SlowEngine:
+    """Fails one call with an error, and is back at once."""
+
+    state: EngineState
+    fails: str
+    error: Exception
+
+    async def prefetch(self, _: WeightVersion) -> list[PrefetchStatus]:
+        self._call("prefetch")
+        return [PrefetchStatus(state=PrefetchState.READY, version=5, attempt=1)]
+
+    async def pause(self, *, keep_cache: bool) -> None:
+        assert not keep_cache
+        self._call("pause")
+
+    async def resume(self) -> None:
+        pass
+
+    async def served_copy(self) -> list[WorkerCopy]:
+        return []
+
+    def _call(self, name: str) -> None:
+        if name == self.fails:
+            if isinstance(self.error, EngineError):
+                self._watch()
+            raise self.error
+
+    def _watch(self) -> None:
+        """As `engine_state.watch`: an engine that was found down is up."""
+        if self.state.version is None:
+            self.state.serves(4)
+        else:
+            asyncio.get_running_loop().call_soon(self._watch)
+
+
+class Journal:
+    """The coordinator: offers version 5, and notes what comes in which order; reports are slow."""
+
+    def __init__(self) -> None:
+        self.came: list[str] = []
+        self.enough = asyncio.Event()
+
+    async def newer_weights(self, *_: Any) -> WeightQueryReply:
+        self.came.append("question")
+        if self.came.count("question") == 3:
+            self.enough.set()
+            await asyncio.Event().wait()
+        return WeightQueryReply(newest=NEWEST, required=0)
+
+    async def unfetched(self, _: str, message: NotFetched) -> None:
+        for _turn in range(20):
+            await asyncio.sleep(0)
+        self.came.append(f"v{message.version} failed by {[s.name for s in message.failed_sources]}")
+
+
+@pytest.mark.parametrize(
+    ("_", "fails", "error", "said"),
+    [
+        ("busy", "prefetch", EngineTimeoutError("busy"), ["v5 failed by []"]),
+        ("busy with what it has fetched", "pause", EngineTimeoutError("busy"), ["v5 failed by []"]),
+        ("gone, perhaps by what it read", "prefetch", EngineError("gone"), []),
+        ("hung in its read", "prefetch", PrefetchError("hung", hung=True), []),
+        ("without a layout", "prefetch", PrefetchError("no coordinator"), ["v5 failed by []"]),
+    ],
+)
+async def test_the_coordinator_knows_how_a_read_ended_before_it_is_asked_again(
+    monkeypatch: pytest.MonkeyPatch, _: str, fails: str, error: Exception, said: list[str]
+) -> None:
+    """A question without it means that the source failed (`test_relay.py`)."""
+    monkeypatch.setattr(weight_updater, "RETRY_SECONDS", 0.0)
+    state, client = EngineState(), Journal()
+    state.serves(4)
+    fakes: tuple[Any, Any] = client, SlowEngine(state, fails, error)
+    running = asyncio.ensure_future(WeightUpdater(*fakes, state, "policy", "pod").run())
+    await asyncio.wait_for(client.enough.wait(), HANG_S)
+    assert client.came == ["question", *said, "question", *said, "question"]
+    running.cancel()
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    await asyncio.wait_for(asyncio.wait(left), HANG_S)
+
+
+async def test_an_engine_that_is_slow_and_one_that_is_gone_are_different_errors() -> None:
+    hold = asyncio.Event()
+
+    async def slow(_: web.Request) -> web.Response:
+        await hold.wait()
+        return web.Response()
+
+    app = web.Application()
+    app.add_routes([web.post("/resume", slow)])
+    async with session() as http:
+        async with test_utils.TestServer(app) as server:
+            engine = EngineClient(http, str(server.make_url("")))
+            with pytest.raises(EngineTimeoutError):
+                await engine._call("POST", "/resume", timeout_s=0.05)
+            hold.set()
+        with pytest.raises(EngineError) as gone:
+            await engine.resume()
+        assert not isinstance(gone.value, EngineTimeoutError)
 
 
 class DamagedEngine:

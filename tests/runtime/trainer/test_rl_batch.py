@@ -119,34 +119,6 @@ def test_the_exchanges_of_a_trajectory_weigh_what_the_whole_would() -> None:
 MOE = moe_shape(max_position_embeddings=64)
 
 
-def test_experts_go_with_the_tokens_of_each_sample() -> None:
-    """Where a trajectory has none, the trainer's routers choose."""
-    rows = [bytes([i % 4, (i + 1) % 4, 2, 3]) for i in range(4)]
-    cut = Trajectory.pack([5, 6, 7, 8], [0, 1, 0, 1], [0.0] * 4, [0] * 4, [2], rows)
-    found = unpack(Batch("rl", 1, [encoded(cut, SPOKE)], 0, 0.5), shape=MOE).choices
-    assert found is not None
-    assert [None if one is None else one.tobytes() for one in found] == [
-        b"".join(rows[:2]),
-        b"".join(rows[2:]),
-        None,
-    ]
-    assert all(one is None or one.shape == (2, 2, 2) for one in found)
-    assert unpack(Batch("rl", 1, [encoded(SPOKE)], 0, 0.5), shape=MOE).choices is None
-
-
-@pytest.mark.parametrize(
-    ("rows", "words"),
-    [
-        ([b"abc"] * 4, "12 bytes of chosen experts instead of 16: 4 tokens in 2 layers, 2 of 4"),
-        ([bytes([0, 1, 2, 4])] * 4, "went to expert 4, but there are 4"),
-    ],
-)
-def test_experts_of_another_model_are_refused(rows: list[bytes], words: str) -> None:
-    wrong = Trajectory.pack([5, 6, 7, 8], [0, 1, 0, 1], [0.0] * 4, [0] * 4, (), rows)
-    with pytest.raises(UndecodableError, match=words):
-        unpack(Batch("rl", 1, [encoded(wrong)], 0, 0.5), shape=MOE)
-
-
 def test_a_sample_longer_than_the_context_is_refused() -> None:
     """Of a trajectory that strips thoughts each exchange is bounded, not their sum."""
     length = MOE.context + 1

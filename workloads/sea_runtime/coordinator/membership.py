@@ -67,13 +67,17 @@ class Membership:
         # ledger may know it from before.
         return self._clock() - (member.seen if member else self._started)
 
+    def is_gone(self, pod: str) -> bool:
+        """True if the pod has been silent for so long that it counts as gone."""
+        return self.silence(pod) > SILENCE_SECONDS
+
     def gone(self, worker: Worker) -> str | None:
         """Why a worker's leases are to be taken back, None if they aren't."""
         member = self._members.get(worker.pod)
         # First: a restarted worker is alive as a pod, but its episodes are gone.
         if member and member.beat.incarnation != worker.incarnation:
             return f"The worker of pod {worker.pod} was started again."
-        if self.silence(worker.pod) > SILENCE_SECONDS:
+        if self.is_gone(worker.pod):
             return f"Pod {worker.pod} has not been heard of for {SILENCE_SECONDS:.0f} s."
         return None
 

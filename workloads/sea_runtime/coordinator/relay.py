@@ -9,8 +9,9 @@ All of it is in memory: engines announce what they hold again after a restart of
 """
 
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, MutableMapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from sea_runtime.wire.membership import Heartbeat
 from sea_runtime.wire.weights import EngineCopy, WeightVersion
@@ -58,8 +59,8 @@ class _Read:
     began: float
     done: bool = False
 
-    def of(self, version: WeightVersion) -> bool:
-        return (self.version, self.attempt) == (version.version, version.attempt)
+    def of(self, version: int, attempt: int) -> bool:
+        return (self.version, self.attempt) == (version, attempt)
 
 
 @dataclass(frozen=True)
@@ -70,17 +71,24 @@ class _Refused:
     attempt: int
     holders: frozenset[str] = frozenset()
 
+    def of(self, version: int, attempt: int) -> bool:
+        return (self.version, self.attempt) == (version, attempt)
+
 
 class Relay:
     """What the engines of one stream hold and read.
 
     Args:
-        alive: True if the pod still calls.
+        alive: True if the pod calls.
+        gone: True if it doesn't call any longer; one that hasn't called yet, as after a restart of
+            the coordinator, is neither.
         clock: monotonic seconds.
     """
 
-    def __init__(self, alive: Callable[[str], bool], clock: Callable[[], float]) -> None:
-        self._alive, self._clock = alive, clock
+    def __init__(
+        self, alive: Callable[[str], bool], gone: Callable[[str], bool], clock: Callable[[], float]
+    ) -> None:
+        self._alive, self._gone, self._clock = alive, gone, clock
         self._copies: dict[str, EngineCopy] = {}
         self._reads: dict[str, _Read] = {}
         self._served: Counter[str] = Counter()
@@ -91,11 +99,26 @@ class Relay:
 
     def announce(self, copy: EngineCopy) -> None:
         """An engine holds a version; it replaces what the engine held before."""
+        self._forget_gone(copy.pod)
         self._copies[copy.pod] = copy
-        held = (copy.pod, copy.version, copy.attempt)
-        for other in [one for one in self._damaged if one[0] == copy.pod and one != held]:
-            del self._damaged[other]
+        held = {(one.version, one.attempt) for one in self._copies.values()}
+        now = (copy.pod, copy.version, copy.attempt)
+        self._damaged = {
+            one: readers
+            for one, readers in self._damaged.items()
+            # Of a version that nobody holds any longer nothing has to be known.
+            if one[1:] in held and (one[0] != copy.pod or one == now)
+        }
         self.ended(copy.pod, copy.version)
+
+    def _forget_gone(self, announcing: str) -> None:
+        """Drops what is known of pods that don't call any longer, but for `_damaged`: one that is
+        only silent for a moment must not serve damaged bytes again."""
+        tables: tuple[MutableMapping[str, Any], ...]
+        tables = (self._copies, self._reads, self._served, self._refused)
+        for table in tables:
+            for pod in [one for one in table if one != announcing and self._gone(one)]:
+                del table[pod]
 
     def ended(self, pod: str, version: int) -> None:
         """An engine has read a version."""
@@ -104,6 +127,18 @@ class Relay:
             done = _Read(read.version, read.attempt, read.source, read.began, done=True)
             self._reads[pod] = done
         self._refused.pop(pod, None)
+
+    def unfetched(self, pod: str, version: int, attempt: int, failed: Collection[str]) -> None:
+        """An engine ended a read without the version.
+
+        Args:
+            failed: the holders that didn't deliver; it isn't sent to them again for this version.
+                None of them: the fault was the engine's own.
+        """
+        read = self._reads.get(pod)
+        if read is not None and not read.done and read.of(version, attempt):
+            del self._reads[pod]
+        self._refuse(pod, version, attempt, failed)
 
     def forget(self, pod: str) -> None:
         """The engine can't be read from: it holds nothing until it announces a version again."""
@@ -123,6 +158,9 @@ class Relay:
         """Forgets what an engine held when its heartbeat shows that it restarted."""
         if before is None:
             return
+        if beat.incarnation != before.incarnation:
+            # The worker that was to report how this read ended is gone.
+            self._reads.pop(beat.pod, None)
         fell = (beat.adopted or 0) < (before.adopted or 0)
         if beat.incarnation != before.incarnation or fell:
             self.forget(beat.pod)
@@ -174,20 +212,22 @@ class Relay:
     def _note_failure(self, pod: str, version: WeightVersion) -> None:
         """An engine that asks for what it was given a source for could not read from it.
 
-        Unless it said that it has the version: it restarted, or could not be paused.
+        Unless it said that it has the version (it restarted, or could not be paused), or how the
+        read ended (`unfetched`).
         """
         read = self._reads.pop(pod, None)
+        wanted = (version.version, version.attempt)
+        failed = read is not None and not read.done and read.of(*wanted)
+        sources = [read.source] if read is not None and failed and read.source != TRAINER else []
+        self._refuse(pod, *wanted, sources)
+
+    def _refuse(self, pod: str, version: int, attempt: int, holders: Collection[str]) -> None:
+        """Adds to the holders that the engine isn't sent to again for this version."""
         refused = self._refused.get(pod)
         # Not forgotten while the engine waits for a source: it would be sent to the same one again.
-        if refused is None or (refused.version, refused.attempt) != (
-            version.version,
-            version.attempt,
-        ):
-            refused = _Refused(version.version, version.attempt)
-        failed = read is not None and not read.done and read.of(version)
-        if read is not None and failed and read.source != TRAINER:
-            refused = replace(refused, holders=refused.holders | {read.source})
-        self._refused[pod] = refused
+        if refused is None or not refused.of(version, attempt):
+            refused = _Refused(version, attempt)
+        self._refused[pod] = replace(refused, holders=refused.holders.union(holders))
 
     def _holders(self, version: WeightVersion) -> list[str]:
         wanted = (version.version, version.attempt)
@@ -205,7 +245,9 @@ class Relay:
         return [
             (pod, read)
             for pod, read in self._reads.items()
-            if read.of(version) and self._alive(pod) and (read.done or read.began > oldest)
+            if read.of(version.version, version.attempt)
+            and self._alive(pod)
+            and (read.done or read.began > oldest)
         ]
 
     def _trainer_free(self, version: WeightVersion, holders: Collection[str], slots: int) -> int:

@@ -58,13 +58,12 @@ class WeightRegistry:
     ) -> None:
         self._job, self._ledger, self._store = job, ledger, store
         self._membership, self._notifiers, self._wall = membership, notifiers, wall
-
-        def alive(pod: str) -> bool:
-            return membership.get(pod) is not None
-
         self._layouts_added = False
         self._storing = asyncio.Lock()
-        self._relays = {stream: Relay(alive, clock) for stream in stage_plan.STREAMS}
+        self._relays = {
+            stream: Relay(lambda pod: membership.get(pod) is not None, membership.is_gone, clock)
+            for stream in stage_plan.STREAMS
+        }
 
     def publish(self, version: WeightVersion) -> bool:
         """Registers a version and wakes the engines; False if it was known."""
@@ -90,9 +89,8 @@ class WeightRegistry:
     def published_steps(self, stage: Stage) -> int:
         """Versions that the running RL stage has published, of those whose batches are fixed.
 
-        A restored ledger may know later ones, by their copies in the object store or because the
-        trainer registered them again. Training goes back behind them, so counting them would let
-        the staleness gate open too far, and would ask engines for versions that nobody has.
+        A restored ledger may know later ones, which are stored or were registered again. Counted,
+        they would open the staleness gate too far, and ask engines for what nobody has.
         """
         newest = self.newest(stage_plan.stream_of(stage)) - self._job.first_version()
         return min(max(0, newest), batches.newest_step(self._ledger.db, stage.name))
@@ -197,6 +195,8 @@ class WeightRegistry:
         """No source brought an engine the version that it was offered; it asks again."""
         require_stream(stream)
         self._forget_failed(stream, message)
+        failed = {one.name for one in message.failed_sources if one.transport == PEER}
+        self._relays[stream].unfetched(message.pod, message.version, message.attempt, failed)
         self._notifiers.weights.notify()
 
     def _forget_failed(self, stream: str, message: Adopted | NotFetched) -> None:

@@ -20,6 +20,8 @@ TENSOR_COST = 0.04
 """Of a step's time, for each doubling of tensor parallelism: assumed."""
 EXPERT_TENSOR_COST = 0.08
 """The same for experts that are split, whose matrices are narrow already: assumed."""
+MOST_GPUS = 512
+"""Of a trainer, in a search for what fits."""
 MEMORY_SHARE = 0.95
 """Of a GPU's memory that a proposal may need: a plan errs by some percent."""
 
@@ -91,6 +93,21 @@ def fitting(
         if one is not None:
             found.append(one)
     return sorted(found, key=lambda one: one.seconds)
+
+
+def smallest(
+    setup: TrainerSetup, gpu: Gpu, workload: Workload, pod: int, minibatches: int
+) -> Candidate | None:
+    """The best layout of the fewest GPUs that hold the training: 1, 2, 3, 4, 6, 8, 12, ... pods of
+    `pod` GPUs. None if `MOST_GPUS` don't.
+    """
+    for pods in (1, *(ways for half in range(1, 10) for ways in (1 << half, 3 << half - 1))):
+        world = pods * pod
+        if world > MOST_GPUS:
+            break
+        if found := fitting(setup, gpu, workload, world, pod, minibatches):
+            return found[0]
+    return None
 
 
 def candidate(

@@ -93,7 +93,7 @@ def of_trainer(
     items = tuple(trainer_memory.items(setup, stage))
     limit = _limit(trainer.template)
     if not trainer.gpus_per_pod:
-        named = host_memory.replayed(replayed, 1)
+        named = host_memory.replayed(replayed, 1, setup.shape, setup.layout)
         pod = (Item("process", host_memory.PROCESS_BYTES), *named, *items)
         yield Budget(name, "each pod of the trainer", pod, limit, LIMIT_REMEDY)
         return
@@ -103,7 +103,7 @@ def of_trainer(
     ranks = processes_per_pod(trainer.gpus_per_pod)
     held = (
         *host_memory.trainer_pod(setup, ranks, spec.checkpoint),
-        *host_memory.replayed(replayed, ranks),
+        *host_memory.replayed(replayed, ranks, setup.shape, setup.layout),
     )
     yield Budget(f"{name}'s pod", f"each pod of the {name}", held, limit, LIMIT_REMEDY)
 

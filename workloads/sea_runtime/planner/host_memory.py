@@ -16,9 +16,8 @@ UPLOADED_BYTES = 2.0 * 8 * (16 << 20)
 """Parts of an object that are made and uploaded at a time."""
 WORKER_BYTES = 10**9
 """The agent loop next to an engine: assumed."""
-BATCH_COPIES = 3
-"""Of a batch's bytes in each training process while it decodes them: as they were broadcast, by
-trajectory, and by array (`trainer/rl_batch.py`)."""
+BATCH_COPIES = 2
+"""Of a batch's bytes on rank 0: as they came, and by trajectory (`trainer/batch_broadcast.py`)."""
 
 
 def pinned_bytes(nbytes: int) -> int:
@@ -61,14 +60,20 @@ def trainer_pod(setup: TrainerSetup, ranks: int, checkpoint: Checkpoint) -> list
     return [item for item in found if item.nbytes]
 
 
-def replayed(nbytes: float, ranks: int) -> list[Item]:
-    """Of router replay, in a pod of `ranks` training processes.
+def replayed(nbytes: float, ranks: int, shape: ModelShape, layout: ParallelLayout) -> list[Item]:
+    """Of router replay, in rank 0's pod of `ranks` training processes.
+
+    Each keeps what its layers and its rows need, while rank 0 drops what it has sent: the larger of
+    the beginning and the end counts.
 
     Args:
         nbytes: experts that a step's trajectories name.
     """
-    found = Item("experts to replay, of a batch", ranks * BATCH_COPIES * nbytes)
-    return [found] if nbytes else []
+    layers = max(layout.stage_layers) / shape.layers
+    # With several minibatches a sample may be in another replica's row than in the pass before.
+    rows = min(1.0, 2 / layout.data)
+    copies = max(BATCH_COPIES, ranks * layers * rows)
+    return [Item("experts to replay, of a batch", copies * nbytes)] if nbytes else []
 
 
 def _offloaded(setup: TrainerSetup) -> float:

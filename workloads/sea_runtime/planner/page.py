@@ -4,7 +4,7 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 
 from sea_api.v1alpha1.job import Spec
-from sea_runtime.planner import gpus, parameters, simulation, speed, transfers
+from sea_runtime.planner import alternatives, gpus, parameters, simulation, speed, transfers
 from sea_runtime.planner.alternatives import Candidate, Split, describe
 from sea_runtime.planner.budgets import Budget, Fit, gb
 from sea_runtime.planner.job_plan import JobPlan, StagePlan
@@ -144,14 +144,32 @@ def _rate(train: speed.TrainingTime) -> str:
     return f"{train.flops_per_gpu / 1e12:,.0f} TFLOP/s per GPU over the step"
 
 
-def proposals(found: Sequence[Candidate], splits: Sequence[Split], total: int) -> Iterator[str]:
-    """Layouts that fit, and the best splits of all GPUs."""
+def proposals(
+    found: Sequence[Candidate], smallest: Candidate | None, splits: Sequence[Split], total: int
+) -> Iterator[str]:
+    """Layouts that fit, and the best splits of all GPUs.
+
+    Args:
+        found: of the job's trainer GPUs.
+        smallest: of the fewest GPUs that would do, where none is found.
+    """
+    if not found and smallest is None:
+        most = alternatives.MOST_GPUS
+        yield from _wrapped(f"No layout of these trainer GPUs fits, nor any of up to {most}.")
+    elif not found and smallest is not None:
+        layout, needed = smallest.layout, gb(smallest.nbytes)
+        yield from _wrapped(
+            f"No layout of these trainer GPUs fits; {layout.world_size} do,"
+            f" with {describe(layout)}: {needed} on each, {smallest.seconds:,.1f} s per step."
+        )
     if found:
         yield _head("Layouts of these trainer GPUs that fit", "GB", "step, s")
         for one in found[:5]:
             extra = f"{one.seconds:>10,.1f}  recomputed: {one.setup.recomputation.value}"
             yield _row(describe(one.layout), f"{one.nbytes / 1e9:,.1f}", extra)
-    if splits:
+    if not splits:
+        yield from _wrapped(f"No split of {total} GPUs into training and generation fits.")
+    else:
         yield ""
         yield _head(
             f"Best splits of {total} GPUs (training + generation)", "step, s", "trainer, engines"

@@ -33,6 +33,10 @@ class EngineError(RuntimeFailure):
     permanent = False
 
 
+class EngineTimeoutError(EngineError):
+    """The engine did not answer in time; it may be busy, and may still do what it was asked."""
+
+
 class EngineRefusedError(EngineError):
     """The engine rejects the request (4xx)."""
 
@@ -206,7 +210,8 @@ class EngineClient:
                 content = await reply.read()
         # aiohttp raises asyncio's TimeoutError for `total`, which is no ClientError.
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise EngineError(f"{method} {self.url}{path}: {error!r}") from error
+            kind = EngineTimeoutError if isinstance(error, TimeoutError) else EngineError
+            raise kind(f"{method} {self.url}{path}: {error!r}") from error
         if reply.status >= 300:
             text = content[:500].decode(errors="replace")
             # 4xx is the request's fault: the same request would be refused again.

@@ -36,9 +36,17 @@ class PrefetchError(RuntimeFailure):
 
     permanent = False
 
-    def __init__(self, message: str, status: PrefetchStatus | None = None) -> None:
-        """`status`: of the prefetch, if it was one that failed."""
+    def __init__(
+        self, message: str, status: PrefetchStatus | None = None, *, hung: bool = False
+    ) -> None:
+        """
+        Args:
+            status: of the prefetch, if it was one that failed.
+            hung: it didn't end in time.
+        """
         super().__init__(message)
+        self.hung = hung
+        """True if no worker has said what failed: a source may hang."""
         self.failed = tuple(status.failed_sources) if status else ()
         """The sources that were tried; empty if the error is none of theirs."""
         self.unreachable = status.unreachable if status else ""
@@ -134,7 +142,8 @@ async def prefetch(
         if (status.version, status.attempt) == wanted:
             status = slowest(await engine.prefetch_status())
     raise PrefetchError(
-        f"Version {version.version} was not fetched within {PREFETCH_TIMEOUT_SECONDS:.0f} s."
+        f"Version {version.version} was not fetched within {PREFETCH_TIMEOUT_SECONDS:.0f} s.",
+        hung=True,
     )
 
 

@@ -8,14 +8,14 @@ older one from the object store is still newer than what the engine serves: `cho
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sea_runtime.client.async_client import AsyncCoordinatorClient
 from sea_runtime.client.calls import CoordinatorError
 from sea_runtime.rollout import weight_swap
-from sea_runtime.rollout.engine_client import EngineClient, EngineError
+from sea_runtime.rollout.engine_client import EngineClient, EngineError, EngineTimeoutError
 from sea_runtime.rollout.engine_state import EMPTY, EngineState
 from sea_runtime.rollout.weight_swap import (
     HalfLoadedError,
@@ -26,6 +26,7 @@ from sea_runtime.rollout.weight_swap import (
 from sea_runtime.wire.weights import (
     Adopted,
     EngineCopy,
+    FailedSource,
     NotFetched,
     ShardLayout,
     WeightQueryReply,
@@ -80,6 +81,10 @@ class WeightUpdater:
         self._failed: WeightVersion | None = None
         self._asked: _Question | None = None
         self._reports: set[asyncio.Task[None]] = set()
+        self._unfetched: asyncio.Task[None] | None = None
+        """The newest report of a version that was not fetched."""
+        self._dequantized: int | None = None
+        """`EngineState.downs` when the engine was found to have no FP8 weights."""
 
     async def run(self) -> None:
         try:
@@ -132,8 +137,13 @@ class WeightUpdater:
         It started before any stage trained the model, as with a stage that an edit adds. Its
         container starts again, and dequantizes the folder (`base_model.fetch`).
         """
+        downs = self._state.downs
+        # Asked once per start of the engine: every answer of the coordinator comes here.
+        if self._dequantized == downs:
+            return False
         try:
             if not await self._engine.has_fp8_weights():
+                self._dequantized = downs
                 return False
             _log.warning("The model is trained from now on: the engine restarts without FP8.")
             await self._engine.terminate()
@@ -160,9 +170,8 @@ class WeightUpdater:
     def _question(self, after: int) -> "_Question":
         """The question that was asked before the engine's state changed, if it is the same.
 
-        Its answer may name an engine to read from. To ask again tells the coordinator that the read
-        failed: an engine that was only slow to say that it lives would be sent away from the one
-        that has the version.
+        Its answer may name an engine to read from. Asking again says that the read failed: an
+        engine that was only slow for a moment would be sent away from the one with the version.
         """
         now, asked = asyncio.get_running_loop().time(), self._asked
         if asked is None or asked.after != after or now - asked.time > LONG_POLL_SECONDS:
@@ -179,6 +188,9 @@ class WeightUpdater:
     async def _ask(self, after: int) -> WeightQueryReply | None:
         # No long poll at first: the engine is not ready before it is known which version it needs.
         wait = 0.0 if self._state.required is None else LONG_POLL_SECONDS
+        # First how the last read ended: a question without it says that the source failed.
+        if self._unfetched is not None:
+            await asyncio.wait({self._unfetched})
         try:
             return await self._client.newer_weights(self._stream, after, wait, self._pod)
         except CoordinatorError as error:
@@ -201,17 +213,21 @@ class WeightUpdater:
             _log.warning("%s The engine keeps version %s.", error, self._state.version)
             self._failed = version
             if error.failed:
-                # With a reason the coordinator has the trainer store its versions, so only where
-                # other processes are out of reach: an error of another kind would come back.
+                # With a reason the trainer stores its versions, so only where other processes are
+                # out of reach: an error of another kind would come back.
                 self._state.unreachable = error.unreachable
-                self._report_unfetched(version, error)
+            if not error.hung:
+                self._report_unfetched(version, error.failed)
             await asyncio.sleep(RETRY_SECONDS)
         except (HalfLoadedError, WrongWeightsError, EngineError) as error:
             _log.warning("%s", error)
-            # Unknown from here on: the watcher finds out what the engine serves, and recovers it.
+            # Unknown from here on: the watcher finds out and recovers it.
             self._state.lost()
             if isinstance(error, WrongWeightsError):
                 self._report_wrong(error)
+            # A busy engine says nothing about the source; one that has gone may have died of it.
+            elif isinstance(error, EngineTimeoutError):
+                self._report_unfetched(version, ())
             await asyncio.sleep(RETRY_SECONDS)
         else:
             self._failed = None
@@ -244,25 +260,22 @@ class WeightUpdater:
         # Not awaited: a slow coordinator must not delay the next version.
         self._background(_sent(self._client.adopted(self._stream, message)))
 
-    def _report_unfetched(self, version: WeightVersion, error: PrefetchError) -> None:
-        message = NotFetched(
-            pod=self._pod,
-            version=version.version,
-            attempt=version.attempt,
-            failed_sources=list(error.failed),
-        )
-        self._background(_sent(self._client.unfetched(self._stream, message)))
+    def _report_unfetched(self, version: WeightVersion, failed: Sequence[FailedSource]) -> None:
+        found = {"version": version.version, "attempt": version.attempt}
+        message = NotFetched(pod=self._pod, **found, failed_sources=list(failed))
+        self._unfetched = self._background(_sent(self._client.unfetched(self._stream, message)))
 
     def _report_wrong(self, error: WrongWeightsError) -> None:
         tensors = error.tensors[:REPORTED_TENSORS]
         message = WrongWeights(pod=self._pod, version=error.version, tensors=tensors)
         self._background(_sent(self._client.wrong_weights(self._stream, message)))
 
-    def _background(self, work: Coroutine[Any, Any, None]) -> None:
+    def _background(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         # The set keeps the task alive, since asyncio holds only weak references to tasks.
         task = asyncio.ensure_future(work)
         self._reports.add(task)
         task.add_done_callback(self._reports.discard)
+        return task
 
     async def _announce(self) -> None:
         """Reports what other engines can read here: the newest version that was fetched."""

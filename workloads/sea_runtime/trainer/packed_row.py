@@ -26,7 +26,8 @@ from sea_runtime.trainer.row_spans import Span
 from sea_runtime.trainer.shared_prefixes import Part, PerToken, Rows
 
 Choices = list[NDArray[Any] | None]
-"""The experts that the engine chose, [S, layers, k] per sequence; None where it didn't say."""
+"""The experts that the engine chose, [S, layers of the rank, k] per sequence; None where it didn't
+say, and of sequences in other ranks' rows."""
 CHOOSE = -1
 """In place of an expert: the trainer's router chooses itself."""
 
@@ -105,19 +106,18 @@ class PackedRow:
             found[start : start + part.tokens - 1] = own
         return found
 
-    def experts(self, choices: Choices, layers: range) -> NDArray[np.int16] | None:
-        """[T, layers, k] of the experts chosen for each token, a shared prompt's as the first
-        sequence chose them; `CHOOSE` on padding. None if no sequence of the row has any.
+    def experts(self, choices: Choices) -> NDArray[np.int16] | None:
+        """[T, layers of the rank, k] of the experts chosen for each token, a shared prompt's as
+        the first sequence chose them; `CHOOSE` on padding. None if no sequence of the row has any.
         """
         known = [(one, start, choices[one.index]) for one, start in self.placed()]
         first = next((chosen for _, _, chosen in known if chosen is not None), None)
         if first is None:
             return None
-        found = np.full((self.length, len(layers), first.shape[2]), CHOOSE, np.int16)
+        found = np.full((self.length, *first.shape[1:]), CHOOSE, np.int16)
         for one, start, chosen in known:
             if chosen is not None:
-                own = chosen[one.begin : one.end, layers.start : layers.stop]
-                found[start : start + one.tokens] = own
+                found[start : start + one.tokens] = chosen[one.begin : one.end]
         return found
 
     def split(self, values: NDArray[Any]) -> dict[int, NDArray[Any]]:
@@ -213,6 +213,6 @@ def iter_microbatches(
         labels = row.predicted(tokens, np.int64, fill=-1)
         labels[row.predicted(wanted, np.float32) == 0] = -1
         labels_t = torch.from_numpy(labels[own]).to(device)
-        chosen = row.experts(choices, place.layers) if choices else None
+        chosen = row.experts(choices) if choices else None
         experts_tlk = None if chosen is None else torch.from_numpy(chosen[own]).to(device)
         yield MicrobatchTensors(row, own, tokens_t, labels_t, experts_tlk)

@@ -39,15 +39,19 @@ class ControlGroup:
         dist.broadcast_object_list(box, src=0, group=self.group)
         return box[0]
 
-    def broadcast_bytes(self, data: bytes | None) -> bytes:
-        """Rank 0's bytes on every rank, without pickling a second copy."""
-        size = int(self.broadcast(len(data) if data is not None else 0))
+    def broadcast_bytes(self, data: bytes | None, size: int | None = None) -> bytes:
+        """Rank 0's bytes on every rank, without pickling a second copy.
+
+        Args:
+            size: of the bytes, if every rank knows it.
+        """
+        if size is None:
+            size = int(self.broadcast(len(data) if data is not None else 0))
         if self.rank == 0 and data is not None:
             # A copy in a bytearray: torch.frombuffer warns about the read-only memory of `bytes`.
             tensor = torch.frombuffer(bytearray(data), dtype=torch.uint8)
         else:
-            # The other ranks learned the size by the broadcast above; gloo needs equal shapes on
-            # all ranks.
+            # gloo needs equal shapes on all ranks.
             tensor = torch.empty(size, dtype=torch.uint8)
         # In parts: a collective's deadline is for one of them, not for a batch of several GB.
         for part in tensor.split(BROADCAST_BYTES) if size else ():

@@ -11,17 +11,17 @@ import numpy as np
 from torch import Tensor
 
 from sea_api.v1alpha1.stages import RLStage
+from sea_runtime.trainer import batch_broadcast, packing, pipeline
 from sea_runtime.trainer import objective as objectives
-from sea_runtime.trainer import packing, pipeline
+from sea_runtime.trainer.batch_broadcast import Outgoing
 from sea_runtime.trainer.objective import PPOSettings
 from sea_runtime.trainer.optimizer import AdamW, rl_rate
 from sea_runtime.trainer.out_of_memory import PASSES, UPDATE
 from sea_runtime.trainer.packed_row import MicrobatchTensors
-from sea_runtime.trainer.rl_batch import RLBatch, Shaping, coefficients, minibatches, unpack
+from sea_runtime.trainer.rl_batch import RLBatch, Shaping, coefficients, minibatches
 from sea_runtime.trainer.shared_prefixes import Rows
 from sea_runtime.trainer.stage_trainer import StageTrainer
 from sea_runtime.trainer.task_watch import TaskWatch
-from sea_runtime.wire.rollouts import Batch
 
 _ADDITIVE = 6
 """Sums that `PPOSums.additive` returns."""
@@ -60,21 +60,25 @@ def _block(stage: StageTrainer) -> RLStage:
 
 def _batch(stage: StageTrainer, block: RLStage) -> RLBatch | None:
     """The batch of the next step on every rank; None if it is not ready yet."""
-    data: bytes | None = None
-    if stage.context.leads:
-        task, attempt = stage.task.stage, stage.context.attempt
-        data = stage.context.client.batch(task, stage.step + 1, attempt)
+    outgoing, control = _fetched(stage), stage.context.control
     # On every rank: whether there is one is broadcast before its bytes.
-    if stage.context.control.broadcast(data is not None):
-        # The bytes as the coordinator sent them: each rank decodes them once.
-        received = Batch.decode(stage.context.control.broadcast_bytes(data))
-        return unpack(received, Shaping.of(block), stage.model.shape)
+    if control.broadcast(outgoing is not None):
+        shaping = Shaping.of(block)
+        return batch_broadcast.receive(control, outgoing, stage.model, shaping, block.minibatches)
     with stage.timer.part("checkpoint_s"):
         # While waiting, uploads and checkpoints go on: both are collectives, entered by all ranks
         # here.
         stage.publisher.settle(again=True)
         stage.saver.poll()
     return None
+
+
+def _fetched(stage: StageTrainer) -> Outgoing | None:
+    """The next step's batch on rank 0; None elsewhere, or if it is not ready yet."""
+    if not stage.context.leads:
+        return None
+    data = stage.context.client.batch(stage.task.stage, stage.step + 1, stage.context.attempt)
+    return None if data is None else Outgoing.of(data)
 
 
 def _step(stage: StageTrainer, block: RLStage, batch: RLBatch) -> None:

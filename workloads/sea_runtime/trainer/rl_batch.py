@@ -2,20 +2,18 @@
 
 import zlib
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from sea_api.v1alpha1.stages import AdvantageNormalization, RLStage
 from sea_runtime.parallel.hf_config import ModelShape
 from sea_runtime.trainer import objective
 from sea_runtime.trainer.packed_row import Choices
 from sea_runtime.trainer.shared_prefixes import Rows
-from sea_runtime.wire.rollouts import Batch, Group, Trajectory, UndecodableError
+from sea_runtime.wire.rollouts import Batch, Trajectory, UndecodableError
 
 
 @dataclass(frozen=True)
@@ -60,9 +58,12 @@ class RLBatch:
     """Episodes without a verdict since the agent had no turn in them; none is in the batch."""
     expired_groups: int = 0
     """Groups that were older than `maxAge` since the last batch; none is in it."""
+    trajectory_of: list[int] = field(default_factory=list)
+    """Samples of a trajectory hold its tokens end to end."""
     trajectories: int = 0
     choices: Choices | None = None
-    """Experts that the engine chose, where it said so; None if no trajectory has them."""
+    """Experts that the engine chose, where it said so, as `batch_broadcast.py` keeps them; None if
+    no trajectory has them."""
 
     def trained(self, groups: Collection[int]) -> list[int]:
         """The samples of these groups that go through the model.
@@ -95,15 +96,14 @@ def unpack(batch: Batch, shaping: Shaping = Shaping(), shape: ModelShape | None 
     """The wire form as arrays, with advantages.
 
     Args:
-        shape: of the model, whose context bounds samples and whose experts are replayed; without it
-            nothing is bounded or replayed.
+        batch: `batch_broadcast.py` brings the experts of its trajectories.
+        shape: of the model, whose context bounds samples; without it nothing is bounded.
 
     Raises:
         UndecodableError: a trajectory can't be decoded, or a sample of it is longer than the
             model's context; names batch, group and trajectory.
     """
-    decoded = [one for group in batch.groups for one in _decoded(batch, group, shape)]
-    trajectories = [trajectory for trajectory, _ in decoded]
+    trajectories = list(_decoded(batch, shape))
     group_of = [i for i, group in enumerate(batch.groups) for _ in group.trajectories]
     earned = advantages(
         [group.rewards for group in batch.groups],
@@ -118,8 +118,8 @@ def unpack(batch: Batch, shaping: Shaping = Shaping(), shape: ModelShape | None 
         versions=[trajectories[i].token_versions()[cut] for i, cut in samples],
         group_of=[group_of[i] for i, _ in samples],
         advantages=[earned[i] for i, _ in samples],
+        trajectory_of=[i for i, _ in samples],
         trajectories=len(trajectories),
-        choices=_choices([chosen for _, chosen in decoded], samples),
         groups=len(batch.groups),
         mean_reward=batch.mean_reward,
         dropped_groups=batch.dropped_groups,
@@ -138,41 +138,26 @@ def _require_context(trajectory: Trajectory, shape: ModelShape | None) -> None:
         )
 
 
-def _chosen_experts(trajectory: Trajectory, shape: ModelShape | None) -> NDArray[Any] | None:
-    """[T, layers, k]; None if there is nothing to replay."""
-    if shape is None or not trajectory.experts:
-        return None
-    return trajectory.chosen_experts(shape.layers, shape.experts_per_token, shape.experts)
-
-
-def _choices(
-    chosen: Sequence[NDArray[Any] | None], samples: Sequence[tuple[int, slice]]
-) -> Choices | None:
-    """By sample; views of the trajectories' bytes, which may be GBs."""
-    if all(one is None for one in chosen):
-        return None
-    found: Choices = []
-    for index, cut in samples:
-        one = chosen[index]
-        found.append(None if one is None else one[cut])
-    return found
-
-
-def _decoded(
-    batch: Batch, group: Group, shape: ModelShape | None
-) -> Iterator[tuple[Trajectory, NDArray[Any] | None]]:
-    """Each trajectory with the experts to replay."""
-    for sample, body in enumerate(group.trajectories):
+def _decoded(batch: Batch, shape: ModelShape | None) -> Iterator[Trajectory]:
+    bodies = (body for group in batch.groups for body in group.trajectories)
+    for number, body in enumerate(bodies):
         try:
             one = Trajectory.decode(body)
             _require_context(one, shape)
-            yield one, _chosen_experts(one, shape)
+            yield one
         except UndecodableError as error:
-            raise UndecodableError(
-                f"Trajectory {sample} of group {group.group_id} in the batch of step {batch.step} "
-                f"of stage '{batch.stage}' can't be trained on. {error} The rollout and trainer "
-                "images must be of one version."
-            ) from error
+            raise undecodable(batch, number, error) from error
+
+
+def undecodable(batch: Batch, number: int, error: UndecodableError) -> UndecodableError:
+    """The error with the place of the batch's trajectory `number`."""
+    groups = ((one.group_id, range(len(one.trajectories))) for one in batch.groups)
+    group, sample = [(name, sample) for name, members in groups for sample in members][number]
+    return UndecodableError(
+        f"Trajectory {sample} of group {group} in the batch of step {batch.step} of stage "
+        f"'{batch.stage}' can't be trained on. {error} The rollout and trainer images must be of "
+        "one version."
+    )
 
 
 def coefficients(batch: RLBatch, chosen: list[int]) -> Rows:

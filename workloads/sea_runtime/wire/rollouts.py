@@ -94,10 +94,11 @@ class UndecodableError(RuntimeFailure):
 class Trajectory(msgspec.Struct, frozen=True):
     """One episode as tokens; arrays are little-endian bytes, all of one length T.
 
-    Encoded once by the worker and decoded once by each trainer rank; the coordinator stores and
-    forwards the bytes. `mask` is 1 on tokens that the policy generated; `logprobs` and `versions`
-    hold the behaviour log-probability and the weight version there, 0 and -1 elsewhere. The arrays
-    hold the episode's samples end to end: one, or with stripped thoughts one per exchange.
+    Encoded once by the worker; the coordinator stores and forwards the bytes, and each trainer rank
+    decodes them, without the experts, which come separately (`trainer/batch_broadcast.py`).
+    `mask` is 1 on tokens that the policy generated; `logprobs` and `versions` hold the behaviour
+    log-probability and the weight version there, 0 and -1 elsewhere. The arrays hold the episode's
+    samples end to end: one, or with stripped thoughts one per exchange.
 
     `experts`, with `rollout.routerReplay`, is [T, layers, k]: the experts that the engine's routers
     chose for each token, one byte each with up to 256 experts, two otherwise. It is most of a
@@ -172,28 +173,6 @@ class Trajectory(msgspec.Struct, frozen=True):
         """[T]"""
         return np.frombuffer(self.tokens, "<i4")
 
-    def chosen_experts(self, layers: int, chosen: int, experts: int) -> NDArray[Any]:
-        """[T, layers, chosen], a view of the bytes.
-
-        Raises:
-            UndecodableError: they are not of a model with so many layers, and of `experts` experts
-                `chosen` ones per token.
-        """
-        dtype = np.dtype("u1") if experts <= BYTE_EXPERTS else np.dtype("<u2")
-        size = len(self.mask) * layers * chosen * dtype.itemsize
-        if len(self.experts) != size:
-            raise UndecodableError(
-                f"The trajectory has {len(self.experts)} bytes of chosen experts instead of {size}:"
-                f" {len(self.mask)} tokens in {layers} layers, {chosen} of {experts} experts each."
-            )
-        found = np.frombuffer(self.experts, dtype).reshape(-1, layers, chosen)
-        # An index beyond the experts ends a kernel on a GPU without saying where it came from.
-        if found.size and found.max() >= experts:
-            raise UndecodableError(
-                f"The trajectory's tokens went to expert {found.max()}, but there are {experts}."
-            )
-        return found
-
     def loss_mask(self) -> NDArray[np.uint8]:
         """[T]"""
         return np.frombuffer(self.mask, "u1")
@@ -210,6 +189,34 @@ class Trajectory(msgspec.Struct, frozen=True):
         """Over the generated tokens; None if there are none."""
         versions = self.token_versions()[self.loss_mask() == 1]
         return float(np.mean(versions)) if len(versions) else None
+
+
+def chosen_experts(
+    data: bytes, tokens: int, layers: int, chosen: int, experts: int
+) -> NDArray[Any]:
+    """`Trajectory.experts` as [T, layers, chosen], a view of the bytes.
+
+    Args:
+        tokens: T, of the trajectory.
+
+    Raises:
+        UndecodableError: they are not of a model with so many layers, and of `experts` experts
+            `chosen` ones per token.
+    """
+    dtype = np.dtype("u1") if experts <= BYTE_EXPERTS else np.dtype("<u2")
+    size = tokens * layers * chosen * dtype.itemsize
+    if len(data) != size:
+        raise UndecodableError(
+            f"The trajectory has {len(data)} bytes of chosen experts instead of {size}:"
+            f" {tokens} tokens in {layers} layers, {chosen} of {experts} experts each."
+        )
+    found = np.frombuffer(data, dtype).reshape(-1, layers, chosen)
+    # An index beyond the experts ends a kernel on a GPU without saying where it came from.
+    if found.size and found.max() >= experts:
+        raise UndecodableError(
+            f"The trajectory's tokens went to expert {found.max()}, but there are {experts}."
+        )
+    return found
 
 
 class EpisodeResult(msgspec.Struct, frozen=True):

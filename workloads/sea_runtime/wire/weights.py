@@ -206,7 +206,7 @@ class Adopted(Message):
 
 class NotFetched(Message):
     """`POST /v1/weights/{stream}/unfetched`: an engine could not get a version from any source; it
-    keeps the one that it serves, and asks again."""
+    keeps the one that it serves, and asks again. Without failed sources the fault was its own."""
 
     pod: str = Field(max_length=253)
     version: int

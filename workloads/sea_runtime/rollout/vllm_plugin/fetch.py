@@ -135,10 +135,15 @@ class Fetched:
 
 
 class Fetcher:
-    """Brings the bytes of one version, from all shards at once."""
+    """Brings the bytes of one version, from all shards at once.
 
-    def __init__(self, readers: Mapping[str, Reader], buffer: Buffer) -> None:
-        self._readers, self._buffer = readers, buffer
+    Args:
+        turn: a number of this worker. Each worker begins with another shard: else all workers of
+            all engines would ask the first trainer rank at the same moment.
+    """
+
+    def __init__(self, readers: Mapping[str, Reader], buffer: Buffer, turn: int = 0) -> None:
+        self._readers, self._buffer, self._turn = readers, buffer, turn
 
     def fetch(self, version: WeightVersion, reads: Sequence[ShardRead]) -> Fetched:
         """Fills and verifies one buffer per shard that holds something needed.
@@ -147,9 +152,10 @@ class Fetcher:
             FetchError: the reason for each source that failed.
         """
         shards = {shard.rank: shard for shard in version.shards}
+        first = self._turn % max(1, len(reads))
         fetches = [
             _Fetch(shards[read.rank], read, sources.offers(version, shards[read.rank]))
-            for read in reads
+            for read in (*reads[first:], *reads[:first])
         ]
         try:
             # All are begun before the first is waited for: a worker pulls from all at a time.

@@ -6,13 +6,16 @@ fetches (`fetch`) the blocks that this worker needs (`recorder`) and nothing els
 """
 
 import logging
+import os
 import threading
 import time
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import nn
 
+from sea_api.contract import Env
 from sea_runtime.errors import RuntimeFailure
 from sea_runtime.rollout.vllm_plugin.applied_state import AppliedState
 from sea_runtime.rollout.vllm_plugin.fetch import Fetched, FetchError, NixlReader
@@ -54,6 +57,11 @@ def _has_sums(version: WeightVersion) -> bool:
     return any(block.weighted_sum for shard in version.shards for block in shard.blocks)
 
 
+def _turn() -> int:
+    """Another number for each worker: those of an engine are processes of one pod."""
+    return zlib.crc32(f"{os.environ.get(Env.POD_NAME, '')} {os.getpid()}".encode())
+
+
 class Staging:
     """Brings versions into the host copies, and says how far it is."""
 
@@ -61,7 +69,9 @@ class Staging:
         self._nixl = NixlReader()
         self._server = PeerServer()
         self._copies = HostCopies(self._nixl.abandoned, self._release)
-        self._fetcher = VersionFetcher({PEER: self._nixl, NIXL: self._nixl}, self._copies)
+        self._fetcher = VersionFetcher(
+            {PEER: self._nixl, NIXL: self._nixl}, self._copies, turn=_turn
+        )
         self._served: WorkerCopy | None = None
         self._layouts: dict[str, ShardLayout] = {}
         """By digest; those of the last versions (`_named`)."""

@@ -62,6 +62,7 @@ class VersionFetcher:
         readers: by transport, of the network.
         copies: what is held, and memory for the next version.
         store: the object store, made at the first use.
+        turn: says `Fetcher`'s, at each fetch: this may be made before the worker is forked.
     """
 
     def __init__(
@@ -69,8 +70,9 @@ class VersionFetcher:
         readers: Mapping[str, Reader],
         copies: HostCopies,
         store: Callable[[], Store] = object_store,
+        turn: Callable[[], int] = lambda: 0,
     ) -> None:
-        self._readers, self._copies = readers, copies
+        self._readers, self._copies, self._turn = readers, copies, turn
         self._deltas = DeltaFetcher(store, copies.target)
         self._network = NetworkChoice()
 
@@ -86,7 +88,7 @@ class VersionFetcher:
         why = ""
         if not stored or (agents and self._network.is_worth(agents)):
             try:
-                network = Fetcher(self._readers, self._copies.target)
+                network = Fetcher(self._readers, self._copies.target, self._turn())
                 fetched = network.fetch(_without_store(version), reads)
             except FetchError as error:
                 failed, why = error.failed, str(error)
