@@ -99,6 +99,13 @@ def test_a_model_without_tied_embeddings_needs_its_head(
 A, B = {"a": ("F32", (2,))}, {"b": ("BF16", (3,))}
 
 
+def header(places: Mapping[str, list[int]], data: int) -> bytes:
+    """A file of tensors of three BF16 numbers each, in these places."""
+    given = {n: {"dtype": "BF16", "shape": [3], "data_offsets": p} for n, p in places.items()}
+    text = json.dumps(given).encode()
+    return len(text).to_bytes(8, "little") + text + bytes(data)
+
+
 def break_file(folder: Path, name: str, how: str) -> None:
     file = folder / name
     body = file.read_bytes() if file.exists() else b""
@@ -112,6 +119,8 @@ def break_file(folder: Path, name: str, how: str) -> None:
         "no header": b"no safetensors at all, but text that is long enough",
         "broken header": (5).to_bytes(8, "little") + b"{{{{{",
         "a list": (2).to_bytes(8, "little") + b"[]",
+        "overlapping": header({"b": [0, 6], "d": [0, 6]}, 6),
+        "with a hole": header({"b": [0, 6], "d": [8, 14]}, 14),
     }[how]
     file.unlink(missing_ok=True)
     if changed is not None:
@@ -130,6 +139,8 @@ def break_file(folder: Path, name: str, how: str) -> None:
         ("no header", "aren't safetensors"),
         ("broken header", "no safetensors header"),
         ("a list", "no safetensors header"),
+        ("overlapping", "its tensors overlap"),
+        ("with a hole", "bytes between them belong to none"),
     ],
 )
 def test_a_shard_that_cannot_be_used_is_named(write: Write, how: str, words: str) -> None:
