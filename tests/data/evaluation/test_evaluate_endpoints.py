@@ -116,7 +116,7 @@ def test_a_call_that_the_server_cannot_read_is_the_agents_mistake(
     assert main(arguments) == 0
     found = scores(tmp_path / "out")
     assert found["results"][0]["passHat1"] == 0.0
-    assert found["failures"] == {"shop": {"bad-format": 12}}
+    assert found["failures"] == {"shop": {"malformed-call": 12}}
     assert "a tool call that the server can't read: The model produced output" in json.dumps(
         lines(tmp_path / "out")
     )
