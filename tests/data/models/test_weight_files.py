@@ -86,6 +86,19 @@ def test_tensors_against_the_configuration(
     assert (words.replace("\\", "") in found) if words else not found
 
 
+def test_experts_in_one_tensor_are_named_as_such(
+    configs: Mapping[str, dict[str, Any]], named: Callable[..., Named], write: Write
+) -> None:
+    """As transformers 5 keeps them in memory, and saves them if it is told to."""
+    shape = small(configs, "moe")
+    fused = "model.layers.0.mlp.experts.gate_up_proj"
+    kept = {n: t for n, t in named(shape).items() if ".experts." not in n}
+    found = list(weight_files.problems(shape, read(write(kept | {fused: ("BF16", (4, 10, 8))}))))
+    assert len(found) == 1
+    assert fused in found[0]
+    assert "save_original_format" in found[0]
+
+
 def test_a_model_without_tied_embeddings_needs_its_head(
     configs: Mapping[str, dict[str, Any]], named: Callable[..., Named], write: Write
 ) -> None:

@@ -238,6 +238,14 @@ def problems(shape: ModelShape, found: Mapping[str, Tensor]) -> Iterator[str]:
             "folder is quantized, so name the one with BF16 weights in model.source"
         )
         return
+    fused = sorted(name for name in found if name.endswith(".mlp.experts.gate_up_proj"))
+    if fused:
+        yield (
+            f"{found[fused[0]].file} has {fused[0]}, all experts of a layer in one tensor, where "
+            "Qwen3-MoE has a tensor for each: save the model again with transformers' "
+            "save_pretrained as it is, without save_original_format=False"
+        )
+        return
     # Of a quantized weight the scales are as necessary as the weight itself.
     wanted = dict(tensors.expected(shape)) | {n + fp8_blocks.SCALE: s for n, s in scales.items()}
     missing = [name for name in wanted if name not in found]
