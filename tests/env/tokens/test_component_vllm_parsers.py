@@ -94,4 +94,6 @@ def test_arguments_have_the_types_that_vllms_parser_gives_them(
         ((_, theirs),) = calls
         (ours,) = turn.tool_calls
         same = list(ours.arguments.values()) == list(theirs.values())
-        assert same, f"{schema} {value!r}: {dict(ours.arguments)} | {theirs}"
+        # What no 64 bits hold stays a text: it could not be carried on.
+        carried = value == mutated_turns.HUGE and list(ours.arguments.values()) == [value]
+        assert same or carried, f"{schema} {value!r}: {dict(ours.arguments)} | {theirs}"

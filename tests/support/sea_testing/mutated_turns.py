@@ -33,8 +33,9 @@ TYPES: list[dict[str, Any]] = [
     {"$ref": "#/$defs/x"},
 ]
 """Schemas of one argument, as domains, pydantic and published tool lists write them."""
+HUGE = "9" * 40
 VALUES = (
-    "12", "-3", "007", "+5", "1.5", "5.0", "1e3", "1e999", "9" * 40, "true", "True", "FALSE", "0",
+    "12", "-3", "007", "+5", "1.5", "5.0", "1e3", "1e999", HUGE, "true", "True", "FALSE", "0",
     "null", "NULL", "a", "two words", "", "[1, 2]", '["a"]', '{"a": 1}', "[", "NaN", "Infinity",
     "\u0665", "1_000", '"12"',
 )  # fmt: skip

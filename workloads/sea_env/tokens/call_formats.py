@@ -28,7 +28,6 @@ _FUNCTION, _FUNCTION_END = "<function=", "</function>"
 _PARAMETER, _PARAMETER_END = "<parameter=", "</parameter>"
 XML_TAGS = (_FUNCTION, _FUNCTION_END, _PARAMETER, _PARAMETER_END)
 """What stands in a call only; elsewhere it is a call that lost its `<tool_call>`."""
-_WORDS = {"True": "true", "False": "false", "None": "null"}
 
 
 class MalformedError(ValueError):
@@ -219,7 +218,7 @@ def _boolean(text: str) -> bool:
 def _value(text: str) -> Any:
     """JSON, or a Python literal: Qwen3-Coder's template writes lists as Python does."""
     try:
-        return plain_json.loads(_WORDS.get(text, text))
+        return plain_json.loads(text)
     except ValueError:
         if not text.startswith(("[", "{")) or len(text) > _MAX_PYTHON:
             raise
