@@ -4,7 +4,7 @@ PYTHON ?= .venv/bin/python
 BIN := .venv/bin
 export PYTHONUNBUFFERED := 1
 .DEFAULT_GOAL := help
-.PHONY: help setup demo down test test-unit test-cluster test-component test-e2e lint type crds verify lock bench-first-light bench-env bench-tau2 bench-synth bench-weights bench-keep-cache bench-late-engine bench-operator bench-coordinator bench-batch bench-trainer bench-gpu bench-layouts bench-checkpoint bench-plan bench-recovery clean
+.PHONY: help setup demo down test test-unit test-cluster test-component test-e2e lint type crds verify lock bench-first-light bench-env bench-tau2 bench-models bench-synth bench-weights bench-keep-cache bench-late-engine bench-operator bench-coordinator bench-batch bench-trainer bench-gpu bench-layouts bench-checkpoint bench-plan bench-recovery clean
 
 help: ## list the targets
 	@grep -hE '^[a-z][a-zA-Z0-9_-]*:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-20s %s\n", $$1, $$2}'
@@ -65,6 +65,11 @@ bench-tau2: TAU2_PYTHON ?= out/tau2/bin/python
 bench-tau2: setup ## domains, rewards and rules next to tau2-bench itself, and both speeds; last line is one JSON object
 	@[ -x $(TAU2_PYTHON) ] || { $(PYTHON) -m venv out/tau2 && out/tau2/bin/pip install -q -r requirements/tau2.in; }
 	@$(PYTHON) -W ignore benchmarks/tau2_parity.py --python $(TAU2_PYTHON) $(TAU2_ARGS)
+
+bench-models: COUNT ?= 24
+bench-models: SEED ?= 1
+bench-models: setup ## random models in transformers, the trainer and vLLM, before and after a step of training; last line is one JSON object
+	@$(PYTHON) benchmarks/models.py --count $(COUNT) --seed $(SEED)
 
 bench-synth: setup ## procedural tasks with their verification per second and domain; last line is one JSON object
 	@$(PYTHON) benchmarks/synth.py

@@ -61,6 +61,41 @@ def test_a_file_is_what_its_first_good_row_says(
     assert (counts["rows"], counts["bad rows"], counts["dialogues"]) == (21, 1, 20)
 
 
+NO_ROW = '{"x": 1}\n'
+"""A row that is neither a dialogue nor a task."""
+
+
+@pytest.mark.parametrize(("command", "some_bad"), [("check", 1), ("fix", 1), ("stats", 0)])
+def test_exit_codes_of_files_with_bad_rows(
+    command: str, some_bad: int, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """check and fix: 1 if a bad row is left. stats counts them: 1 where nothing else is."""
+    file = tmp_path / "rows.jsonl"
+    out = ["--out", str(tmp_path / "out.jsonl")] if command == "fix" else []
+    for name in ("sft.jsonl", "rl_train.jsonl"):
+        rows = (data / name).read_text()
+        for content, code in ((rows, 0), (NO_ROW + rows, some_bad), (NO_ROW, 1), ("\n", 1)):
+            file.write_text(content)
+            assert main(["data", command, str(file), *out]) == code
+            shown = capsys.readouterr()
+            assert code == 0 or str(file) in shown.out + shown.err
+
+
+def test_a_folder_all_of_whose_tasks_need_a_judge_makes_no_data(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "mock"
+    arguments = ["data", "tau2", "--domain", "mock", "--data", str(folder), "--out", str(tmp_path)]
+    assert main(["data", "world", "--domain", "mock", "--size", "small", "--out", str(folder)]) == 0
+    criteria = {"nl_assertions": ["It is polite."], "reward_basis": ["NL_ASSERTION"]}
+    instructions = {"domain": "mock", "reason_for_call": "x", "task_instructions": "x"}
+    task = {"id": "1", "user_scenario": {"instructions": instructions}}
+    (folder / "tasks.json").write_text(json.dumps([{**task, "evaluation_criteria": criteria}]))
+    assert main(arguments) == 1
+    assert "1 tasks left out, the first because: " in capsys.readouterr().out
+    assert main([*arguments, "--judge"]) == 0
+
+
 def test_a_check_as_json(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = str(data / "rl_train.jsonl.gz")
     assert main(["data", "check", file, "--databases", str(data), "--json"]) == 0

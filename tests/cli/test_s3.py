@@ -16,6 +16,7 @@ from sea_env.domains import registry
 from sea_env.domains.database_generator import generate_database
 from sea_runtime.store.folders import upload_folder
 from sea_runtime.store.s3 import ObjectStore
+from sea_testing.models import put_tiny_model
 
 pytestmark = [pytest.mark.component, pytest.mark.usefixtures("store")]
 RUN = "s3://data/jobs/tiny-1a2b"
@@ -105,6 +106,12 @@ def test_replay_of_expected_actions(telecom: Path, said: Said) -> None:
     out = same(said, [*command, str(telecom)], [*command, "s3://data/tau2/telecom/"], "", "")
     (found,) = json.loads(out)
     assert found["user_db_changes"], "the user's database came along"
+
+
+def test_a_models_folder(said: Said, store: ObjectStore) -> None:
+    put_tiny_model(store, "s3://data/model")
+    assert main(["model", "check", "s3://data/model"]) == 0
+    assert "every tensor is used" in said()
 
 
 def test_a_report_of_a_jobs_folder(

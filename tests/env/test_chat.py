@@ -203,6 +203,64 @@ async def test_a_parameter_that_no_other_form_replaces_is_refused(chat_server: C
         await ask(chat_server)
 
 
+UNREAD = refusal(500, "error parsing tool call: raw='{', err=unexpected end of JSON input")
+
+
+async def test_a_call_that_the_server_cannot_read_is_the_agents_and_asked_once(
+    chat_server: ChatServer,
+) -> None:
+    """It was asked four times, and then the episode had no verdict."""
+    chat_server.answers.append(UNREAD)
+    async with aiohttp.ClientSession() as session:
+        endpoint = ChatEndpoint(session, Address(url=chat_server.url, model="m"))
+        said = await endpoint.ask(HELLO, text_of, unreadable=lambda words: words)
+    assert said.startswith("error parsing tool call: raw=")
+    assert len(chat_server.asked) == 1
+
+
+async def test_a_model_that_is_not_scored_gets_another_try(chat_server: ChatServer) -> None:
+    chat_server.answers.append(UNREAD)
+    assert await ask(chat_server, []) == "Ok."
+    assert len(chat_server.asked) == 2
+
+
+def finished(reason: Any) -> Any:
+    choice = {"message": {"content": "Yes, I can"}, "finish_reason": reason}
+    return lambda: web.json_response({"choices": [choice]})
+
+
+@pytest.mark.parametrize(
+    ("given", "read"),
+    [
+        ("stop", "stop"),
+        ("length", "length"),
+        ("max_tokens", "length"),
+        ("MAX_TOKENS", "length"),
+        ("model_length", "length"),
+        ("function_call_filter: MALFORMED_FUNCTION_CALL", "malformed_function_call"),
+        (None, None),
+        (7, 7),
+    ],
+)
+async def test_reasons_for_an_end_have_one_name_each(
+    chat_server: ChatServer, given: Any, read: Any
+) -> None:
+    chat_server.answers.append(finished(given))
+    async with aiohttp.ClientSession() as session:
+        endpoint = ChatEndpoint(session, Address(url=chat_server.url, model="m"))
+        assert await endpoint.ask(HELLO, lambda message: message["finish_reason"]) == read
+
+
+@pytest.mark.parametrize("reason", ["content_filter", "content_filter: SAFETY", "error", "abort"])
+async def test_an_answer_that_the_server_ended_is_asked_for_again(
+    chat_server: ChatServer, reason: str
+) -> None:
+    """Half of a sentence was said to the customer."""
+    chat_server.answers.append(finished(reason))
+    assert await ask(chat_server, []) == "Ok."
+    assert len(chat_server.asked) == 2
+
+
 def limited(seconds: int) -> Any:
     return lambda: web.Response(status=429, headers={"Retry-After": str(seconds)})
 
@@ -277,6 +335,29 @@ async def test_thoughts_are_left_out_where_they_are_refused(chat_server: ChatSer
     )
     sent = await thoughts_sent(chat_server, "reasoning_content")
     assert sent[1:] == [{"role": "assistant", "content": "a"}] * 2
+
+
+MISSING = "The `reasoning_content` in the thinking mode must be passed back to the API."
+
+
+async def test_a_server_that_wants_thoughts_in_every_turn_gets_empty_ones(
+    chat_server: ChatServer,
+) -> None:
+    """DeepSeek V4 refused the dialogue after the first turn in which its model hadn't thought."""
+    chat_server.answers.append(refusal(400, MISSING))
+    turns = [
+        {"role": "user", "content": "u"},
+        {"role": "assistant", "content": "a", "reasoning_content": "t"},
+        {"role": "assistant", "content": "b"},
+    ]
+    async with aiohttp.ClientSession() as session:
+        endpoint = ChatEndpoint(session, Address(url=chat_server.url, model="m"))
+        assert await endpoint.ask(turns, text_of) == "Ok."
+        thoughts = [m.get("reasoning_content") for m in chat_server.asked[1]["messages"]]
+        assert thoughts == [None, "t", ""]
+        chat_server.default = refusal(400, MISSING)
+        with pytest.raises(RefusedError, match="must be passed back"):
+            await endpoint.ask(turns, text_of)
 
 
 @pytest.mark.parametrize(

@@ -137,6 +137,27 @@ OTHERS: list[tuple[str, int, Any, Kind, str]] = [
     ("Groq, one request above the budget", 413, {"error": {"message": "Request too large for model "
      "`x` on tokens per minute (TPM): Limit 6000, Requested 8000", "type": "tokens", "code":
      "rate_limit_exceeded"}}, Kind.REFUSED, ""),
+    ("DeepSeek, a turn without a thought", 400, {"error": {"message": "Missing `reasoning_content` "
+     "field in the assistant message at message index 4.", "type": "invalid_request_error",
+     "code": "invalid_request_error"}}, Kind.MISSING, ""),
+    ("DeepSeek V4", 400, {"error": {"message": "The `reasoning_content` in the thinking mode must "
+     "be passed back to the API.", "code": "invalid_request_error"}}, Kind.MISSING, ""),
+    ("Groq, a call that it can't read", 400, {"error": {"message": "Failed to call a function. "
+     "Please adjust your prompt. See 'failed_generation' for more details.", "type":
+     "invalid_request_error", "code": "tool_use_failed", "failed_generation": "<function=f>{"}},
+     Kind.UNREADABLE, ""),
+    ("Groq, arguments of a wrong type", 400, {"error": {"message": "tool call validation failed: "
+     "parameters for tool f did not match schema: errors: [`/a`: expected array, but got string]",
+     "type": "invalid_request_error", "code": "tool_use_failed"}}, Kind.UNREADABLE, ""),
+    ("Groq behind LiteLLM", 400, {"error": {"message": "litellm.BadRequestError: GroqException - "
+     '{"error":{"message":"Failed to call a function.","code":"tool_use_failed"}}', "type": None,
+     "code": "400"}}, Kind.UNREADABLE, ""),
+    ("Ollama, a call that it can't read", 500, {"error": {"message": "error parsing tool call: "
+     "raw='{\"a\": \"the maximum context length}', err=invalid character", "type": "api_error"}},
+     Kind.UNREADABLE, ""),
+    ("llama.cpp, a call that it can't read", 500, {"error": {"code": 500, "message": "The model "
+     "produced output that does not match the expected peg-native format", "type":
+     "server_error"}}, Kind.UNREADABLE, ""),
     ("OpenAI, o-series", 400, {"error": {"message": "Unsupported parameter: 'max_tokens' is not "
      "supported with this model. Use 'max_completion_tokens' instead.",
      "type": "invalid_request_error", "param": "max_tokens", "code": "unsupported_parameter"}},

@@ -9,7 +9,7 @@ from typing import Any
 from sea_cli.common import DATA_FILE, Commands, command, local, say, store_for, write_lines
 from sea_cli.progress import reading
 from sea_data.errors import RowError
-from sea_data.formats import data_files, foreign_rows, jsonl, repair
+from sea_data.formats import data_files, jsonl, repair
 from sea_data.formats.inspection import Inspector
 from sea_env.domains import registry
 from sea_env.tokens import tool_prompt
@@ -40,11 +40,13 @@ def run(given: argparse.Namespace) -> int:
     tools = _tools(given.domain)
     with reading(given.file) as advance:
         lines = data_files.lines(given.file, store_for(given.file), advance)
-        rows = write_lines(given.out, _repaired(lines, given.file, tools, done, broken))
+        rows = write_lines(given.out, _repaired(lines, given, tools, done, broken))
+    if not rows and not broken:
+        broken.append(RowError("", "the file has no row", given.file))  # as `sea data check` says
     for error in broken:
         say(str(error))
     say(f"{given.out}: {rows} rows; {'; '.join(repair.sentences(done)) or 'nothing to repair'}")
-    if broken:
+    if broken and rows:
         say(f"{len(broken)} rows are still bad: correct them by hand")
     return 1 if broken else 0
 
@@ -56,19 +58,25 @@ def _tools(domain: str) -> repair.Tools:
 
 
 def _repaired(
-    lines: Any, file: str, tools: repair.Tools, done: Counter[str], broken: list[RowError]
+    lines: Any,
+    given: argparse.Namespace,
+    tools: repair.Tools,
+    done: Counter[str],
+    broken: list[RowError],
 ) -> Iterator[str]:
-    """Each row as a line; a row that can't be read is left out and reported."""
-    inspector = Inspector()
-    for number, row in jsonl.objects(lines, file):
+    """Each row as a line; a row that can't be read is left out and reported.
+
+    One that stays bad is written as it was, and reported too.
+    """
+    inspector = Inspector(given.domain, judged=True)  # whether there is a judge isn't in the row
+    for number, row in jsonl.objects(lines, given.file):
         if isinstance(row, RowError):
-            broken.append(row.at(file, number))
+            broken.append(row.at(given.file, number))
             continue
         fixed, made = repair.repair(row, tools)
         done.update(made)
-        if "messages" in fixed or foreign_rows.layout(fixed):
-            try:
-                inspector.notes(fixed)
-            except RowError as error:
-                broken.append(error.at(file, number))
+        try:
+            inspector.notes(fixed)
+        except RowError as error:
+            broken.append(error.at(given.file, number))
         yield json.dumps(fixed, ensure_ascii=False) + "\n"

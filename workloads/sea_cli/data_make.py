@@ -119,12 +119,13 @@ def _convert(given: argparse.Namespace, data: Path) -> int:
     converted = convert(
         domain, data, drop_nl_assertions=given.drop_nl_assertions, judged=given.judge
     )
+    counts: dict[str, int] = {}
     for name, lines in converted.files.items():
-        count = write_lines(given.out / name, lines)
-        say(f"{given.out / name}" + (f": {count} rows" if name.endswith(".jsonl") else ""))
+        counts[name] = write_lines(given.out / name, lines)
+        say(f"{given.out / name}" + (f": {counts[name]} rows" if name.endswith(".jsonl") else ""))
     if converted.refused:
         say(f"{len(converted.refused)} tasks left out, the first because: {converted.refused[0]}")
-    return 0
+    return 0 if counts["rl.jsonl"] else 1
 
 
 def add_tiny_model(commands: Commands) -> None:

@@ -2,9 +2,10 @@
 
 import argparse
 import json
+import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from sea_env.tokens.renderer import Renderer
 _EXAMPLE = """\
 sea data stats data/shop/sft.jsonl --tokenizer models/tiny --context-length 512
   sea data stats sft_merge.jsonl.gz rl_merge.jsonl --json"""
+_TELLING = frozenset({"messages", "evaluation_criteria", "user_scenario"})
 _SIDES = {"agent": agent_side, "user": exchange}
 
 
@@ -47,13 +49,21 @@ def run(given: argparse.Namespace) -> int:
     found = {file: _counts(file, renderer, given.context_length) for file in given.files}
     if given.json:
         say(json.dumps(found, indent=1))
-        return 0
+    else:
+        _print(found)
+    # A file with some bad rows has been counted; of one with nothing else there is nothing to say.
+    useless = [file for file, counts in found.items() if counts["rows"] == counts["bad rows"]]
+    for file in useless:
+        sys.stderr.write(f"sea: {file} has no usable row: `sea data check {file}` says why.\n")
+    return 1 if useless else 0
+
+
+def _print(found: Mapping[str, Mapping[str, Any]]) -> None:
     for file, counts in found.items():
         say(file)
         for name, value in counts.items():
             shown = f"{value:.1f}" if isinstance(value, float) else value
             say(f"  {name:<36}{'-' if shown is None else shown}")
-    return 0
 
 
 def _counts(file: str, renderer: Renderer | None, context: int) -> dict[str, Any]:
@@ -66,8 +76,9 @@ def _counts(file: str, renderer: Renderer | None, context: int) -> dict[str, Any
 
 
 def _holds_dialogues(rows: RowFile) -> bool:
+    """By the first row that is a dialogue or a task; the rows before it may be anything."""
     good = (row for _, row in rows.rows() if not isinstance(row, RowError))
-    return "messages" in next(good, {})
+    return "messages" in next((row for row in good if _TELLING & row.keys()), {})
 
 
 def _dialogues(rows: RowFile, renderer: Renderer | None, context: int) -> dict[str, Any]:

@@ -16,10 +16,9 @@ from sea_cli.model_scores import PROGRAMS, RESULT, Rows, Scores
 from sea_cli.options import positive
 from sea_data.errors import DataError
 from sea_data.formats import data_files
+from sea_data.models import folder_check, tokenizer_ids, weight_files
 from sea_data.models import shape as shapes
-from sea_data.models import tokenizer_ids, weight_files
 from sea_data.models.shape import ModelConfigError, ModelShape
-from sea_data.models.weight_files import WeightFileError
 from sea_env.tokens import model_folder
 from sea_env.tokens.renderer import Renderer
 
@@ -108,9 +107,7 @@ def _files(folder: Path) -> tuple[ModelShape, Renderer]:
             f"{folder} has no config.json: name a folder in Hugging Face layout."
         ) from error
     shape = shapes.parse(config)
-    found = weight_files.read(weight_files.on_disk(folder))
-    for sentence in weight_files.problems(shape, found):
-        raise WeightFileError(f"{sentence[0].upper()}{sentence[1:]}.")
+    folder_check.check(weight_files.on_disk(folder), shape)
     model_folder.tokenizer(folder)
     tokenizer_ids.check((folder / "tokenizer.json").read_bytes(), shape.vocabulary)
     return shape, Renderer.load(folder)

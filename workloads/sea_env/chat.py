@@ -27,7 +27,6 @@ from sea_env.server_errors import Kind, ServerError
 Answer = TypeVar("Answer")
 Sending = Callable[[int, str], None]
 """Called before each attempt: its number from 1, and what was wrong with the previous one."""
-_MAX_REPLY_BYTES = 8 * 1024 * 1024
 _MAX_PAUSE_SECONDS = 20.0
 MAX_ASKED_PAUSE_SECONDS = 120.0
 """Longest pause that a server's `Retry-After` gets; then it is asked again."""
@@ -61,6 +60,15 @@ class RefusedError(EndpointError):
 
 class ContextFullError(RefusedError):
     """The prompt no longer fits the model's context."""
+
+
+class UnreadableTurnError(EndpointError):
+    """The model wrote a call that the server can't read, and the server answered an error."""
+
+    def __init__(self, sentence: str, said: str) -> None:
+        super().__init__(sentence)
+        self.said = said
+        """The server's own words."""
 
 
 class _UnfitFormError(Exception):
@@ -113,6 +121,7 @@ class ChatEndpoint:
         read: Callable[[dict[str, Any]], Answer],
         usage: Callable[[Mapping[str, Any]], None] | None = None,
         sending: Sending = lambda number, problem: None,
+        unreadable: Callable[[str], Answer] | None = None,
         **extra: Any,
     ) -> Answer:
         """The model's next message as `read` makes it.
@@ -121,7 +130,9 @@ class ChatEndpoint:
         and the request's `usage` added, and with `shortened` true if the context had less room
         than `max_tokens`. It raises ValueError with a sentence for an unusable one; then the model
         is asked again. `usage` is called with what each answer used, unusable ones included;
-        `sending` is called before each attempt. `extra` is added to the body.
+        `sending` is called before each attempt. `unreadable` makes an answer of the server's words
+        about a call that it can't read; without it the model gets another try, which an agent that
+        is scored must not. `extra` is added to the body.
 
         Raises EndpointError; of its kinds ContextFullError if the prompt alone doesn't fit.
         """
@@ -143,7 +154,9 @@ class ChatEndpoint:
                     message = chat_reply.message_of(reply)
                     self.form.heard(message)
                     return read({**message, "shortened": shortened})
-                except RateLimitedError as error:
+                except (RateLimitedError, UnreadableTurnError) as error:
+                    if unreadable is not None and isinstance(error, UnreadableTurnError):
+                        return unreadable(error.said)
                     problem = str(error)
                     raise
                 except (aiohttp.ClientError, TimeoutError, ValueError) as error:
@@ -186,7 +199,7 @@ class ChatEndpoint:
         async with self._session.post(
             self._url, json=body, headers=self._headers, timeout=timeout
         ) as response:
-            data = await _bounded(response)
+            data = await chat_reply.bounded(response.content)
             status = response.status
             if status == 200:
                 reply = chat_reply.parsed(data)
@@ -199,8 +212,14 @@ class ChatEndpoint:
         raise AssertionError("an error is raised")
 
     def _raise(self, error: ServerError, headers: Mapping[str, str], body: str) -> None:
-        if error.kind in (Kind.ANSWER_TOO_LONG, Kind.UNSUPPORTED):
+        if error.kind in (Kind.ANSWER_TOO_LONG, Kind.UNSUPPORTED, Kind.MISSING):
             raise _UnfitFormError(error)
+        if error.kind is Kind.UNREADABLE:
+            raise UnreadableTurnError(
+                f"The endpoint {self._url} (model {self._address.model}) can't read what the "
+                f"model wrote: {_said(error)}.",
+                error.message,
+            )
         pause_s = rate_limits.pause_asked(headers, body, self._now())
         if error.kind is Kind.RATE_LIMITED or (error.kind is Kind.BUSY and pause_s is not None):
             raise RateLimitedError(
@@ -261,15 +280,6 @@ def _error(state: RetryCallState) -> BaseException | None:
 
 def _said(error: ServerError) -> str:
     return f"it answered {error.status}: {error.message}"
-
-
-async def _bounded(response: aiohttp.ClientResponse) -> bytes:
-    data = bytearray()
-    async for part in response.content.iter_chunked(1 << 16):
-        data += part
-        if len(data) > _MAX_REPLY_BYTES:
-            raise ValueError(f"its answer is longer than {_MAX_REPLY_BYTES} bytes")
-    return bytes(data)
 
 
 def _sentence(error: Exception, timeout_s: float) -> str:

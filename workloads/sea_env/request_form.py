@@ -30,6 +30,8 @@ class RequestForm:
         self._tokens = MAX_TOKENS
         self._omitted: set[str] = set()
         self._reasoning: str | None = REASONING
+        self._wants_reasoning = False
+        """In every message of the model, an empty one where it had none."""
         self.version = 0
         """Changes with every refusal that was learned from."""
 
@@ -52,8 +54,9 @@ class RequestForm:
 
     def _message(self, message: Mapping[str, Any]) -> dict[str, Any]:
         kept = {name: value for name, value in message.items() if name != REASONING}
-        if self._reasoning and REASONING in message:
-            kept[self._reasoning] = message[REASONING]
+        wanted = self._wants_reasoning and message.get("role") == "assistant"
+        if self._reasoning and (REASONING in message or wanted):
+            kept[self._reasoning] = message.get(REASONING, "")
         return kept
 
     def heard(self, answer: Mapping[str, Any]) -> None:
@@ -65,6 +68,10 @@ class RequestForm:
     def learn(self, error: ServerError) -> bool:
         """Takes up what the server refused; False if no other form would do."""
         name = error.parameter
+        if error.kind is Kind.MISSING:
+            known, self._wants_reasoning = self._wants_reasoning, True
+            self.version += not known
+            return not known
         if error.kind is not Kind.UNSUPPORTED:
             return False
         if name == MAX_TOKENS and self._tokens == MAX_TOKENS:

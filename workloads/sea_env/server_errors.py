@@ -28,8 +28,12 @@ class Kind(StrEnum):
     """The prompt fits, but not with `max_tokens` behind it: ask for fewer."""
     UNSUPPORTED = "Unsupported"
     """A parameter that this model doesn't take: ask without it, or by its other name."""
+    MISSING = "Missing"
+    """Thoughts that this server wants back in every message of the model."""
     RATE_LIMITED = "RateLimited"
     """Too many requests or tokens for now: wait as long as the server asks."""
+    UNREADABLE = "Unreadable"
+    """The model wrote a call that the server itself can't read: the model's mistake."""
     BUSY = "Busy"
     """Overloaded, restarting or broken: ask again."""
     REFUSED = "Refused"
@@ -101,6 +105,17 @@ _ROOM = tuple(
 _UNCOUNTED = re.compile(
     r"requested \d+ output tokens and your prompt contains at least", re.IGNORECASE
 )
+_MISSING_TEXT = re.compile(
+    r"missing [`'\"]?reasoning_content"  # DeepSeek, through proxies too
+    r"|reasoning_content[`'\"]? in the thinking mode must be passed back",
+    re.IGNORECASE,
+)
+_UNREADABLE_TEXT = re.compile(
+    r"^error parsing tool call: "  # Ollama
+    r"|model produced output that does not match the expected"  # llama.cpp
+    r"|[\"']tool_use_failed[\"']",  # Groq, as LiteLLM passes its body on
+    re.IGNORECASE,
+)
 _NO_QUOTA = frozenset(
     {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "quota_exceeded"}
 )
@@ -147,6 +162,11 @@ def _kind(status: int, message: str, names: set[str], param: str) -> tuple[Kind,
         # An empty account, or one request above the whole budget: no waiting cures either.
         final = names & _NO_QUOTA or _OVER_BUDGET.search(message)
         return (Kind.REFUSED if final else Kind.RATE_LIMITED), None, ""
+    # Before all other words: these bodies quote what the model wrote, which may be anything.
+    if "tool_use_failed" in names or _UNREADABLE_TEXT.search(message):
+        return Kind.UNREADABLE, None, ""
+    if _MISSING_TEXT.search(message):
+        return Kind.MISSING, None, ""
     unsupported = _unsupported(names, param, message)
     if status < 500 and unsupported:
         return Kind.UNSUPPORTED, None, unsupported

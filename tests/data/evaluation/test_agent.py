@@ -7,6 +7,7 @@ import pytest
 
 from sea_data.evaluation.playing import chat_messages
 from sea_data.evaluation.playing.agent import read_turn
+from sea_env.chat_reply import UNREADABLE
 from sea_env.tokens.messages import AgentTurn, ToolCall
 
 
@@ -60,6 +61,7 @@ def test_turns(message: dict[str, Any], turn: AgentTurn) -> None:
         ({"content": "<tool_call>{"}, "does not close"),
         ({"content": "So", "finish_reason": "length"}, "token limit"),
         ({"content": "", "tool_calls": [call("f", "{")], "finish_reason": "length"}, "token limit"),
+        ({"content": None, "finish_reason": UNREADABLE}, "can't read"),
     ],
 )
 def test_the_models_mistakes_are_turns(message: dict[str, Any], error: str) -> None:

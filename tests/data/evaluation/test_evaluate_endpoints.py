@@ -103,6 +103,25 @@ def test_what_passes_is_tried_again(
     assert scores(tmp_path / "out")["results"][0]["passHat1"] == 100.0
 
 
+async def cannot_read(_: web.Request, messages: Any) -> web.Response:
+    words = "The model produced output that does not match the expected peg-native format"
+    return web.json_response({"error": {"code": 500, "message": words}}, status=500)
+
+
+def test_a_call_that_the_server_cannot_read_is_the_agents_mistake(
+    server: Any, arguments: list[str], tmp_path: Path
+) -> None:
+    """As one that our own reader refuses: answered with a sentence, then the episode is a zero."""
+    server.fault = cannot_read
+    assert main(arguments) == 0
+    found = scores(tmp_path / "out")
+    assert found["results"][0]["passHat1"] == 0.0
+    assert found["failures"] == {"shop": {"malformed-call": 12}}
+    assert "a tool call that the server can't read: The model produced output" in json.dumps(
+        lines(tmp_path / "out")
+    )
+
+
 def test_a_full_context_is_the_agents_failure(
     server: Any, arguments: list[str], tmp_path: Path
 ) -> None:

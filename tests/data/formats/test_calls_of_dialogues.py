@@ -15,6 +15,7 @@ from sea_data.formats.perspective import exchange
 from sea_data.formats.sequences import TokenCounts
 from sea_data.tiny_model import tokenizer
 from sea_env.tokens import tool_prompt
+from sea_env.tokens.chat_template import ChatTemplate
 from sea_env.tokens.renderer import Renderer
 from sea_env.tokens.style import CallFormat, Style, Thinking
 
@@ -220,6 +221,30 @@ def test_the_command_says_what_it_did(tmp_path: Path, capsys: pytest.CaptureFixt
     assert "2 rows are still bad" in said
     good = [json.loads(line) for line in out.read_text().splitlines()[:3]]
     assert [dialogue(one).messages[-1]["content"] for one in good] == ["Done.", "Done.", ""]
+
+
+RAISES = "{{ raise_exception('System message must be at the beginning.') }}"
+LATER = "{% if m.role == 'system' and not loop.first %}LATER{% else %}"
+TURN = "{{ '<|im_start|>' + m.role + '\\n' + m.content + '<|im_end|>\\n' }}"
+
+
+@pytest.mark.parametrize(("later", "taken"), [(TURN, True), (RAISES, False), ("", False)])
+def test_a_later_system_message_is_refused_for_a_model_whose_template_refuses_it(
+    later: str, taken: bool
+) -> None:
+    """Qwen3.5 and later raise; who serves such a model can't send what it was trained on."""
+    source = f"{{% for m in messages %}}{LATER}{TURN}{{% endif %}}{{% endfor %}}"
+    template = ChatTemplate(source.replace("LATER", later))
+    renderer = Renderer(tokenizer.train(["user\n"] * 3, 300), Style(), template)
+    given = row()
+    given["messages"] += [{"role": "system", "content": "Now."}, {"role": "user", "content": "Q"}]
+    counts = TokenCounts()
+    if taken:
+        assert list(sequences.encode([dialogue(given)], renderer, 9999, counts))
+        return
+    with pytest.raises(RowError, match=r"messages\[2\]: is a system message after the first"):
+        list(sequences.encode([dialogue(given)], renderer, 9999, counts))
+    assert not list(sequences.encode([dialogue(given)], renderer, 9999, counts, skip_bad=True))
 
 
 @pytest.mark.parametrize("tag", ["<|im_end|>", "<|endoftext|>", "</tool_call>"])

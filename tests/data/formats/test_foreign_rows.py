@@ -159,6 +159,27 @@ def test_a_prompt_that_lists_something_else_than_schemas_checks_no_calls(listed:
     assert repair.repair(given, {})[1] == {}
 
 
+@pytest.mark.parametrize(
+    ("messages", "notes"),
+    [
+        ([USER, CALLING, result("c1"), result("c2")], []),
+        ([USER, result("c1")], ["messages[1] is a tool's result that answers no call"]),
+        (
+            [USER, CALLING, result("c1"), USER],
+            ["messages[3] comes before 1 of the calls before it are answered"],
+        ),
+        (
+            [USER, CALLING, result("c1"), result("c2"), {"role": "tool", "content": "r"}],
+            ["messages[4] is a tool's result that answers no call"],
+        ),
+    ],
+)
+def test_results_without_a_call_and_calls_without_a_result_are_noted(
+    messages: list[dict[str, Any]], notes: list[str]
+) -> None:
+    assert Inspector().notes(row(*messages)) == notes
+
+
 def test_calls_are_checked_against_the_rows_own_tools() -> None:
     call = {"name": "f", "arguments": {"b": 1}}
     (note,) = Inspector().notes(row(answer=SAID | {"tool_calls": [call]}, tools=[TOOL]))

@@ -93,3 +93,36 @@ def test_the_exported_weights_are_not_quantized(configs: Configs) -> None:
 )
 def test_old_weights_are_left_behind(name: str, copied: bool) -> None:
     assert exported.is_copied(name) is copied
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [
+        ({"eos_token_id": [151645, 151643], "top_k": 20}, None),
+        ({"eos_token_id": 151645}, None),
+        ({"eos_token_id": 151643, "max_new_tokens": 2048}, [151645, 151643]),
+        ({"eos_token_id": None}, [151645]),
+        ({}, [151645]),
+        ([], [151645]),
+        ("{", [151645]),
+    ],
+)
+def test_an_answer_ends_with_its_turn(given: Any, wanted: list[int] | None) -> None:
+    """Base models name the end of a document alone: the served export wrote the customer's turn."""
+    text = given if isinstance(given, str) else json.dumps(given)
+    found = exported.generation(text, 151645)
+    if wanted is None:
+        assert found is None, "byte by byte the initial model's"
+    else:
+        assert found is not None
+        kept = given if isinstance(given, dict) else {}
+        assert json.loads(found) == {**kept, "eos_token_id": wanted}
+
+
+def test_a_folder_without_generation_settings_gets_them_if_its_configuration_says_otherwise() -> (
+    None
+):
+    config = json.dumps({"eos_token_id": 7, "hidden_size": 8})
+    assert exported.generation(config, 7, only_ends=True) is None
+    found = exported.generation(config, 9, only_ends=True)
+    assert json.loads(found or "") == {"eos_token_id": [9, 7]}

@@ -1,11 +1,14 @@
 """What is read of a configuration: sizes, defaults of the reference library, and sentences."""
 
 import json
+import math
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
+from sea_data.models import config_fields
 from sea_data.models import shape as shapes
 from sea_data.models.rope import RopeScaling
 from sea_data.models.shape import ModelConfigError
@@ -164,6 +167,30 @@ def test_what_cannot_be_trained_exactly_is_a_sentence(
     with pytest.raises(ModelConfigError, match=words) as error:
         shapes.of_config(changed(configs[family], changes))
     assert str(error.value).endswith(".")
+
+
+NASTY: list[Any] = [
+    None, True, -1, 0, 1.5, 1e400, -1e400, float("nan"), 10**400, "", "x", [], [[]], [{}], [1],
+    {}, {"a": 1}, {"rope_type": []}, {"rope_type": ["yarn"]}, {"rope_type": {}},
+    {**YARN, "factor": 1e400}, {**YARN, "factor": float("nan")}, {**YARN, "factor": 10**400},
+    {"rope_theta": 1e400}, {"rope_theta": [1]},
+]  # fmt: skip
+"""What JSON may hold in any field; Python's reader takes Infinity and NaN too."""
+
+
+@pytest.mark.parametrize("family", ["qwen2", "qwen3", "moe"])
+def test_any_value_in_any_field_is_read_or_a_sentence(configs: Configs, family: str) -> None:
+    """Infinite sizes and lists of lists ended in a traceback, of the coordinator too."""
+    name = configs[family]["architectures"][0]
+    read = config_fields.USED | config_fields.FAMILIES[name].used | config_fields.MUST.keys()
+    for field in [*sorted(read), "architectures", "model_type", "a_field_of_tomorrow"]:
+        for value in NASTY:
+            config = {**configs[family], field: value}
+            with suppress(ModelConfigError):
+                found = shapes.of_config(config)
+                assert math.isfinite(found.rope_theta * found.norm_eps * found.context)
+            with suppress(ModelConfigError):
+                assert shapes.vocabulary(json.dumps(config)) >= -1
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "7"])

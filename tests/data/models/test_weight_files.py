@@ -86,6 +86,19 @@ def test_tensors_against_the_configuration(
     assert (words.replace("\\", "") in found) if words else not found
 
 
+def test_experts_in_one_tensor_are_named_as_such(
+    configs: Mapping[str, dict[str, Any]], named: Callable[..., Named], write: Write
+) -> None:
+    """As transformers 5 keeps them in memory, and saves them if it is told to."""
+    shape = small(configs, "moe")
+    fused = "model.layers.0.mlp.experts.gate_up_proj"
+    kept = {n: t for n, t in named(shape).items() if ".experts." not in n}
+    found = list(weight_files.problems(shape, read(write(kept | {fused: ("BF16", (4, 10, 8))}))))
+    assert len(found) == 1
+    assert fused in found[0]
+    assert "save_original_format" in found[0]
+
+
 def test_a_model_without_tied_embeddings_needs_its_head(
     configs: Mapping[str, dict[str, Any]], named: Callable[..., Named], write: Write
 ) -> None:
@@ -97,6 +110,13 @@ def test_a_model_without_tied_embeddings_needs_its_head(
 
 
 A, B = {"a": ("F32", (2,))}, {"b": ("BF16", (3,))}
+
+
+def header(places: Mapping[str, list[int]], data: int) -> bytes:
+    """A file of tensors of three BF16 numbers each, in these places."""
+    given = {n: {"dtype": "BF16", "shape": [3], "data_offsets": p} for n, p in places.items()}
+    text = json.dumps(given).encode()
+    return len(text).to_bytes(8, "little") + text + bytes(data)
 
 
 def break_file(folder: Path, name: str, how: str) -> None:
@@ -112,6 +132,8 @@ def break_file(folder: Path, name: str, how: str) -> None:
         "no header": b"no safetensors at all, but text that is long enough",
         "broken header": (5).to_bytes(8, "little") + b"{{{{{",
         "a list": (2).to_bytes(8, "little") + b"[]",
+        "overlapping": header({"b": [0, 6], "d": [0, 6]}, 6),
+        "with a hole": header({"b": [0, 6], "d": [8, 14]}, 14),
     }[how]
     file.unlink(missing_ok=True)
     if changed is not None:
@@ -130,6 +152,8 @@ def break_file(folder: Path, name: str, how: str) -> None:
         ("no header", "aren't safetensors"),
         ("broken header", "no safetensors header"),
         ("a list", "no safetensors header"),
+        ("overlapping", "its tensors overlap"),
+        ("with a hole", "bytes between them belong to none"),
     ],
 )
 def test_a_shard_that_cannot_be_used_is_named(write: Write, how: str, words: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from sea_env.domains.edited_record import EditedRecord, copied, extend, json_encoder
+from sea_env.domains.edited_record import EditedRecord, assign, copied, extend, json_encoder
 from sea_env.domains.overlay import Overlay
 
 BASE: dict[str, Any] = {
@@ -49,6 +49,7 @@ CHANGES: list[Change] = [
     lambda r, _: extend(r, "items", [{"item": 3}]) if as_list(r.get("items")) else None,
     lambda r, rng: extend(r, "tags", [rng.random()]) if "tags" in r else None,
     lambda r, rng: extend(r, "none yet", [[]][: rng.randint(0, 1)]) if "none yet" in r else None,
+    lambda r, rng: assign(r, id="#W3", tags=[rng.random()], more={"a": 1}),
     lambda r, _: r.copy(),
     lambda r, _: r.setdefault("empty", {}).__setitem__("now", 1),
     lambda r, _: r.setdefault("later", []).append(1),

@@ -156,14 +156,41 @@ def latest(value: str, header: str) -> str:
     return XML_SYSTEM + LATEST_TURNS.replace("VALUE", value).replace("HEADER", header)
 
 
+QWEN25_SYSTEM = SYSTEM.replace(
+    "{% if messages[0].role == 'system' %}{{ messages[0].content + '\\n\\n' }}{% endif -%}",
+    "{% if messages[0].role == 'system' %}{{ messages[0].content + '\\n\\n' }}"
+    "{% else %}{{ 'You are Q.\\n\\n' }}{% endif -%}",
+).replace(
+    "{%- endif -%}\n",
+    "{%- else -%}\n{{ '<|im_start|>system\\nYou are Q.<|im_end|>\\n' }}\n{%- endif -%}\n",
+)
+"""Rules of Qwen2.5: a system turn of its own where a dialogue has none."""
+QWEN38_SYSTEM = """\
+{{- '<|im_start|>system\\nThink hard.\\n\\n' }}
+{%- if tools %}{{ 'Functions:' }}{% for tool in tools %}
+{{- '\\n<function><name>' + tool.function.name + '</name></function>' }}{% endfor %}
+{{- '\\nCall: <tool_call>\\n<function=example>\\n</function>\\n</tool_call>\\n\\n' }}{% endif %}
+{%- if messages[0].role == 'system' %}{{ messages[0].content }}{% endif %}
+{{- '<|im_end|>\\n' }}
+"""
+"""Rules of Qwen3.8: an instruction of its own, then the tools, then the prompt."""
+QWEN38_HISTORY = (
+    "preserve_thinking is undefined or preserve_thinking is true or loop.index0 > ns.last"
+)
+QWEN36 = latest("value | string if value is string else value | tojson", "<think>\\n")
+
+
 TEMPLATES = {
     "hybrid": template(),
+    "qwen25": QWEN25_SYSTEM + template(thinks=False).removeprefix(SYSTEM),
     "instruct": template(thinks=False),
     "thinking": template(header="<think>\\n"),
     "xml": template(thinks=False, xml=True),
     "coder": XML_SYSTEM + CODER_TURNS,
     "qwen35": latest(f"{SIMPLE_VALUES} else value | tojson", "<think>\\n"),
-    "qwen36": latest("value | string if value is string else value | tojson", "<think>\\n"),
+    "qwen36": QWEN36,
+    "qwen38": QWEN38_SYSTEM
+    + QWEN36.removeprefix(XML_SYSTEM).replace("loop.index0 > ns.last", QWEN38_HISTORY),
     "nothink": latest(f"{SIMPLE_VALUES} else value | tojson", "<think>\\n\\n</think>\\n\\n"),
     "plain": PLAIN_SYSTEM
     + TURNS.replace("THINKS", "false").replace("HEADER", "").replace("CALL", ""),
@@ -214,7 +241,8 @@ def tokenizer() -> Any:
 def model_folder(tokenizer: Any, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """`model_folder("hybrid")`: an HF folder of that family."""
 
-    def make(family: str, source: str | None = None, model_type: str = "qwen3") -> Path:
+    def make(family: str, source: str | None = None, model_type: str = "") -> Path:
+        model_type = model_type or ("qwen2" if family == "qwen25" else "qwen3")
         folder = tmp_path_factory.mktemp(family)
         tokenizer.save(str(folder / "tokenizer.json"))
         (folder / "config.json").write_text(json.dumps({"model_type": model_type}))

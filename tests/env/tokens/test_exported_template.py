@@ -36,7 +36,7 @@ def served(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("strips", [False, True], ids=["Keep", "Strip"])
-@pytest.mark.parametrize("family", ["hybrid", "thinking"])
+@pytest.mark.parametrize("family", ["hybrid", "thinking", "qwen38"])
 def test_evaluate_on_the_export_sends_the_tokens_of_the_jobs_own_evaluation(
     model_folder: MakeFolder, dialogues: list[list[dict[str, Any]]], family: str, strips: bool
 ) -> None:

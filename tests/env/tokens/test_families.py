@@ -13,7 +13,10 @@ from sea_env.tokens.model_folder import UnsuitableTokenizerError
 from sea_env.tokens.renderer import Renderer
 from sea_env.tokens.style import CallFormat, Style, Thinking, XmlValues
 
-FAMILIES = ("hybrid", "instruct", "thinking", "xml", "coder", "qwen35", "qwen36", "nothink")
+FAMILIES = (
+    *("qwen25", "hybrid", "instruct", "thinking", "xml", "coder"),
+    *("qwen35", "qwen36", "qwen38", "nothink"),
+)
 LATEST = Style(CallFormat.QWEN3_XML, Thinking.PROMPTED, before_call="\n\n", trims=True)
 Dialogue = list[dict[str, Any]]
 MakeFolder = Callable[..., Path]
@@ -22,6 +25,7 @@ MakeFolder = Callable[..., Path]
 @pytest.mark.parametrize(
     ("family", "style"),
     [
+        ("qwen25", Style(CallFormat.QWEN25, Thinking.NONE)),
         ("hybrid", Style(CallFormat.HERMES, Thinking.OWN)),
         ("instruct", Style(CallFormat.HERMES, Thinking.NONE)),
         ("thinking", Style(CallFormat.HERMES, Thinking.PROMPTED)),
@@ -38,6 +42,7 @@ MakeFolder = Callable[..., Path]
         ),
         ("qwen35", replace(LATEST, values=XmlValues.CONTAINERS)),
         ("qwen36", LATEST),
+        ("qwen38", LATEST),
         ("nothink", replace(LATEST, values=XmlValues.CONTAINERS, thinking=Thinking.EMPTY)),
         ("plain", Style()),
     ],

@@ -79,6 +79,11 @@ PARAMETERS = {
             "b": {"type": "boolean"},
             "l": {"type": "array"},
             "n": {"anyOf": [{"type": "string"}, {"type": "null"}]},
+            "u": {"type": ["string", "integer"]},
+            "e": {"enum": [1, 2]},
+            "d": {"type": "dict"},
+            "t": {"type": "str"},
+            "a": {"allOf": [{"type": "number"}]},
         }
     }
 }
@@ -205,6 +210,16 @@ def xml(body: str) -> AgentTurn:
         ("n", "null", None),
         ("n", "None", None),
         ("n", "x", "x"),
+        ("b", "FALSE", False),
+        ("b", "1", True),
+        ("i", "True", "True"),
+        ("x", "5.0", 5),
+        ("u", "12", 12),
+        ("u", "x", "x"),
+        ("e", "2", 2),
+        ("d", '{"a": 1}', {"a": 1}),
+        ("t", "12", "12"),
+        ("a", "1.5", 1.5),
         ("unknown", "1", "1"),
     ],
 )

@@ -1,11 +1,13 @@
 """Which vLLM an engine becomes: the laptop's and the reference run's, as tables."""
 
+import json
 from pathlib import Path
 
 import pytest
 
-from sea_runtime.rollout import engine_args
+from sea_runtime.rollout import engine, engine_args
 from sea_runtime.rollout.engine_args import Placement
+from sea_runtime.rollout.settings import Settings
 from sea_runtime.wire.weights import ModelReply
 
 TINY = {"num_attention_heads": 6, "num_key_value_heads": 2, "head_dim": 32, "num_hidden_layers": 4}
@@ -26,6 +28,23 @@ def reply(precision: str = "float32", context: int = 512, tensor: int = 1) -> Mo
         tensor_parallel=tensor,
         expert_parallel=tensor > 1,
     )
+
+
+def test_every_start_of_an_engine_samples_with_another_seed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Two fresh engines answered eight of eight requests identically: all began with seed 0."""
+    (tmp_path / "config.json").write_text(json.dumps(TINY))
+    found = reply()
+    monkeypatch.setattr(engine, "ObjectStore", lambda: None)
+    monkeypatch.setattr(engine.base_model, "await_model", lambda *_: found)
+    monkeypatch.setattr(engine.base_model, "fetch", lambda *_, **__: tmp_path)
+    seeds = set()
+    for pod in ("a", "a", "b"):
+        settings = Settings("http://c", "t", pod, "127.0.0.1", "rollout", "policy", 0, tmp_path)
+        program, _ = engine.command(settings)
+        seeds.add(program[program.index("--seed") + 1])
+    assert len(seeds) == 3
 
 
 def test_cpu_engine_has_one_process_and_a_small_cache() -> None:

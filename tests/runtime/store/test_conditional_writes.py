@@ -2,7 +2,12 @@
 
 import pytest
 
-from sea_data.object_store import AccessDeniedError, PreconditionFailedError, RequestRefusedError
+from sea_data.object_store import (
+    AccessDeniedError,
+    ObjectNotFoundError,
+    PreconditionFailedError,
+    RequestRefusedError,
+)
 from sea_runtime.store import conditional_writes
 from sea_runtime.store.s3 import ObjectStore
 
@@ -10,8 +15,12 @@ from sea_runtime.store.s3 import ObjectStore
 class Memory(dict[str, tuple[bytes, str]]):
     """A store in memory that keeps to the conditions which `ignores` doesn't name."""
 
-    def __init__(self, ignores: str = "") -> None:
+    def __init__(
+        self, ignores: str = "", absent: type[Exception] = PreconditionFailedError
+    ) -> None:
+        """`absent` is raised for If-Match where there is no object."""
         super().__init__()
+        self._absent = absent
         self._ignores, self._tags = ignores, 0
 
     def put_if(self, url: str, body: bytes, etag: str | None) -> str:
@@ -23,7 +32,7 @@ class Memory(dict[str, tuple[bytes, str]]):
         else:
             refused, name = there[1] != etag, "replace"
         if refused and self._ignores != name:
-            raise PreconditionFailedError(url)
+            raise (self._absent if name == "absent" else PreconditionFailedError)(url)
         self._tags += 1
         self[url] = (body, f'"{self._tags}"')
         return self[url][1]
@@ -32,8 +41,12 @@ class Memory(dict[str, tuple[bytes, str]]):
         self.pop(url, None)
 
 
-def test_a_store_that_keeps_to_conditions_is_taken_and_left_clean() -> None:
-    store = Memory()
+@pytest.mark.parametrize("absent", [PreconditionFailedError, ObjectNotFoundError])
+def test_a_store_that_keeps_to_conditions_is_taken_and_left_clean(
+    absent: type[Exception],
+) -> None:
+    """AWS answers 404 for an object that isn't there, others 412."""
+    store = Memory(absent=absent)
     conditional_writes.check(store, "s3://b/run")  # type: ignore[arg-type]
     assert not store
 

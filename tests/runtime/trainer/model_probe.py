@@ -1,9 +1,9 @@
 """Program: random models of every family, as transformers saves them, against the trainer's.
 
-`model_probe.py FOLDER [COUNT [SEED]]` prints one JSON object: per model the largest difference of
-the log-probabilities as loaded, and after one step of training and an export. The last
-Qwen2 and the last Qwen3-MoE have sizes that vLLM serves on CPUs (`engine_probe.py`): of these also
-the exported folder, the tokens and transformers' log-probabilities.
+`model_probe.py FOLDER [COUNT [SEED [all]]]` prints one JSON object: per model the largest
+difference of the log-probabilities as loaded, and after one step of training and an export. The
+last Qwen2 and the last Qwen3-MoE, or all, have sizes that vLLM serves on CPUs (`engine_probe.py`):
+of these also the exported folder, the tokens and transformers' log-probabilities.
 """
 
 import json
@@ -200,6 +200,7 @@ def main() -> None:
     folder, count, seed = Path(sys.argv[1]), 6, 0
     if len(sys.argv) > 2:
         count, seed = int(sys.argv[2]), int((sys.argv[3:] or ["0"])[0])
+    every = sys.argv[4:] == ["all"]
     torch.set_num_threads(1)
     megatron_workarounds.apply(cuda=False, te=False)
     with socket.socket() as free:
@@ -209,7 +210,7 @@ def main() -> None:
     process_groups.join(alone)
     found = [
         # Not Qwen3, whose attention the experts' model has too: an engine takes seconds to start.
-        probe(folder, number, seed, served=number in (count - 3, count - 1))
+        probe(folder, number, seed, served=every or number in (count - 3, count - 1))
         for number in range(count)
     ]
     sys.stdout.write(json.dumps(found) + "\n")

@@ -18,6 +18,43 @@ TOOLS: list[dict[str, Any]] = [
     {"type": "function", "function": {"name": name, "description": "", "parameters": SCHEMA}}
     for name in ("f", "g")
 ]
+TYPES: list[dict[str, Any]] = [
+    {},
+    *({"type": kind} for kind in ("string", "integer", "number", "boolean", "array", "object")),
+    *({"type": kind} for kind in ("str", "int", "float", "bool", "list", "dict", "any", "tuple")),
+    *({"type": [kind, "null"]} for kind in ("string", "integer", "boolean")),
+    {"type": ["string", "integer"]},
+    {"anyOf": [{"type": "number"}, {"type": "string"}]},
+    {"oneOf": [{"type": "array"}, {"type": "null"}]},
+    {"allOf": [{"type": "integer"}]},
+    {"enum": [1, 2]},
+    {"enum": ["a", None]},
+    {"type": "string", "enum": ["1", "2"]},
+    {"$ref": "#/$defs/x"},
+]
+"""Schemas of one argument, as domains, pydantic and published tool lists write them."""
+HUGE = "9" * 40
+VALUES = (
+    "12", "-3", "007", "+5", "1.5", "5.0", "1e3", "1e999", HUGE, "true", "True", "FALSE", "0",
+    "null", "NULL", "a", "two words", "", "[1, 2]", '["a"]', '{"a": 1}', "[", "NaN", "Infinity",
+    "\u0665", "1_000", '"12"',
+)  # fmt: skip
+"""Texts of one argument."""
+TYPED = {"type": "object", "properties": {f"p{i}": one for i, one in enumerate(TYPES)}}
+TOOLS.append(
+    {"type": "function", "function": {"name": "typed", "description": "", "parameters": TYPED}}
+)
+
+
+def typed_turns() -> list[tuple[str, str, dict[str, Any]]]:
+    """(turn, text of the value, its schema): each value as an argument of each type, as XML."""
+    return [
+        (f"<tool_call>\n{_xml('typed', {f'p{i}': value})}\n</tool_call>", value, schema)
+        for i, schema in enumerate(TYPES)
+        for value in VALUES
+    ]
+
+
 _ARGUMENTS: list[dict[str, Any]] = [
     {},
     {"s": "x"},

@@ -4,7 +4,7 @@ A row that can't be used raises RowError. What is only worth knowing becomes a n
 have expected actions that raise, so such rows are kept.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +78,8 @@ class Inspector:
     def notes(self, row: Mapping[str, Any]) -> list[str]:
         """Notes on a usable row; raises RowError for an unusable one."""
         if "messages" in row or foreign_rows.layout(row):
-            return _calls(dialogue(row))
+            found = dialogue(row)
+            return [*_unanswered(found), *_calls(found)]
         task = rl.task(row, self._domain)
         domain = _playable(task, judged=self._judged)
         if self._root is None or task.db_path is None:
@@ -120,6 +121,23 @@ def _calls(found: Dialogue) -> list[str]:
                 for problem in call_arguments.problems(call["arguments"], tools.get(call["name"]))
             ]
     return notes
+
+
+def _unanswered(found: Dialogue) -> Iterator[str]:
+    """Results without a call and calls without a result: templates write either without a word.
+
+    Notes: an answer to a turn that couldn't be read has no call, and is trained on purpose.
+    """
+    waiting = 0
+    for index, message in enumerate(found.messages):
+        if message["role"] == "tool":
+            waiting -= 1
+            if waiting < 0:
+                yield f"messages[{index}] is a tool's result that answers no call"
+            continue
+        if waiting > 0:
+            yield f"messages[{index}] comes before {waiting} of the calls before it are answered"
+        waiting = len(calls_of(message))
 
 
 def _playable(task: Task, *, judged: bool) -> Domain:

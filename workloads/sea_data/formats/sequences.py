@@ -74,11 +74,12 @@ def encode(
     """Renders one side's dialogues; each ends after its last answer that fits into `context`.
 
     Half an answer is never trained: it would teach the model to stop in the middle. A renderer that
-    strips thoughts gives one item per exchange. Raises RowError for a call that the model's own
-    format can't hold; with `skip_bad` its dialogue is counted and left out.
+    strips thoughts gives one item per exchange. Raises RowError for a call or a message that the
+    model's own format can't hold; with `skip_bad` its dialogue is counted and left out.
     """
     for one in dialogues:
         try:
+            _refuse_later_system(one, renderer)
             _refuse_spelled(one, renderer)
         except RowError as error:
             if not skip_bad:
@@ -90,6 +91,17 @@ def encode(
         counts.dialogues += bool(fitting)
         counts.without_answer += not fitting
         yield from fitting
+
+
+def _refuse_later_system(one: Dialogue, renderer: Renderer) -> None:
+    """Trained on it, a model would know prompts that nobody who serves it can send."""
+    later = next((i for i, m in enumerate(one.messages) if i and m["role"] == "system"), None)
+    if later is not None and not renderer.takes_later_system:
+        raise RowError(
+            f"dialogue {one.id}, messages[{later}]",
+            "is a system message after the first, which the model's chat template refuses or "
+            "leaves out: write it into the first one, or as the user's",
+        )
 
 
 def _refuse_spelled(one: Dialogue, renderer: Renderer) -> None:

@@ -202,17 +202,19 @@ def problems(config: Config) -> Iterator[str]:
 
     Complete clauses without a period; nothing for a configuration that is computed exactly.
     """
-    names = config.get("architectures") or ["(none)"]
-    family = FAMILIES.get(names[0]) if isinstance(names, list) else None
+    names = config.get("architectures")
+    listed = isinstance(names, list) and names and isinstance(names[0], str)
+    first = names[0] if listed else "(none)"
+    family = FAMILIES.get(first)
     if family is None:
         yield (
-            f"the trainer can't train {names[0]}, only {', '.join(FAMILIES)} (`architectures` in "
+            f"the trainer can't train {first}, only {', '.join(FAMILIES)} (`architectures` in "
             "config.json)"
         )
         return
     kind = config.get("model_type", family.model_type)
     if kind != family.model_type:
-        yield f"model_type is {kind!r}, but {names[0]} is a {family.model_type!r}"
+        yield f"model_type is {kind!r}, but {first} is a {family.model_type!r}"
     yield from fp8_blocks.problems(config.get("quantization_config"))
     for field, value in config.items():
         yield from _of_field(family, field, value)

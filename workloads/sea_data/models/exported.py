@@ -48,6 +48,31 @@ def configuration(text: str, dtype: str) -> str:
     return json.dumps(config, indent=2) + "\n"
 
 
+def generation(text: str, end_of_turn: int, *, only_ends: bool = False) -> str | None:
+    """generation_config.json with the end of a turn among the tokens that end an answer.
+
+    None if it is there already, and the initial model's file stays as it is. Folders of base models
+    name the end of a document alone: whoever serves what was trained from one (vLLM too) would let
+    it go on after its turn and write the customer's.
+
+    Args:
+        text: the initial model's settings.
+        end_of_turn: id of the token that the job's own engines stop at.
+        only_ends: take nothing else from `text`, which is config.json's.
+    """
+    try:
+        config = json.loads(text)
+    except (ValueError, RecursionError):
+        config = {}
+    config = config if isinstance(config, dict) else {}
+    given = config.get("eos_token_id")
+    ends = given if isinstance(given, list) else [] if given is None else [given]
+    if end_of_turn in ends:
+        return None
+    kept = {} if only_ends else config
+    return json.dumps({**kept, "eos_token_id": [end_of_turn, *ends]}, indent=2) + "\n"
+
+
 def _extend(config: dict[str, Any], scaling: RopeScaling | None) -> None:
     """transformers 4.51 takes YaRN's factor from max_position_embeddings / original."""
     if scaling is not None and scaling.kind == "yarn":

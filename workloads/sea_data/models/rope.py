@@ -5,6 +5,7 @@ writes `rope_theta` and `rope_scaling`, transformers 5 `rope_parameters`.
 """
 
 import math
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -106,7 +107,7 @@ def _theta(
 ) -> float:
     places = (given.get("rope_theta"), new.get("rope_theta"), config.get("rope_theta"))
     found = [value for value in places if value is not None]
-    if any(isinstance(v, bool) or not isinstance(v, int | float) or not v > 0 for v in found):
+    if not all(map(is_positive, found)):
         raise refusal(f"config.json has rope_theta {found[0]!r}: it must be a number above 0.")
     if len({float(value) for value in found}) > 1:
         raise refusal(
@@ -116,10 +117,16 @@ def _theta(
     return float(found[0]) if found else _DEFAULT_THETA
 
 
+def is_positive(value: Any) -> bool:
+    """True for a number above 0 that a float can hold: JSON has any, Python's reader infinity."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return number and 0 < value <= sys.float_info.max
+
+
 def _scaling(given: Mapping[str, Any], refusal: Refusal) -> RopeScaling | None:
     kind = _type(given)
     known = ", ".join(_SCALED)
-    if kind != "default" and kind not in _SCALED:
+    if not isinstance(kind, str) or (kind != "default" and kind not in _SCALED):
         raise refusal(
             f"config.json has rope_type {kind!r} (rope_scaling or rope_parameters): the trainer "
             f"computes default, {known}."
@@ -148,7 +155,7 @@ def _of_numbers(kind: str, values: Mapping[str, Any], refusal: Refusal) -> RopeS
         if name == "truncate":
             if not isinstance(value, bool):
                 bad(name)
-        elif isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+        elif not is_positive(value):
             bad(name)
     number = {k: float(v) for k, v in values.items() if k != "truncate"}
     if kind == "llama3" and number["low_freq_factor"] >= number["high_freq_factor"]:

@@ -12,8 +12,11 @@ from typing import Any
 from sea_data.errors import DataError
 from sea_data.models import config_fields, fp8_blocks
 from sea_data.models.fp8_blocks import Blocks
-from sea_data.models.rope import RopeScaling, rope_of
+from sea_data.models.rope import RopeScaling, is_positive, rope_of
 
+_NO_NUMBER = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, RecursionError)
+"""What reading a number of JSON of any form raises."""
+_MAX_SIZE = 2**31
 _MAX_PROBLEMS = 4
 """Shown at once."""
 
@@ -85,7 +88,7 @@ def vocabulary(text: str | bytes) -> int:
     try:
         config = json.loads(text)
         return int((config.get("text_config") or config)["vocab_size"])
-    except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
+    except _NO_NUMBER as error:
         raise ModelConfigError(f"The model's config.json has no vocab_size ({error!r}).") from error
 
 
@@ -168,7 +171,7 @@ class _Reader:
                 "The model's config.json lacks 'num_experts' (or 'num_local_experts')."
             )
         # 0 makes every layer dense, in transformers and in vLLM as well.
-        counts = {self._config[name] and self._size(name) for name in names}
+        counts = {self._size(name, least=0) for name in names}
         if len(counts) > 1:
             raise ModelConfigError(
                 "config.json has num_experts and num_local_experts with different values: keep the "
@@ -210,8 +213,9 @@ class _Reader:
     def _window(self, layers: int) -> int:
         """The sliding window that all layers have; 0 if none has one."""
         window = self._config.get("sliding_window") if self._flag("use_sliding_window") else None
+        given = self._layer_types()
         if window is None:
-            if "sliding_attention" in (self._config.get("layer_types") or ()):
+            if "sliding_attention" in (given or ()):
                 raise ModelConfigError(
                     "config.json names sliding_attention in layer_types, but use_sliding_window is "
                     "false: correct one of them."
@@ -220,8 +224,11 @@ class _Reader:
         size = self._size("sliding_window")
         if self._name == "Qwen3MoeForCausalLM":  # transformers: all layers, whatever else is said
             return size
-        given = self._config.get("layer_types")
         first = self._config.get("max_window_layers", 28)
+        if not isinstance(first, int):
+            raise ModelConfigError(
+                f"config.json has max_window_layers {first!r}: it must be a whole number."
+            )
         full = first if given is None else sum(kind == "full_attention" for kind in given)
         if full >= layers:
             return 0
@@ -233,19 +240,30 @@ class _Reader:
             )
         return size
 
-    def _size(self, field: str, default: int | None = None) -> int:
+    def _layer_types(self) -> list[Any] | None:
+        given = self._config.get("layer_types")
+        if given is not None and not isinstance(given, list):
+            raise ModelConfigError(
+                f"config.json has layer_types {given!r:.60}: it must be a list, one per layer."
+            )
+        return given
+
+    def _size(self, field: str, default: int | None = None, *, least: int = 1) -> int:
         value = self._config.get(field, default)
         if value is None and field not in self._config:
             raise ModelConfigError(f"The model's config.json lacks '{field}'.")
-        if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value):
+        if isinstance(value, bool) or not isinstance(value, int | float) or value % 1:
+            # Also of infinity and NaN, whose remainder is NaN.
             raise ModelConfigError(f"config.json has {field} {value!r}: it must be a whole number.")
-        if value < 1:
-            raise ModelConfigError(f"config.json has {field} {value}: it must be at least 1.")
+        if not least <= value < _MAX_SIZE:
+            raise ModelConfigError(
+                f"config.json has {field} {value}: it must be at least {least} and below 2**31."
+            )
         return int(value)
 
     def _number(self, field: str, default: float) -> float:
         value = self._config.get(field, default)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+        if not is_positive(value):
             raise ModelConfigError(
                 f"config.json has {field} {value!r}: it must be a number above 0."
             )

@@ -31,7 +31,8 @@ def expected(shape: ModelShape) -> Iterator[Sized]:
 def means_nothing(name: str, shape: ModelShape) -> bool:
     """True for a tensor that some publishers add and that every reader ignores.
 
-    Frequencies are computed from config.json; a tied output layer is the embedding.
+    Frequencies are computed from config.json; a tied output layer is the embedding, if it has the
+    same values (`folder_check`).
     """
     return bool(_COMPUTED.fullmatch(name)) or (shape.tied and name == HEAD)
 

@@ -7,7 +7,7 @@ Format: https://github.com/huggingface/safetensors#format.
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from math import prod
@@ -80,6 +80,10 @@ class Tensor:
     dtype: str
     """As the header writes it: F32, BF16, F8_E4M3, ..."""
     shape: tuple[int, ...]
+    begin: int
+    """Of its bytes, in the file."""
+    size: int
+    """In bytes."""
 
 
 def is_lfs_pointer(begin: bytes) -> bool:
@@ -170,8 +174,8 @@ def _header(files: Files, name: str) -> dict[str, Tensor]:
     try:
         header = json.loads(files.read(name, 8, length))
         header.pop("__metadata__", None)
-        found = {key: _tensor(name, value) for key, value in header.items()}
-        end = max((value["data_offsets"][1] for value in header.values()), default=0)
+        found = {key: _tensor(name, value, 8 + length) for key, value in header.items()}
+        end = _end(found.values(), 8 + length) - 8 - length
     except (AttributeError, LookupError, TypeError, ValueError, RecursionError) as error:
         raise WeightFileError(
             f"The model's {name} can't be read: its header is no safetensors header ({error!r}). "
@@ -185,13 +189,23 @@ def _header(files: Files, name: str) -> dict[str, Tensor]:
     return found
 
 
-def _tensor(file: str, value: Mapping[str, Any]) -> Tensor:
+def _tensor(file: str, value: Mapping[str, Any], data: int) -> Tensor:
+    """`data`: where the bytes begin that the header's offsets count from."""
     shape = tuple(int(size) for size in value["shape"])
     begin, end = value["data_offsets"]
     dtype = str(value["dtype"])
     if dtype in _BYTES and end - begin != prod(shape) * _BYTES[dtype]:
         raise ValueError(f"{end - begin} bytes for {dtype} {list(shape)}")
-    return Tensor(file, dtype, shape)
+    return Tensor(file, dtype, shape, data + int(begin), int(end) - int(begin))
+
+
+def _end(found: Iterable[Tensor], begin: int) -> int:
+    """Where the last tensor ends. The library refuses tensors that overlap or leave a hole."""
+    for tensor in sorted(found, key=lambda one: (one.begin, one.size)):
+        if tensor.begin != begin or tensor.size < 0:
+            raise ValueError("its tensors overlap, or bytes between them belong to none")
+        begin += tensor.size
+    return begin
 
 
 def _compare(index: Mapping[str, str], found: Mapping[str, Tensor]) -> None:
@@ -222,6 +236,14 @@ def problems(shape: ModelShape, found: Mapping[str, Tensor]) -> Iterator[str]:
         yield (
             f"{found[name].file} has {name} as {found[name].dtype}{_and_more(quantized)}: the "
             "folder is quantized, so name the one with BF16 weights in model.source"
+        )
+        return
+    fused = sorted(name for name in found if name.endswith(".mlp.experts.gate_up_proj"))
+    if fused:
+        yield (
+            f"{found[fused[0]].file} has {fused[0]}, all experts of a layer in one tensor, where "
+            "Qwen3-MoE has a tensor for each: save the model again with transformers' "
+            "save_pretrained as it is, without save_original_format=False"
         )
         return
     # Of a quantized weight the scales are as necessary as the weight itself.

@@ -7,6 +7,7 @@ implement the part of JSON schema that tools use: types, `enum`, arrays, objects
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Any
 
 Fits = Callable[[Any], bool]
@@ -67,7 +68,22 @@ def _fits_any(parts: Sequence[Schema], definitions: Schema) -> Fits:
     # Cheap ones first: `Passenger | dict` is an object without looking at its fields.
     cheap_first = sorted(parts, key=lambda part: "$ref" in part or "properties" in part)
     first, *others = (_fits(part, definitions) for part in cheap_first)
+    if _is_any_object(cheap_first[0]) and all(map(_is_object, cheap_first, repeat(definitions))):
+        return first
     return lambda value: first(value) or any(fits(value) for fits in others)
+
+
+def _is_any_object(schema: Schema) -> bool:
+    return (
+        schema.get("type") == "object"
+        and schema.keys() <= {"type", "additionalProperties"}
+        and (schema.get("additionalProperties", True) is True)
+    )
+
+
+def _is_object(schema: Schema, definitions: Schema) -> bool:
+    found = _target(schema, definitions) if "$ref" in schema else schema
+    return found.get("type") == "object"
 
 
 def _enumerated(schema: Schema) -> Fits:

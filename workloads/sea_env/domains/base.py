@@ -10,7 +10,7 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Any, Protocol
 
-from sea_env.domains.arguments import Check, checks
+from sea_env.domains.arguments import Check, Fits, checks
 from sea_env.domains.database import Database
 from sea_env.domains.overlay import Change
 from sea_env.errors import EnvError
@@ -49,6 +49,11 @@ class Tool:
         """By argument, the type whose every value fits; None if the value itself must be looked
         at."""
         return {name: check.exact for name, check in self.checks.items()}
+
+    @cached_property
+    def containers(self) -> Mapping[str, Fits]:
+        """By argument, the look at a list or an object whose values stay as they are given."""
+        return {n: c.fits for n, c in self.checks.items() if c.exact is None and c.whole is None}
 
     @cached_property
     def required(self) -> frozenset[str]:

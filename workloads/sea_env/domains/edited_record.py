@@ -14,6 +14,7 @@ _CONTAINERS = (dict, list)
 _ABSENT: Any = object()
 _NOTHING: list[Any] = []
 _raw = dict.__getitem__
+_quoted = json.encoder.encode_basestring_ascii
 _BaseText = tuple[list[str], dict[str, int], list[str]]
 """A record of the base as JSON: `"key": value` of each field, its index by key, its `"key": `."""
 
@@ -34,7 +35,7 @@ class EditedRecord(dict[str, Any]):
         """What `folded` returned, as long as it is true."""
 
     # All ways to a nested value lead through __getitem__, all changes through __setitem__,
-    # __delitem__ and `extend`.
+    # __delitem__, `extend` and `assign`.
 
     def __getitem__(self, key: str) -> Any:
         value = _raw(self, key)
@@ -66,6 +67,12 @@ class EditedRecord(dict[str, Any]):
         self._changed[key] = [*before, *added]
         self._view = None
         dict.__setitem__(self, key, whole)
+
+    def assign(self, values: dict[str, Any]) -> None:
+        """As `self[key] = value` for each of them, in one step."""
+        dict.update(self, values)
+        self._changed.update(dict.fromkeys(values))
+        self._view = None
 
     get = MutableMapping.get  # type: ignore[assignment]
     clear = MutableMapping.clear
@@ -143,8 +150,13 @@ class EditedRecord(dict[str, Any]):
                 fields[index] = f"{fields[index][:-1]}{comma}{encode(added)[1:]}"
             elif added is None:
                 value = _raw(self, key)
-                nested = type(value) is EditedRecord
-                text = value.text(encode, separators, memo) if nested else encode(value)
+                kind = type(value)
+                if kind is str:  # most are: a status, a reason
+                    text = _quoted(value)
+                elif kind is EditedRecord:
+                    text = value.text(encode, separators, memo)
+                else:
+                    text = encode(value)
                 if index is None:
                     fields.append(f"{encode(key)}{colon}{text}")
                 else:
@@ -170,6 +182,14 @@ def extend(record: dict[str, Any], key: str, added: list[Any]) -> None:
         record[key] += added
 
 
+def assign(record: dict[str, Any], **values: Any) -> None:
+    """`record[key] = value` for each, of a record that `Overlay.edit` returned."""
+    if isinstance(record, EditedRecord):
+        record.assign(values)
+    else:  # a record that this episode made
+        record.update(values)
+
+
 def plain(value: Any) -> Any:
     """A value of a table without `EditedRecord`s."""
     return value.folded() if type(value) is EditedRecord else value
@@ -181,7 +201,7 @@ def json_encoder(separators: tuple[str, str]) -> Callable[[Any], str]:
     `dumps` makes an encoder for each call and searches for cycles; results are trees.
     """
     made = json.JSONEncoder(separators=separators, check_circular=False)
-    quoted = json.encoder.encode_basestring_ascii
+    quoted = _quoted
     make = getattr(json.encoder, "c_make_encoder", None)  # CPython's own, None without its C code
     if make is None:
         return made.encode

@@ -165,6 +165,6 @@ class ToolEnvironment:
 
     def _text(self, value: Any) -> str:
         toolbox = self._toolbox
-        if isinstance(value, EditedRecord):
+        if type(value) is EditedRecord:
             return value.text(toolbox.encode, toolbox.separators, self._state.memo)
         return value if isinstance(value, str) else toolbox.encode(value)

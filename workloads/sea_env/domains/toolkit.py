@@ -47,10 +47,12 @@ def check_arguments(tool: Tool, arguments: Mapping[str, Any]) -> Mapping[str, An
     """
     # Most calls give every argument in the type that the schema names, and need no other look.
     exact = tool.exact_types
-    if len(arguments) == len(exact):
+    if len(arguments) == len(exact) or arguments.keys() >= tool.required:
         for name, value in arguments.items():
             if exact.get(name) is not type(value):
-                break
+                fits = tool.containers.get(name)
+                if fits is None or not fits(value):
+                    break
         else:
             return arguments
     return _checked(tool, arguments)

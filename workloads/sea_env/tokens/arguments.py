@@ -21,6 +21,18 @@ _PYTHON: Mapping[str, tuple[type, ...]] = {
 }
 
 
+_OTHER_NAMES = {
+    **dict.fromkeys(("str", "text", "varchar", "char", "enum"), "string"),
+    **dict.fromkeys(("int", "int32", "int64", "uint", "long", "short", "unsigned"), "integer"),
+    **dict.fromkeys(("float", "float32", "float64", "double"), "number"),
+    **dict.fromkeys(("list", "arr", "sequence", "tuple"), "array"),
+    "bool": "boolean",
+    "dict": "object",
+}
+"""Types as published tool lists spell them (xLAM, ToolACE: `dict`, `float`), which vLLM's parsers
+read too (vllm/tool_parsers/utils.py of 0.32)."""
+
+
 class ArgumentsError(ValueError):
     """Why something isn't the arguments of a call: the end of a sentence about them."""
 
@@ -45,14 +57,21 @@ def read(value: Any) -> dict[str, Any]:
 
 
 def kinds(schema: Mapping[str, Any]) -> set[str]:
-    """All JSON types that a schema allows; empty if it doesn't say."""
+    """All JSON types that a schema allows, as vLLM's parsers read it; empty if it doesn't say."""
     given = schema.get("type") or ()
-    found = {given} if isinstance(given, str) else set(given)
-    for choice in (*(schema.get("anyOf") or ()), *(schema.get("oneOf") or ())):
-        found |= kinds(choice)
+    named = {given} if isinstance(given, str) else set(given)
+    found = {_OTHER_NAMES.get(kind, kind) for kind in named}
+    found |= {_kind_of(value) for value in schema.get("enum") or ()}
+    for choices in ("anyOf", "oneOf", "allOf"):
+        for choice in schema.get(choices) or ():
+            found |= kinds(choice)
     if schema.get("nullable") is True and found:
         found.add("null")
     return found
+
+
+def _kind_of(value: Any) -> str:
+    return next((kind for kind, types in _PYTHON.items() if type(value) in types), "string")
 
 
 def filled_with_null(

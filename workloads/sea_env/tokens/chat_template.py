@@ -136,6 +136,15 @@ class ChatTemplate:
         return _system_turn(self.render(_PROBE[:1]))
 
     @cached_property
+    def takes_later_system(self) -> bool:
+        """True if it writes a system message that isn't the first: Qwen3.5's and later raise."""
+        later = {"role": "system", "content": _TEXT}
+        try:
+            return _TEXT in self.render([{"role": "system", "content": "s"}, _PROBE[0], later])
+        except ChatTemplateError:
+            return False
+
+    @cached_property
     def writes_tools(self) -> bool:
         """True if the template writes the list of tools into the system turn."""
         tool = {"type": "function", "function": {"name": _TEXT, "parameters": {}}}

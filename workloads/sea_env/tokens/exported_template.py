@@ -18,6 +18,10 @@ from sea_env.tokens.chat_template import ChatTemplate, ChatTemplateError, read_j
 from sea_env.tokens.style import Thinking
 
 _AFTER_LAST_QUESTION = re.compile(r"loop\.index0\s*>\s*ns\.\w+")
+_ALL_UNLESS_TOLD = re.compile(
+    r"preserve_thinking is undefined or preserve_thinking is true or\s+(?=loop\.)"
+)
+"""Qwen3.8's: it shows all thoughts unless a request says otherwise."""
 _NOT_EMPTY = re.compile(r"\(loop\.last or \w+\)|loop\.last or \(not loop\.last and \w+\)")
 _CALL = {"type": "function", "function": {"name": "f", "arguments": {}}}
 _PROBE: list[dict[str, Any]] = [
@@ -42,7 +46,11 @@ def changed(source: str, *, strips_thoughts: bool, names: Mapping[str, str] | No
     try:
         if ChatTemplate(source, names).style().thinking is Thinking.NONE:
             return source
-        kept = source if strips_thoughts else _AFTER_LAST_QUESTION.sub("true", source)
+        kept = (
+            _ALL_UNLESS_TOLD.sub("", source)
+            if strips_thoughts
+            else _AFTER_LAST_QUESTION.sub("true", source)
+        )
         kept = _NOT_EMPTY.sub("true", kept)
         written = ChatTemplate(kept, names).render(_PROBE)
     except ChatTemplateError as error:

@@ -69,6 +69,11 @@ class Renderer:
         """Id of `<|im_end|>`: the engine's stop token."""
         return int(self._ids[markup.IM_END])
 
+    @property
+    def takes_later_system(self) -> bool:
+        """False if the model's own template refuses a system message that isn't the first."""
+        return self._template is None or self._template.takes_later_system
+
     def opening(
         self,
         system_prompt: str,

@@ -19,7 +19,7 @@ from sea_env.tokens.style import Style, Thinking
 
 _SHOWN = 25
 """Characters of each side in a sentence."""
-_FUNCTION = "function-of-the-probe"
+_SYSTEM, _FUNCTION = "S.", "function-of-the-probe"
 
 
 def mismatch(template: ChatTemplate, style: Style, *, calls: bool = True) -> str:
@@ -33,7 +33,11 @@ def mismatch(template: ChatTemplate, style: Style, *, calls: bool = True) -> str
     Raises ChatTemplateError if the template refuses system prompt, question and answer.
     """
     thinks = style.thinking in (Thinking.OWN, Thinking.PROMPTED)
-    found = _difference(template.render(_openai(_text(thinks))), _text(thinks), style)
+    # As `Renderer` writes it: Qwen3.8's template puts an instruction of its own before the prompt.
+    text = template.system(_SYSTEM, ())
+    system = [{"role": "system", "content": text if _SYSTEM in text else _SYSTEM}]
+    ours = system + _text(thinks)[1:]
+    found = _difference(template.render(_openai(_text(thinks))), ours, style)
     if found or not calls:
         return found
     try:
@@ -41,7 +45,8 @@ def mismatch(template: ChatTemplate, style: Style, *, calls: bool = True) -> str
     except ChatTemplateError:
         return ""  # it knows no tools: the renderer lists them itself
     # A template without tools leaves the calls out (Qwen2.5-VL's).
-    return _difference(theirs, _with_calls(thinks), style) if _FUNCTION in theirs else ""
+    ours = system + _with_calls(thinks)[1:]
+    return _difference(theirs, ours, style) if _FUNCTION in theirs else ""
 
 
 def _difference(theirs: str, messages: Sequence[Message], style: Style) -> str:
@@ -57,7 +62,7 @@ def _difference(theirs: str, messages: Sequence[Message], style: Style) -> str:
 
 def _text(thinks: bool) -> list[dict[str, Any]]:
     return [
-        {"role": "system", "content": "S."},
+        {"role": "system", "content": _SYSTEM},
         {"role": "user", "content": "Q"},
         _agent("A", thinks),
     ]

@@ -9,6 +9,7 @@ from typing import Any
 
 from sea_env import leaked_calls
 from sea_env.chat import ChatEndpoint, EndpointError, text_of
+from sea_env.chat_reply import CUT
 from sea_env.domains.base import Tool
 from sea_env.tokens import arguments as call_arguments
 from sea_env.tokens import plain_json
@@ -94,7 +95,11 @@ class ExternalUser:
             raise UserUnavailableError(f"The user has no reply. {error}") from error
 
     def _read(self, message: Mapping[str, Any]) -> Reply:
-        """The message as a reply; an empty one is unusable: ###STOP### ends a dialogue."""
+        """The message as a reply; an empty one or half of one is unusable: ###STOP### ends a
+        dialogue."""
+        if message.get("finish_reason") == CUT:
+            # Half of a sentence; of a model that thinks, half of a thought.
+            raise ValueError("its answer reached its token limit")
         text = text_of(message)
         if self._extra and message.get("tool_calls"):
             return AgentTurn(text, calls(message["tool_calls"]))

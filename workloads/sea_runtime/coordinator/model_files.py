@@ -14,8 +14,8 @@ from pathlib import Path
 from sea_api.v1alpha1.job import Spec
 from sea_data import urls
 from sea_data.formats import database_files
+from sea_data.models import folder_check, tokenizer_ids, weight_files
 from sea_data.models import shape as shapes
-from sea_data.models import tokenizer_ids, weight_files
 from sea_data.models.shape import ModelConfigError
 from sea_data.models.tokenizer_ids import TokenizerFileError
 from sea_data.models.weight_files import WeightFileError
@@ -58,11 +58,11 @@ def is_trained(spec: Spec, stream: str) -> bool:
 
 
 def _weights(store: ObjectStore, config: bytes | None, folder: str) -> None:
-    found = weight_files.read(weight_files.in_store(store, folder))
+    files = weight_files.in_store(store, folder)
     if config is None:  # an engine may serve what the trainer can't train: quantized folders too
-        return
-    for sentence in weight_files.problems(shapes.parse(config), found):
-        raise WeightFileError(f"{sentence[0].upper()}{sentence[1:]}.")
+        weight_files.read(files)
+    else:
+        folder_check.check(files, shapes.parse(config))
 
 
 def _tokenizer(

@@ -6,8 +6,8 @@ a folder that was replaced meanwhile ends here in a sentence instead of in wrong
 
 from pathlib import Path
 
+from sea_data.models import folder_check, weight_files
 from sea_data.models import shape as shapes
-from sea_data.models import weight_files
 from sea_data.models.shape import ModelConfigError, ModelShape
 from sea_data.models.weight_files import WeightFileError
 from sea_runtime.errors import RuntimeFailure
@@ -48,8 +48,6 @@ def check_files(shape: ModelShape, folder: Path) -> None:
         ModelError: it names the tensor or the file, and what to do.
     """
     try:
-        found = weight_files.read(weight_files.on_disk(folder))
+        folder_check.check(weight_files.on_disk(folder), shape)
     except WeightFileError as error:
         raise ModelError(str(error)) from error
-    for sentence in weight_files.problems(shape, found):
-        raise ModelError(f"{sentence[0].upper()}{sentence[1:]}.")

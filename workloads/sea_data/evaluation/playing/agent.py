@@ -1,7 +1,8 @@
 """An agent behind any OpenAI-compatible endpoint: dialogue in, `AgentTurn` out.
 
-What the model writes wrongly (arguments that aren't JSON, nothing at all) is its turn with an
-error; what the server does wrongly (time-outs, 5xx, no chat completion) is an EndpointError.
+What the model writes wrongly (arguments that aren't JSON, nothing at all, a call that its server
+answers with an error) is its turn with an error; what the server does wrongly (time-outs, other
+5xx, no chat completion) is an EndpointError.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,6 +12,7 @@ from typing import Any, Protocol
 from sea_data.evaluation.playing import chat_messages
 from sea_env import leaked_calls
 from sea_env.chat import ChatEndpoint, text_of
+from sea_env.chat_reply import CUT, UNREADABLE
 from sea_env.tokens import arguments, reader, tool_prompt
 from sea_env.tokens.arguments import ArgumentsError
 from sea_env.tokens.markup import IM_END, THINK, THINK_END
@@ -59,7 +61,7 @@ class EndpointAgent:
         """Raises EndpointError, and ContextFullError where the dialogue has outgrown the model."""
         shown = chat_messages.native(messages) if self._native else chat_messages.tagged(messages)
         asked = [{"role": "system", "content": self._system}, *shown]
-        return await self._endpoint.ask(asked, self._read, **self._extra)
+        return await self._endpoint.ask(asked, self._read, unreadable=_unreadable, **self._extra)
 
     def _read(self, message: dict[str, Any]) -> AgentTurn:
         """Raises ValueError if this isn't a chat completion's message."""
@@ -67,6 +69,11 @@ class EndpointAgent:
         used = usage.get("completion_tokens") if isinstance(usage, dict) else None
         self.tokens += used if isinstance(used, int) else 0
         return replace(read_turn(message), context_full=bool(message.get("shortened")))
+
+
+def _unreadable(said: str) -> AgentTurn:
+    words = f"The turn has a tool call that the server can't read: {said}"
+    return AgentTurn("", (), True, words[:_SHOWN])
 
 
 def read_turn(message: Mapping[str, Any]) -> AgentTurn:
@@ -78,7 +85,9 @@ def read_turn(message: Mapping[str, Any]) -> AgentTurn:
     if not given and isinstance(old, dict) and old.get("name"):  # blank where there is no call
         given = [{"function": old}]
     thinking = str(message.get("reasoning_content") or message.get("reasoning") or "")
-    whole = message.get("finish_reason") != "length"
+    if message.get("finish_reason") == UNREADABLE:
+        return _unreadable("it isn't well-formed.")
+    whole = message.get("finish_reason") != CUT
     if not given:
         # A refusal of OpenAI's models is what they say, in a field of its own.
         refusal = message.get("refusal")

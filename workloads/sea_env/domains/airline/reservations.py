@@ -13,7 +13,7 @@ from sea_env.domains.airline.records import (
     Payment,
 )
 from sea_env.domains.base import Kind, ToolError
-from sea_env.domains.edited_record import extend
+from sea_env.domains.edited_record import assign, extend
 from sea_env.domains.overlay import Record
 from sea_env.domains.state import State
 from sea_env.domains.toolkit import tool
@@ -122,8 +122,7 @@ def update_reservation_baggages(
     entries = payments.settle(state, user, payment_id, payments.BAG_FEE * added)
     edited = state.agent.edit("reservations", reservation_id)
     extend(edited, "payment_history", entries)
-    edited["total_baggages"] = total_baggages
-    edited["nonfree_baggages"] = nonfree_baggages
+    assign(edited, total_baggages=total_baggages, nonfree_baggages=nonfree_baggages)
     return edited
 
 
@@ -150,8 +149,7 @@ def update_reservation_flights(
     # Like tau2-bench, this leaves the timetable's seats alone: see docs/domains/airline.md.
     edited = state.agent.edit("reservations", reservation_id)
     extend(edited, "payment_history", entries)
-    edited["flights"] = segments
-    edited["cabin"] = cabin
+    assign(edited, flights=segments, cabin=cabin)
     return edited
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sea_env.domains.base import Kind, ToolError
-from sea_env.domains.edited_record import extend
+from sea_env.domains.edited_record import assign, extend
 from sea_env.domains.overlay import Record
 from sea_env.domains.retail import lookup
 from sea_env.domains.retail.orders import payment
@@ -56,11 +56,14 @@ def exchange_delivered_order_items(
     if method["source"] == lookup.GIFT_CARD and method["balance"] < difference:
         raise ToolError("Insufficient gift card balance to pay for the price difference")
     edited = state.agent.edit("orders", order_id)
-    edited["status"] = "exchange requested"
-    edited["exchange_items"] = sorted(item_ids)
-    edited["exchange_new_items"] = sorted(new_item_ids)
-    edited["exchange_payment_method_id"] = payment_method_id
-    edited["exchange_price_difference"] = difference
+    assign(
+        edited,
+        status="exchange requested",
+        exchange_items=sorted(item_ids),
+        exchange_new_items=sorted(new_item_ids),
+        exchange_payment_method_id=payment_method_id,
+        exchange_price_difference=difference,
+    )
     return edited
 
 
@@ -100,8 +103,7 @@ def modify_pending_order_items(
         # its expected databases contain them.
         last = {key: variants[-1][key] for key in ("price", "options")}
         items[place] = {**items[place], "item_id": new, **last}
-    edited["items"] = items
-    edited["status"] = "pending (item modified)"
+    assign(edited, items=items, status="pending (item modified)")
     return edited
 
 
@@ -120,7 +122,10 @@ def return_delivered_order_items(
         raise ToolError("Payment method should be the original payment method")
     _require_items(order, item_ids, "Some item not found")
     edited = state.agent.edit("orders", order_id)
-    edited["status"] = "return requested"
-    edited["return_items"] = sorted(item_ids)
-    edited["return_payment_method_id"] = payment_method_id
+    assign(
+        edited,
+        status="return requested",
+        return_items=sorted(item_ids),
+        return_payment_method_id=payment_method_id,
+    )
     return edited

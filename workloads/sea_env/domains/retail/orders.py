@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sea_env.domains.base import Kind, ToolError
-from sea_env.domains.edited_record import extend
+from sea_env.domains.edited_record import assign, extend
 from sea_env.domains.retail import lookup
 from sea_env.domains.state import State
 from sea_env.domains.toolkit import tool
@@ -66,8 +66,7 @@ def cancel_pending_order(state: State, order_id: str, reason: str) -> Mapping[st
             state, order["user_id"], entry["payment_method_id"], entry["amount"]
         )
     edited = state.agent.edit("orders", order_id)
-    edited["status"] = "cancelled"
-    edited["cancel_reason"] = reason
+    assign(edited, status="cancelled", cancel_reason=reason)
     extend(edited, "payment_history", refunds)
     return edited
 
