@@ -179,7 +179,7 @@ def tiny_model(folder: Path) -> Path:
 
 @dataclass
 class Measured:
-    """Of one shape, by program."""
+    """Measurements of one shape, by program."""
 
     tokens_per_s: dict[str, float]
     """Per second of processor time: on a shared machine the others' work doesn't count."""
@@ -220,7 +220,7 @@ def measure(shape: Shape, folder: Path, rounds: int) -> Measured:
 
 
 def shares(step: Callable[[], object]) -> dict[str, float]:
-    """Of a step's time, by kind of kernel."""
+    """Shares of a step's time, by kind of kernel."""
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as seen:
         step()
     events = seen.key_averages()
@@ -233,7 +233,9 @@ def shares(step: Callable[[], object]) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--rounds", type=int, help="of each shape (default: fewer of longer ones)")
+    parser.add_argument(
+        "--rounds", type=int, help="rounds per shape (default: fewer for longer ones)"
+    )
     parser.add_argument("--shapes", nargs="+", default=list(SHAPES), choices=list(SHAPES))
     given = parser.parse_args()
     torch.set_num_threads(1)

@@ -146,7 +146,7 @@ class Cache:
     def applied(self, kind: Kind, live: Object, wanted: str) -> None:
         """As `wrote`; `wanted` is the digest of what was applied.
 
-        A mutating policy may have made something else of it, which is then as good as it gets.
+        A mutating admission policy may have changed it; applying again would change nothing.
         """
         self.wrote(kind, live)
         meta = live["metadata"]

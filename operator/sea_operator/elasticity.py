@@ -54,6 +54,7 @@ def since(memory: ElasticRole) -> float:
 
 def changed(memory: ElasticRole, now: float, **changes: object) -> ElasticRole:
     """The memory with changes; its timer starts again. The same object if nothing changes."""
+    # Without the message: another sentence about the same state must not restart its timer.
     known = {name: getattr(memory, name) for name in changes}
     if {**known, "message": ""} == {**changes, "message": ""}:
         return memory
@@ -71,13 +72,13 @@ def counted(pods: int, kind: str = "") -> str:
 
 
 def forgetting(memory: ElasticRole, now: float) -> ElasticRole:
-    """Without shrinks of more than an hour ago."""
+    """The memory without shrinks of more than an hour ago."""
     kept = [time for time in memory.shrunk if now - time < MEMORY_SECONDS]
     return memory if kept == memory.shrunk else memory.model_copy(update={"shrunk": kept})
 
 
 def shrunk(memory: ElasticRole, now: float) -> list[int]:
-    """With one of now."""
+    """Times of the remembered shrinks, with one of now."""
     return [*memory.shrunk, int(now)][-MAX_SHRUNK:]
 
 
@@ -132,7 +133,7 @@ def sent_size(memory: ElasticRole) -> int:
 
 @dataclass(frozen=True)
 class Elasticity:
-    """Of all roles that have a range; empty for a job without any."""
+    """The states of all roles that have a range; empty for a job without any."""
 
     roles: Mapping[Role, ElasticRole]
 
@@ -143,7 +144,7 @@ class Elasticity:
         return ElasticStatus(**{role.value.lower(): one for role, one in self.roles.items()})
 
     def with_trainer_of(self, other: "Elasticity") -> "Elasticity":
-        """With the trainer as `other` has it, which may know none."""
+        """The same with the trainer's state of `other`, which may have none."""
         roles = dict(self.roles)
         roles.pop(Role.TRAINER, None)
         if trainer := other.roles.get(Role.TRAINER):

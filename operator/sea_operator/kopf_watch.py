@@ -53,7 +53,7 @@ class KopfWatch:
         }
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Runs until cancelled."""
         while True:
             served = [name for name in self._lists if await self._may_list(name)]
             if served:

@@ -68,7 +68,7 @@ class NodeReader:
         self._with_gpus: tuple[GPUNode, ...] | None = None
 
     async def kinds(self, spec: Spec) -> dict[str, NodeGpu]:
-        """By role's label, of the roles with GPUs whose nodes all have one kind."""
+        """The kind of GPU by role's label, for roles whose nodes all have the same."""
         found = {}
         for role, selector in selectors(spec).items():
             async with self._lock:
@@ -88,11 +88,11 @@ class NodeReader:
         return self._with_gpus
 
     async def dead(self, pods: Iterable[Pod]) -> dict[str, str]:
-        """Of the nodes whose pods should be gone or can't report, those that are gone or silent:
-        what is wrong with each.
+        """Nodes that are gone or silent, and what is wrong with each.
 
-        Fresh, since it decides on force. No other node is read. A node that can't be read isn't
-        taken for dead; without the optional ClusterRole no node can.
+        Reads only nodes with a pod that should be gone or can't report, and reads them fresh: the
+        answer decides on forced deletion. A node that can't be read isn't treated as dead; without
+        the optional ClusterRole no node can be read.
         """
         names = sorted(
             {pod.node for pod in pods if pod.node and (pod.deleted is not None or pod.cut_off)}

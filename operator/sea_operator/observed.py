@@ -266,7 +266,7 @@ def is_leaving(live: Object, job: Job) -> bool:
 
 
 def digest(body: Object) -> str:
-    """Of an object as it is applied."""
+    """Digest of an object as it is applied."""
     return hashlib.sha256(orjson.dumps(body, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]
 
 

@@ -110,7 +110,7 @@ class _Slot:
         self.bounds.slow += 1
 
     def end(self) -> None:
-        """Of the pass."""
+        """The pass has ended."""
         if self.slow:
             self.bounds.slow -= 1
         else:

@@ -63,9 +63,9 @@ class RefusalReader:
         self._namespaces: dict[str, _Namespace] = {}
 
     async def words(self, job: tuple[str, str], short: Mapping[str, ShortSet]) -> dict[str, str]:
-        """Of the sets that have lacked pods for a while: why, in the server's words.
+        """Why sets have lacked pods for a while, in the API server's words.
 
-        By the names that `short` has; empty where no refusal is known.
+        Keyed like `short`; sets without a known refusal are absent.
         """
         before = self._short_since.pop(job, {})
         if not short:

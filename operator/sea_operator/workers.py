@@ -63,7 +63,7 @@ class Workers(Generic[K]):
         """When a pass last began or ended, or none had to."""
 
     async def run(self) -> None:
-        """Until cancelled. Raises `WorkersStuckError`."""
+        """Runs until cancelled. Raises `WorkersStuckError`."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._watch())
             while True:

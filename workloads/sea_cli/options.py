@@ -92,7 +92,7 @@ def add_function_limits(parser: argparse.ArgumentParser) -> None:
         type=seconds,
         default=_DEFAULT.wall_s,
         metavar="S",
-        help=f"its time on the clock (default {_DEFAULT.wall_s:.0f})",
+        help=f"its wall-clock seconds (default {_DEFAULT.wall_s:.0f})",
     )
     parser.add_argument(
         "--function-memory",

@@ -68,7 +68,7 @@ def add(commands: Commands) -> None:
         default="agent",
         help="which side you are (default agent)",
     )
-    parser.add_argument("--seed", type=int, default=0, help="of a scripted user (default 0)")
+    parser.add_argument("--seed", type=int, default=0, help="for a scripted user (default 0)")
     options.add_endpoint(parser, "", OPENAI_API_KEY, "the agent")
     options.add_endpoint(parser, "user", Env.USER_API_KEY, "the user")
     options.add_function_limits(parser)
@@ -104,7 +104,7 @@ def run(given: argparse.Namespace) -> int:
 
 
 def find(found: list[Task], name: str) -> Task:
-    """By id, else by number from 1. Raises EvaluationError."""
+    """The task with this id, else of this number from 1. Raises EvaluationError."""
     for task in found:
         if task.id == name:
             return task

@@ -57,7 +57,7 @@ def add(commands: Commands) -> None:
         "--size",
         choices=[str(size) for size in Size],
         default="medium",
-        help="of each world (default medium)",
+        help="size of each world (default medium)",
     )
     parser.add_argument("--plans", type=positive, default=64, help="plans (default 64)")
     parser.add_argument("--rounds", type=positive, default=1, help="rounds, K (default 1)")
@@ -73,10 +73,10 @@ def add(commands: Commands) -> None:
         type=seconds,
         default=limits.REQUEST_TIMEOUT_SECONDS,
         metavar="S",
-        help="of a request (default %(default)s)",
+        help="time-out of one request (default %(default)s)",
     )
     parser.add_argument(
-        "--retries", type=positive, default=4, help="attempts of a request (default 4)"
+        "--retries", type=positive, default=4, help="attempts per request (default 4)"
     )
     parser.add_argument(
         "--resume", action="store_true", help="continue a run that was stopped or killed"

@@ -288,5 +288,5 @@ class KubeClient:
 
 
 def _words(error: Exception) -> str:
-    """Of an error of the connection; a time-out has none."""
+    """The error's message, or its type: a time-out has no message."""
     return str(error) or type(error).__name__

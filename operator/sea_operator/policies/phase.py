@@ -55,7 +55,7 @@ def retries(job: Job) -> bool:
 
 
 def retry_digest(spec: Spec) -> str:
-    """Of all fields of a spec whose edit starts a failed job again."""
+    """Digest of all fields of a spec whose edit starts a failed job again."""
     # Without defaults: a field that a later release adds must not start old jobs again.
     fields = spec.model_dump(mode="json", by_alias=True, exclude_defaults=True)
     fields.pop("suspend", None)

@@ -28,7 +28,7 @@ def reasons(observed: Observed, now: float) -> Mapping[str, str]:
 
 
 def why(pod: Pod, node_troubles: Mapping[str, str], now: float) -> str:
-    """Of one pod; empty if nothing is wrong with it."""
+    """Why one pod isn't there; empty if nothing is wrong with it."""
     trouble = node_troubles.get(pod.node or "", "")
     if pod.deleted is not None:
         return _deletion(pod, pod.deleted, trouble, now)

@@ -68,7 +68,7 @@ def _references(holders: list[Any], key: str) -> list[Object]:
 
 
 def _stored(value: Any) -> Any:
-    """Without what the API server drops, which would look like drift in each pass."""
+    """Omits what the API server drops: it would look like drift at every pass."""
     if isinstance(value, list):
         return [_stored(entry) for entry in value]
     if not isinstance(value, dict):

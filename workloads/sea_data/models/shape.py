@@ -90,7 +90,7 @@ def vocabulary(text: str | bytes) -> int:
 
 
 def of_config(config: Mapping[str, Any]) -> ModelShape:
-    """As `parse`, of the decoded configuration."""
+    """As `parse`, for a decoded configuration."""
     found = list(config_fields.problems(config))
     if found:
         shown = "; ".join(found[:_MAX_PROBLEMS])

@@ -46,8 +46,7 @@ class Tool:
 
     @cached_property
     def exact_types(self) -> Mapping[str, type | None]:
-        """By argument, the type whose every value fits; None if the value itself must be looked
-        at."""
+        """Type by argument if every value of that type is valid; None if values must be checked."""
         return {name: check.exact for name, check in self.checks.items()}
 
     @cached_property

@@ -26,7 +26,7 @@ from sea_runtime.coordinator.bootstrap import Bootstrap
 from sea_runtime.coordinator.container_logs import ContainerLogs
 from sea_runtime.coordinator.drain import CommitRecovery, Drain
 from sea_runtime.coordinator.edits import Edits
-from sea_runtime.coordinator.http import BodyRoom, durable, failures, guard
+from sea_runtime.coordinator.http import BodyBudget, durable, failures, guard
 from sea_runtime.coordinator.job import Job
 from sea_runtime.coordinator.ledger import lineage
 from sea_runtime.coordinator.ledger.database import Ledger
@@ -247,7 +247,7 @@ def serve(parts: Components, token: str) -> web.Application:
     app[routes.HEARTBEATS], app[routes.PRECONDITIONS] = parts.heartbeats, parts.preconditions
     app[routes.WEIGHTS], app[routes.NOTIFIERS] = parts.weights, parts.notifiers
     app[routes.SCHEDULER], app[routes.TRAINING] = parts.scheduler, parts.training
-    app[routes.FILES], app[routes.BODIES] = parts.files, BodyRoom(RESULT_BYTES)
+    app[routes.FILES], app[routes.BODIES] = parts.files, BodyBudget(RESULT_BYTES)
     app[routes.SNAPSHOTS], app[routes.BOOTSTRAP] = parts.snapshots, parts.bootstrap
     app[routes.CONTAINER_LOGS] = parts.container_logs
     app.add_routes([*routes.routes(), *trainer_routes.routes()])

@@ -80,7 +80,7 @@ class Preconditions:
 
     @property
     def verdict(self) -> PlanVerdict | None:
-        """Of the job's plan, as the spec in force has it."""
+        """The verdict on the job's plan; None unless it is about the spec in force."""
         known = self._job.known
         current = known is not None and self._planned == plan_check.digest(known)
         return self._verdict if current else None

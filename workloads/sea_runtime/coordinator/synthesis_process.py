@@ -166,7 +166,7 @@ class SynthesisProcess:
         await self._reader
 
     async def _read(self) -> None:
-        """Until the process closes its end: if nobody read its output, it would block."""
+        """Reads until the process closes its end: with unread output it would block."""
         assert self._process.stdout is not None
         while True:
             try:

@@ -263,7 +263,7 @@ class Training:
             self._notifiers.notify_all()
 
     def goodput(self, name: str) -> float | None:
-        """Of a training stage, 0 to 1: until now, or until it ended."""
+        """Share of a training stage's time that produced steps that count, 0 to 1."""
         end = stages.finished_at(self._ledger.db, name) or self._wall()
         return self._pace.of(name).goodput(end)
 

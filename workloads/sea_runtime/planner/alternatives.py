@@ -163,7 +163,7 @@ def splits(
 def generation_seconds(
     engine: EngineSetup, gpu: Gpu, workload: Workload, gpus: int, concurrent: int
 ) -> float | None:
-    """Of a step's trajectories on `gpus` GPUs, in steady state; None if no engine fits.
+    """Seconds to generate a step's trajectories on `gpus` GPUs; None if no engine fits.
 
     Args:
         concurrent: episodes at one time over all engines.

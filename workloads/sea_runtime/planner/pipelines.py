@@ -19,6 +19,7 @@ BUSY = 0.9
 
 def draws(workload: Workload) -> Draw:
     """Trajectories of the workload: log-normal lengths, turns of equal size, random waits."""
+    # The mean of a log-normal distribution is exp(mu + sigma^2 / 2).
     middle = math.log(workload.mean_tokens) - workload.spread**2 / 2
 
     def draw(random: Random) -> tuple[Turn, ...]:
@@ -36,7 +37,7 @@ def draws(workload: Workload) -> Draw:
 
 
 def token_seconds(engine: EngineSetup, gpu: Gpu, workload: Workload) -> Callable[[float], float]:
-    """With the prompts of the other sequences computed in between; remembered by number."""
+    """Seconds per token by number of sequences, with their prompts computed in between."""
     prompts = workload.mean_tokens - workload.generated
     per_token = speed.prefill_seconds(engine, gpu, prompts) / max(1.0, workload.generated)
     known: dict[int, float] = {}
@@ -106,7 +107,7 @@ def limit(pipeline: Pipeline, result: Result) -> str:
 def with_failures(
     pipeline: Pipeline, gpu_hours: float, gpus_per_engine: int, trainers: int
 ) -> Pipeline:
-    """With one failure of a GPU per `gpu_hours`, which takes its engine or the whole trainer."""
+    """The pipeline with one GPU failure per `gpu_hours`, which stops an engine or the trainer."""
     seconds = gpu_hours * 3600
     failures = Failures(
         engine_every_s=seconds / gpus_per_engine, trainer_every_s=seconds / trainers

@@ -221,7 +221,7 @@ def nemo_rl() -> Iterator[SetUp]:
 
 
 def areal() -> Iterator[SetUp]:
-    """Without a mean length, which `ranges` sets."""
+    """AReaL's steps, without a mean length, which `ranges` sets."""
     work = Workload(512, 16, 27_648, 0, 0.95, turns=1, turn_seconds=0.01)
     one = SetUp(
         "AReaL, 1.5B on H800",
@@ -240,7 +240,7 @@ def areal() -> Iterator[SetUp]:
 
 
 def verl() -> Iterator[SetUp]:
-    """As `areal`; its asynchronous mode takes the engines' log-probabilities for proximal ones."""
+    """verl's; its asynchronous mode uses the engines' log-probabilities as proximal ones."""
     work = Workload(512, 16, 28_672, 0, 0.9, turns=1, turn_seconds=0.01)
     one = SetUp(
         "verl, 7B on H20", 356.3, QWEN25_7B, H20, 128, 128, work, 0, minibatches=16, forwards=1

@@ -49,6 +49,7 @@ class Engine:
         """Moves the virtual clock to `now`."""
         if now <= self.at:
             return
+        # Nothing is generated while it is stopped; its places are taken all the same.
         start = max(self.at, min(self.stopped_until, now))
         if self.running:
             self.clock += (now - start) / self.token_seconds(len(self.running))

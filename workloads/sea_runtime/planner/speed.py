@@ -77,6 +77,7 @@ class TrainingTime:
 def microbatches(workload: Workload, layout: ParallelLayout, row_tokens: int) -> int:
     """Per step and data-parallel rank."""
     rows = workload.computed / (row_tokens * ROW_FILL)
+    # Half a row more: the last microbatch is rarely full, and all replicas have as many.
     return max(1, round(rows / layout.data + 0.5))
 
 
@@ -131,10 +132,13 @@ def token_step_seconds(engine: EngineSetup, gpu: Gpu, sequences: float, tokens: 
     shape = engine.shape
     count = parameters.of_model(shape)
     # An expert is read if any sequence chose it.
+    # With independent choices of k of E experts, none of n sequences reads a given one with the
+    # probability (1 - k / E)^n.
     missed = 1.0 - shape.experts_per_token / shape.experts if shape.experts else 0.0
     unread = count.experts * missed**sequences if shape.experts else 0.0
     held = parameters_per_gpu(shape, engine.tensor)
     read = (held - unread / engine.tensor) * engine.element
+    # Bandwidth or arithmetic, whichever takes longer: with many sequences it is arithmetic.
     read += sequences * tokens * kv_token_bytes(engine)
     compute = 2 * parameters.active(shape) * sequences / (engine.tensor * gpu.flops)
     layer = LAYER_SECONDS if engine.tensor > 1 else LAYER_SECONDS_ALONE

@@ -83,7 +83,7 @@ class ServedVersion(NamedTuple):
 
     @classmethod
     def of(cls, label: str) -> "ServedVersion":
-        """Of vLLM's label; `default` is the base model that it loaded from disk."""
+        """Parses vLLM's label; `default` is the base model that it loaded from disk."""
         if label == "default":
             return cls(0)
         number, _, attempt = label.partition("@")

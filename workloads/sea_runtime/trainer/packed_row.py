@@ -47,6 +47,8 @@ class PackedRow:
 
     @staticmethod
     def of(microbatch: Microbatch, row: int, lengths: Sequence[int], grid: Grid) -> "PackedRow":
+        # `head` stays at the bundle's first part, whose prompt the others attend to. Each part is
+        # padded to the grid's multiple, so that context ranks get chunks of equal size.
         parts, heads, bounds = [], [], [0]
         for bundle in microbatch.bundles[row]:
             head = bounds[-1]
@@ -83,6 +85,7 @@ class PackedRow:
 
     def positions(self) -> NDArray[np.int64]:
         """[T] of each token's number in its sequence."""
+        # Padding gets positions too: attention computes them, and nothing reads the result.
         found = np.concatenate([np.arange(b - a) for a, b in pairwise(self.bounds)])
         for part, start in self.placed():
             found[start : start + part.tokens] += part.begin
@@ -211,6 +214,8 @@ def iter_microbatches(
         own = part(row.bounds, place.layout.context, place.context_rank)
         tokens_t = torch.from_numpy(row.tokens(tokens)[own]).to(device)
         labels = row.predicted(tokens, np.int64, fill=-1)
+        # The masks of the loss, applied before the head: it computes logits for these positions
+        # only.
         labels[row.predicted(wanted, np.float32) == 0] = -1
         labels_t = torch.from_numpy(labels[own]).to(device)
         chosen = row.experts(choices, place.layers) if choices else None

@@ -159,7 +159,7 @@ def build_model_parallel_groups(layout: ParallelLayout, timeout_s: float) -> Non
 
 
 def _sizes() -> dict[str, int]:
-    """Of the groups that exist."""
+    """Sizes of the groups that exist."""
     return {
         "tensor_model_parallel_size": parallel_state.get_tensor_model_parallel_world_size(),
         "pipeline_model_parallel_size": parallel_state.get_pipeline_model_parallel_world_size(),

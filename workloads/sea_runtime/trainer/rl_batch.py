@@ -148,7 +148,7 @@ def _chosen_experts(trajectory: Trajectory, shape: ModelShape | None) -> NDArray
 def _choices(
     chosen: Sequence[NDArray[Any] | None], samples: Sequence[tuple[int, slice]]
 ) -> Choices | None:
-    """By sample; views of the trajectories' bytes, which may be GBs."""
+    """Experts of each sample, as views of the trajectories' bytes, which may be GBs."""
     if all(one is None for one in chosen):
         return None
     found: Choices = []

@@ -86,6 +86,6 @@ def _common(a: NDArray[Any], b: NDArray[Any]) -> int:
 
 
 def indices(row: Sequence[Bundle]) -> Iterator[int]:
-    """Of the sequences of several bundles, in order."""
+    """Indices of the sequences of several bundles, in order."""
     for one in row:
         yield from (part.index for part in one)

@@ -162,7 +162,7 @@ class NixlSink:
         return _Read(agent_name, nbytes, out, handle, state, timeout_s, deadline)
 
     def _descriptors(self, pieces: Iterable[tuple[int, int]]) -> Any:
-        """Of (address, bytes) in host memory."""
+        """NIXL's descriptors of (address, bytes) in host memory."""
         return self._agent.get_xfer_descs([(at, size, 0) for at, size in pieces], "DRAM")
 
     def finish(self, read: _Read) -> None:

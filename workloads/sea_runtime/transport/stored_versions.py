@@ -154,7 +154,7 @@ def path_to(
             break
     if anchored is None:
         raise StoredVersionError(
-            f"Version {wanted.version} can't be had from the object store: version {at.version} "
+            f"Version {wanted.version} can't be read from the object store: version {at.version} "
             f"({len(deltas)} deltas back) has neither a copy nor deltas there."
         )
     return anchored

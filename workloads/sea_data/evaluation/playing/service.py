@@ -254,6 +254,6 @@ def _cast(request: Request, domain: Domain, http: aiohttp.ClientSession) -> Cast
 
 
 def passed_share(records: Sequence[EpisodeRecord]) -> float | None:
-    """Of episodes with a verdict, for the progress line."""
+    """Share of the episodes with a verdict that passed, for the progress line."""
     judged = [record.passed for record in records if record.passed is not None]
     return sum(judged) / len(judged) if judged else None

@@ -97,7 +97,7 @@ def _source(file: Path) -> Source:
 
 
 def _records(path: Path) -> Sequence[EpisodeRecord]:
-    """Of an episode with several lines (it was played again) the last."""
+    """All episodes; of one that was played again, and so has several lines, the last."""
     found = {}
     with path.open("rb") as file:
         for record in records.read(file, str(path)):

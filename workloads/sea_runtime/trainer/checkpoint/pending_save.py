@@ -85,7 +85,7 @@ class PendingSave:
         objects: list[StoredObject],
         ledger: StoredObject,
     ) -> Manifest:
-        """Of what all ranks have stored, and of the ledger's snapshot."""
+        """The manifest of what all ranks have stored, with the ledger's snapshot."""
         assert task.spec is not None
         return Manifest(
             format=FORMAT,
@@ -116,5 +116,5 @@ def until_back(call: Callable[[], Result]) -> Result:
 
 
 def described(error: BaseException) -> str:
-    """An error as it is reported beside others."""
+    """An error as it is reported next to others."""
     return f"{type(error).__name__}: {error}"[:MAX_CAUSE]
