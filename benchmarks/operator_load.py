@@ -261,7 +261,7 @@ def main() -> None:
     # A SIGTERM must leave none of the cluster's processes behind.
     raise_on_signals()
     end = time.monotonic() + 60 * given.minutes
-    kube_client.TIMEOUT_SECONDS = 120.0  # of this process: it only looks on
+    kube_client.TIMEOUT_SECONDS = 120.0  # of this process, which only observes
     found: dict[str, Any] = {"unfinished": []}
 
     def run_active(count: int) -> None:

@@ -81,7 +81,7 @@ PARALLELISM_ANNOTATION = f"{GROUP}/parallelism"
 GPU = "nvidia.com/gpu"
 """Resource of a pod's accelerators."""
 
-# The coordinator first: the other roles may fail for want of it, and lists of pods and problems
+# The coordinator first: the other roles may fail without it, and lists of pods and problems
 # show it before them.
 ROLES = (Role.COORDINATOR, Role.TRAINER, Role.ROLLOUT, Role.USER)
 

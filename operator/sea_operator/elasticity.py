@@ -121,7 +121,7 @@ def set_by_spec(
 
 
 def largest(sizes: Sequence[int], pods: int) -> int | None:
-    """The largest size of at most so many pods; None if all are larger."""
+    """The largest size of at most `pods` pods; None if all are larger."""
     return max((size for size in sizes if size <= pods), default=None)
 
 

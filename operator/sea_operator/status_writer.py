@@ -136,7 +136,7 @@ async def _patch(
 ) -> Written | None:
     """Writes what of the status changed; None if nothing did.
 
-    `dropped`: of the last write. Sent in every pass it would be a write per second for ever.
+    `dropped`: of the last write. Sent in every pass it would be a write per second forever.
     Raises `ConflictError` if somebody else wrote since the read.
     """
     wanted = status.model_dump(by_alias=True, exclude_none=True, mode="json")

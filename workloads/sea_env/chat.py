@@ -83,7 +83,7 @@ class Address:
     """None leaves it to the server: some models refuse any value."""
     max_tokens: int = limits.USER_MAX_TOKENS
     timeout_s: float = float(limits.REQUEST_TIMEOUT_SECONDS)
-    """Of one attempt."""
+    """Seconds of one attempt."""
     attempts: int = 4
     first_pause_s: float = 0.5
     """Before the second attempt; doubles from there."""

@@ -37,7 +37,7 @@ def why(pod: Pod, node_troubles: Mapping[str, str], now: float) -> str:
 
 def never_ready(observed: Observed) -> Blocker | None:
     """The first pod that its role needs and that never was ready, for all restarts."""
-    # The coordinator first: the others may fail for want of it.
+    # The coordinator first: the others may fail without it.
     every = (pod for role in ROLES for pod in observed.of_role(role))
     pods = (pod for pod in every if not observed.is_spare(pod))
     found = ((pod, end) for pod in pods for end in pod.terminations if _never_worked(pod, end))
@@ -69,7 +69,7 @@ def _restarted(observed: Observed, pod: Pod, end: Termination) -> str:
 
 
 def no_node(observed: Observed, spec: Spec, sizes: Mapping[Role, int]) -> Blocker | None:
-    """The first role that is about to start and whose pods could never all run for want of GPUs.
+    """The first role that is about to start and for whose pods the cluster has too few GPUs.
 
     Only where no autoscaler adds nodes: where one does, a pod has to be there and wait before it
     adds a node, and the scheduler's words are all that the job says then.

@@ -54,7 +54,7 @@ class ModelShape:
     window: int = 0
     """Every token sees this many tokens at most, itself included; 0 is no limit."""
     fp8_blocks: Blocks | None = None
-    """Of weights that the folder stores as FP8; None if it is not quantized."""
+    """Block size of weights that the folder stores as FP8; None if it is not quantized."""
 
     @property
     def heads_per_group(self) -> int:

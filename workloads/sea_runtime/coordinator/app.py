@@ -270,8 +270,7 @@ def with_loops(app: web.Application, parts: Components) -> web.Application:
         # or open the ledger again.
         await asyncio.gather(*tasks, return_exceptions=True)
         await parts.synthesis.stop()
-        # Last. aiohttp cleans up after it has ended all handlers, so nobody
-        # uses the ledger any more.
+        # Last. aiohttp cleans up after it has ended all handlers, so nothing uses the ledger now.
         parts.ledger.withdraw()
 
     app.cleanup_ctx.append(background)

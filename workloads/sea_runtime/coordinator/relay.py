@@ -114,7 +114,7 @@ class Relay:
 
         It announces the version again as soon as it is asked to, and may have been overwritten by a
         newer one, so the word of one reader, whose own memory may be at fault, counts until then.
-        That of two is the holder's fault: it delivers the version to nobody any more.
+        That of two is the holder's fault: it no longer delivers the version to anyone.
         """
         self._damaged.setdefault((pod, version, attempt), set()).add(reader)
         self.forget(pod)

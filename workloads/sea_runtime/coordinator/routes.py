@@ -69,7 +69,7 @@ NOTIFIERS = web.AppKey("notifiers", Notifiers)
 CONTAINER_LOGS = web.AppKey("container-logs", ContainerLogs)
 
 MAX_WAIT_SECONDS = 10.0
-NOT_YOURS = "The lease is not this worker's any more. Forget the episode."
+NOT_YOURS = "The lease is no longer this worker's. Forget the episode."
 
 
 # The operator, the kubelet's probes, and what benchmarks and the demo read.

@@ -231,7 +231,7 @@ class Training:
 
     @property
     def background_failure(self) -> Problem | None:
-        """What fails next to training; None if nothing does, or no trainer says so any more."""
+        """What fails next to training; None if nothing does, or no trainer has said so lately."""
         reported, problem = self._failing
         return problem if self._clock() - reported <= REPORT_SECONDS else None
 

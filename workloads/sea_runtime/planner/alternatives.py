@@ -30,9 +30,9 @@ class Candidate:
 
     setup: TrainerSetup
     nbytes: float
-    """Of the fullest GPU."""
+    """Bytes on the fullest GPU."""
     seconds: float
-    """Of a training step."""
+    """Seconds of a training step."""
 
     @property
     def layout(self) -> ParallelLayout:

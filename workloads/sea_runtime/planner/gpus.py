@@ -29,9 +29,9 @@ class Gpu:
     host_link: float
     """Bytes/s between host memory and GPU (PCIe, measured rates rather than the nominal ones)."""
     dense_fraction: float = 0.40
-    """Of `flops`, in training a dense model. Megatron-LM reports 41 to 47 % on H100."""
+    """Share of `flops` in training a dense model. Megatron-LM reports 41 to 47 % on H100."""
     expert_fraction: float = 0.25
-    """Of `flops`, in training a mixture of experts: `EXPERT_SOURCE`."""
+    """Share of `flops` in training a mixture of experts: `EXPERT_SOURCE`."""
 
 
 EXPERT_SOURCE = (

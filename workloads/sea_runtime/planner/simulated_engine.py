@@ -41,7 +41,7 @@ class Engine:
         self.stopped_until = 0.0
         self.version = 0
         self.stamp = 0
-        """Of its newest event: older ones are void."""
+        """Stamp of its newest event: older events are ignored."""
         self.life = 0
         self.busy_s = self.slot_s = 0.0
 

@@ -1,4 +1,4 @@
-"""What is simulated, and what comes of it: the data of `simulation.py`. Pure."""
+"""What is simulated, and the results: the data of `simulation.py`. Pure."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -45,16 +45,16 @@ class Pipeline:
     max_groups: int
     """Groups at a time (`maxConcurrentGroups`)."""
     train_s: Callable[[Random], float]
-    """Of one batch."""
+    """Seconds to train one batch."""
     publish_s: float = 0.0
     transfer_s: float = 0.0
     """From published until an engine can load, next to generation."""
     pause_s: float = 0.0
-    """Of an engine, for each version: nothing is generated."""
+    """Pause of an engine for each version: nothing is generated."""
     checkpoint_s: float = 0.0
     checkpoint_every: int = 10
     kept_share: float = 1.0
-    """Of the groups that finish; the others had equal rewards and are replaced."""
+    """Share of the groups that are kept; the others had equal rewards and are replaced."""
     failures: Failures = field(default_factory=Failures)
     shared: bool = False
     """Engines and trainer have the same GPUs: engines stand still while it trains."""

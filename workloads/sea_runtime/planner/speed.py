@@ -163,7 +163,7 @@ class Generation:
     token_s: float
     """Between two tokens of a sequence."""
     episode_s: float
-    """Of a mean trajectory."""
+    """Seconds of a mean trajectory."""
 
     @property
     def episodes_per_s(self) -> float:
@@ -171,7 +171,7 @@ class Generation:
 
 
 def generation(engine: EngineSetup, gpu: Gpu, workload: Workload, episodes: float) -> Generation:
-    """An engine with so many episodes at a time, found by iteration: more wait if it is faster."""
+    """An engine with `episodes` at a time, found by iteration: more wait if it is faster."""
     waiting = workload.mean_turns * workload.turn_seconds
     prompts = workload.mean_tokens - workload.generated
     prefill = prefill_seconds(engine, gpu, prompts)

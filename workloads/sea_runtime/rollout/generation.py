@@ -105,7 +105,7 @@ def versions_of(spans: Sequence[_Span], length: int) -> list[int]:
 
 
 def experts_of(routed: str | None, tokens: int) -> tuple[bytes, ...]:
-    """What the routers chose for each of so many tokens; raises MalformedGenerationError."""
+    """What the routers chose for each of `tokens` tokens; raises MalformedGenerationError."""
     if routed is None:
         raise MalformedGenerationError(
             "The experts that it chose are missing: it was started without rollout.routerReplay."

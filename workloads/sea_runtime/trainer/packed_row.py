@@ -36,9 +36,9 @@ class PackedRow:
     """The row of one replica: where its sequences are. Pure."""
 
     parts: tuple[Part, ...]
-    """Of the sequences that have tokens, in order."""
+    """Parts of the sequences that have tokens, in order."""
     lengths: tuple[int, ...]
-    """Of these sequences, whole."""
+    """Tokens of these sequences, as wholes."""
     heads: tuple[int, ...]
     """For each part, the position in the row of the sequence that has its tokens before `begin`."""
     bounds: tuple[int, ...]
@@ -164,7 +164,7 @@ class MicrobatchTensors:
     labels_t: Tensor
     """The next token of the same sequence; -1 where there is none, or nobody reads its log p."""
     experts_tlk: Tensor | None = None
-    """Of the rank's layers, as the engine chose them; None: the routers choose."""
+    """Experts of the rank's layers, as the engine chose them; None: the routers choose."""
 
     def per_token(self, rows: PerToken, dtype: Any, fill: float = 0) -> Tensor:
         """Per-token arrays [S] of the batch's sequences, by the position that predicts the token:

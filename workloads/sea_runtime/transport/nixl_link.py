@@ -39,7 +39,7 @@ class NixlReadTimeoutError(NixlReadError, TimeoutError):
 
 
 def _agent(name: str, progress_thread: bool) -> Any:
-    """An agent with a unique name: a restarted process is never taken for the one before."""
+    """An agent with a unique name: a restarted process is never mistaken for the one before."""
     if not torch.cuda.is_available():
         # UCX reads it when the agent is created. Shared memory would be chosen otherwise and then
         # fail between pods.

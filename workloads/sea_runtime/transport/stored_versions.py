@@ -137,7 +137,7 @@ def path_to(
     while True:
         if anchored is None and has_copy(at):
             anchored = Path(at, tuple(reversed(deltas)))
-        # Farther back than what is held, only an anchor is of use.
+        # Farther back than what is held, only an anchor helps.
         behind = held is None or at.version <= held[0]
         if (anchored and behind) or not has_deltas(at) or len(deltas) == MAX_CHAIN:
             break

@@ -71,7 +71,7 @@ class Lease(Message):
     greeting: bool = False
     """True begins the agent's context with its greeting."""
     timeout_s: float | None = None
-    """Of the whole episode, which has no verdict if it takes longer; None: no limit."""
+    """Seconds for the whole episode, which has no verdict if it takes longer; None: no limit."""
 
 
 class LeaseRequest(Message):

@@ -203,7 +203,7 @@ class Fetcher:
         )
 
     def _end(self, one: _Fetch) -> FailedSource | None:
-        """Waits for the reads and verifies; None, or why the bytes are of no use."""
+        """Waits for the reads and verifies; None, or why the bytes can't be used."""
         if error := self._wait(one):
             return one.failure(cause_of(error), _words(error))
         # After the read, never trusted from it: a one-sided read of a buffer that its owner

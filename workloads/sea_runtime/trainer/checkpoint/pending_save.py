@@ -45,7 +45,7 @@ class PendingSave:
     replaced: Event = field(default_factory=Event)
     """A later one waits: a store that is away is not waited for any longer."""
     uploading: Future[list[StoredObject]] = field(default_factory=Future)
-    """Of this rank's objects; on rank 0 the ledger's is the first."""
+    """Uploads of this rank's objects; on rank 0 the ledger's is the first."""
     committing: Future[None] | None = None
     """On rank 0, once all ranks have stored their objects."""
     uploaded: bool = False
