@@ -104,7 +104,7 @@ class Episode:
         versions: Sequence[int],
         experts: Sequence[bytes] = (),
     ) -> Effect:
-        """Adds the requested generation: ids, behaviour log-probabilities and weight versions.
+        """Adds the requested generation: ids, behavior log-probabilities and weight versions.
 
         The three have the same length. Whatever follows the first end tag is dropped. `experts`,
         for router replay, has one item per token from `NeedGeneration.recorded` on; the engine has

@@ -1,6 +1,6 @@
 """Whether a base model can do what the job asks of it, from its config.json. Pure but for `check`.
 
-Looked at before a pod with GPUs exists: the engines and the trainer would find the same, each after
+Checked before a pod with GPUs exists: the engines and the trainer would find the same, each after
 loading for minutes, and fail forever.
 """
 

@@ -16,7 +16,7 @@ from sea_runtime.wire.base import Message
 
 Count = Annotated[int, msgspec.Meta(ge=0)]
 BYTE_EXPERTS = 256
-"""So many experts at most have numbers of one byte; vLLM's rule (`RoutedExpertsCapturer`)."""
+"""Up to this many experts have numbers of one byte; vLLM's rule (`RoutedExpertsCapturer`)."""
 MAX_EXPERT_BYTES = 256 << 20
 """Of the experts chosen in one trajectory of full length; a result's body may have twice as much
 (`coordinator/app.py`)."""
@@ -96,7 +96,7 @@ class Trajectory(msgspec.Struct, frozen=True):
 
     Encoded once by the worker and decoded once by each trainer rank; the coordinator stores and
     forwards the bytes. `mask` is 1 on tokens that the policy generated; `logprobs` and `versions`
-    hold the behaviour log-probability and the weight version there, 0 and -1 elsewhere. The arrays
+    hold the behavior log-probability and the weight version there, 0 and -1 elsewhere. The arrays
     hold the episode's samples end to end: one, or with stripped thoughts one per exchange.
 
     `experts`, with `rollout.routerReplay`, is [T, layers, k]: the experts that the engine's routers
@@ -176,8 +176,8 @@ class Trajectory(msgspec.Struct, frozen=True):
         """[T, layers, chosen], a view of the bytes.
 
         Raises:
-            UndecodableError: they are not of a model with so many layers, and of `experts` experts
-                `chosen` ones per token.
+            UndecodableError: they aren't of a model with `layers` layers and `experts` experts, of
+                which it chooses `chosen` per token.
         """
         dtype = np.dtype("u1") if experts <= BYTE_EXPERTS else np.dtype("<u2")
         size = len(self.mask) * layers * chosen * dtype.itemsize
@@ -198,7 +198,7 @@ class Trajectory(msgspec.Struct, frozen=True):
         """[T]"""
         return np.frombuffer(self.mask, "u1")
 
-    def behaviour_logprobs(self) -> NDArray[np.float32]:
+    def behavior_logprobs(self) -> NDArray[np.float32]:
         """[T]"""
         return np.frombuffer(self.logprobs, "<f4")
 

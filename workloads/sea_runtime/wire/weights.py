@@ -194,7 +194,7 @@ class Adopted(Message):
     pod: str
     version: int
     attempt: int = 0
-    """That published it."""
+    """The attempt that published it."""
     transport: str
     """Peer, NIXL (the trainer) or ObjectStore: the last of them that was needed."""
     transfer_s: float
