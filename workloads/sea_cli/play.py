@@ -168,7 +168,7 @@ class Table:
         say(f"{self._domain.name} {self._task.id}: you are the {self._side}. /help lists commands.")
         say(person.help)
         if self._side == "user":
-            terminal.tell_scenario(self._task, say)
+            terminal.write_scenario(self._task, say)
         say()
 
     def _agent(self, http: aiohttp.ClientSession, address: Address | None) -> Agent:
