@@ -113,7 +113,7 @@ def pod_name(job: str, role: Role, ordinal: int) -> str:
 
 
 LOG_BYTES = 1 << 18
-"""Of a container's log, its end: what is kept in the run's folder."""
+"""Bytes at the end of a container's log that are kept in the run's folder."""
 
 
 def log_path(pod: str, container: str, attempt: int, *, failed: bool) -> str:

@@ -55,7 +55,7 @@ class _Family:
     revision: int = 0
     entries: dict[Named, _Entry] = field(default_factory=dict)
     view: "View | None" = None
-    """Of this very revision; most passes find what the one before them found."""
+    """View of this very revision; most passes find what the one before them found."""
 
 
 @dataclass(frozen=True)

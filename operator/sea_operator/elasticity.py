@@ -16,7 +16,7 @@ FULL, SHORT, REDUCED = "Full", "Short", "Reduced"
 RETURNING, GROWING, IDLE = "Returning", "Growing", "Idle"
 
 MEMORY_SECONDS = 3600
-"""For which a shrink is remembered."""
+"""How long a shrink is remembered."""
 MAX_SHRUNK = 16
 """Shrinks that the status holds."""
 
@@ -192,4 +192,4 @@ class Elasticity:
 
 
 NO_RANGES = Elasticity({})
-"""Of a job whose roles have one size."""
+"""The elasticity of a job whose roles have one size."""

@@ -25,7 +25,7 @@ from sea_operator.policies.last_logs import LastLog
 log = logging.getLogger(__name__)
 
 MAX_SECONDS = 20.0
-"""Of a pass, for all logs together."""
+"""Time of a pass for all logs together."""
 MAX_TRIES = 3
 RETRY_SECONDS = 1.0
 AT_ONCE = 4

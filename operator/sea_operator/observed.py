@@ -205,7 +205,7 @@ class Observed:
     node_troubles: Mapping[str, str] = field(default_factory=dict)
     """What is wrong with each of the dead nodes, and since when."""
     gpus: Mapping[str, NodeGpu] = field(default_factory=dict)
-    """Of the nodes that a role's pods may run on, by the role's label."""
+    """Kind of GPU of the nodes that a role's pods may run on, by the role's label."""
     lacking: frozenset[Role] = frozenset()
     """Roles that have had too few pods for a while; at first every StatefulSet has."""
     refusals: Mapping[Role, str] = field(default_factory=dict)

@@ -19,11 +19,11 @@ from sea_operator.observed import Object
 log = logging.getLogger(__name__)
 
 AFTER_SECONDS = 3.0
-"""For which a set must have lacked pods."""
+"""How long a set must have lacked pods."""
 INTERVAL_SECONDS = 10.0
 """Between two lists of one namespace's Events."""
 MAX_SHARE = 0.05
-"""Of the time, in which a namespace's Events are listed: a list that takes long comes rarely."""
+"""Share of the time spent on a namespace's Events: a list that takes long comes rarely."""
 SELECTOR = "involvedObject.kind=StatefulSet,reason=FailedCreate"
 PAGE_SIZE = "500"
 MAX_PAGES = 20

@@ -41,7 +41,7 @@ from sea_operator.report import Event, between, post
 M = TypeVar("M", Condition, Failure, SpecEdit, ElasticRole, RollbackRequest, WeightsStatus)
 
 MAX_ATTEMPTS = 10
-"""Of one write, while others change the job's metadata."""
+"""Attempts per write while others change the job's metadata."""
 
 
 @dataclass(frozen=True)

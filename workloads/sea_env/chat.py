@@ -50,7 +50,7 @@ class RateLimitedError(EndpointError):
     def __init__(self, sentence: str, pause_s: float | None) -> None:
         super().__init__(sentence)
         self.pause_s = pause_s
-        """As the server asks; None if it doesn't say."""
+        """Seconds that the server asks for; None if it doesn't say."""
 
 
 class RefusedError(EndpointError):

@@ -27,7 +27,7 @@ NODE_CAUSES = frozenset({Cause.PROCESS_EXIT, Cause.HANG, Cause.NODE_LOSS})
 AVOIDED_AFTER = 2
 """Failures on one node."""
 MEMORY_SECONDS = 24 * 3600
-"""For which a failure is remembered."""
+"""How long a failure is remembered."""
 MAX_REMEMBERED = 32
 REPLACED_SECONDS = 300
 """After a failure that replaced pods: for so long young ones are no sign of an eviction."""

@@ -33,7 +33,7 @@ class LastLog:
     uid: str
     container: str
     attempt: int
-    """Of the trainer, while the container ran."""
+    """Attempt of the trainer while the container ran."""
     failed: bool
     previous: bool
     """Whether it is of the run before the current one."""

@@ -29,7 +29,7 @@ DRAIN_SECONDS = 180.0
 UNKNOWN_DRAIN_SECONDS = 1800.0
 """On GPUs, before the first checkpoint shows how large one is."""
 UPLOAD_BYTES_PER_SECOND = 200e6
-"""Of one trainer pod, at least."""
+"""Least upload rate of one trainer pod."""
 
 
 def condition(status: Status, kind: str) -> Condition | None:

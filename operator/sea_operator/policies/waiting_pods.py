@@ -16,7 +16,7 @@ from sea_operator.policies.failure_policy import log_of
 from sea_operator.resources.role_settings import FIELDS, gpus_of, template_of
 
 MAX_RESTARTS = 5
-"""Of a container whose pod was never ready: about five minutes of a kubelet's back-off."""
+"""Restarts of a container whose pod was never ready: about five minutes of a kubelet's back-off."""
 OVERDUE_SECONDS = (10, 30, 60, 120, 300, 600, 1800, 3600, 6 * 3600, 24 * 3600)
 """Steps in which a message counts: one that counts seconds would be written each second."""
 

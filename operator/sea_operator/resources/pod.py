@@ -28,7 +28,7 @@ from sea_operator.resources.patch import patched
 GRACE_SECONDS = 30
 TRAINER_GRACE_SECONDS = 180
 TRAINER_GRACE_SECONDS_ON_GPUS = 1800
-"""For a last checkpoint, whose size nothing in the spec says; a pod that is done ends at once."""
+"""Time for a last checkpoint, whose size the spec doesn't say; a pod that is done ends at once."""
 MIN_REQUESTS = {"cpu": "100m", "memory": "256Mi"}
 """Of a container without GPUs whose amounts nobody gave: a quota on requests takes no pod without
 any."""

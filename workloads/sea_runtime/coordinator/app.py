@@ -52,7 +52,7 @@ from sea_runtime.store.s3 import ObjectStore
 MAX_BODY_BYTES = 512 << 20
 """A trajectory of a million tokens with its transcript stays far below."""
 RESULT_BYTES = 512 << 20
-"""Of results that are in memory at one time; decoding one takes as much again."""
+"""Budget of results in memory at one time; decoding one takes as much again."""
 
 
 class SettingsError(RuntimeFailure):

@@ -29,7 +29,7 @@ from sea_runtime.wire.rollouts import (
 log = logging.getLogger(__name__)
 
 BYTES_PER_TOKEN = 13
-"""Of an encoded trajectory: token, log-probability and version of 4 bytes each, mask of 1."""
+"""In an encoded trajectory: token, log-probability and version of 4 bytes each, mask of 1."""
 
 
 @dataclass(frozen=True)

@@ -60,7 +60,7 @@ class Order:
     data: dict[str, str] = field(default_factory=dict)
     """Folders in tau2-bench's layout, by domain; worlds are generated for others."""
     url: str = ""
-    """Of an OpenAI-compatible endpoint; empty: procedural workers."""
+    """URL of an OpenAI-compatible endpoint; empty: procedural workers."""
     model: str = ""
     concurrency: int = 8
     archive: str = ""

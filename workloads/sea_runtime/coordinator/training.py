@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 SERVED = "served"
 """Name of the ledger's document: the spec that rank 0 was given last."""
 REPORT_SECONDS = 30.0
-"""For which a failure next to training counts after it was reported: the trainer repeats it every
+"""How long a failure next to training counts after its report: the trainer repeats it every
 second, and one that has ended must not leave it behind."""
 _REASONS = {
     BackgroundWork.CHECKPOINT: "CheckpointsFail",

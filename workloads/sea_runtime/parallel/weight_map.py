@@ -44,7 +44,7 @@ class Block:
     columns: Span | None
     """None for vectors."""
     expert: bool = False
-    """Of an expert: its replicas are the expert-data-parallel ranks."""
+    """True for a block of an expert: its replicas are the expert-data-parallel ranks."""
 
     @property
     def numel(self) -> int:

@@ -59,7 +59,7 @@ class KvCache:
 
     nbytes: float
     tokens: int
-    """That fit."""
+    """Tokens that fit."""
     sequences_full: float
     """Sequences at full context that fit."""
     sequences_mean: float

@@ -36,7 +36,7 @@ with all of them empty, so its first batches come in a burst."""
 MIN_GROUPS = 16
 """Fewer groups per batch are not simulated: a synchronous step waits for the longest of them."""
 PAUSE_SECONDS = 2.0
-"""Of an engine per version: assumed."""
+"""Pause of an engine per version: assumed."""
 SHORTEST, LONGEST = 1 / 32, 1 / 2
 """Mean length over the longest response, where a source states no mean."""
 

@@ -17,9 +17,9 @@ from sea_runtime.planner.gpus import Gpu
 from sea_runtime.planner.workload import Workload
 
 READ_FRACTION = 0.6
-"""Of the memory bandwidth, while an engine reads weights and KV cache: assumed."""
+"""Share of the memory bandwidth that an engine reads weights and KV cache at: assumed."""
 PREFILL_FRACTION = 0.4
-"""Of the peak, while an engine computes prompts: assumed."""
+"""Share of the peak FLOP/s that an engine computes prompts at: assumed."""
 LAYER_SECONDS = 80e-6
 """Per layer and token step of an engine over several GPUs, whatever the batch: kernel launches and
 two all-reduces. Assumed; Qwen3-235B at TP 8 then needs 9 ms per token for a single sequence."""
@@ -161,7 +161,7 @@ class Generation:
     generating: float
     """Sequences in the engine at one time; the others wait for users and tools."""
     token_s: float
-    """Between two tokens of a sequence."""
+    """Seconds between two tokens of a sequence."""
     episode_s: float
     """Seconds of a mean trajectory."""
 

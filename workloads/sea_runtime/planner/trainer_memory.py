@@ -16,7 +16,7 @@ MAIN_BYTES = 4
 RUNTIME_BYTES = 3 * 10**9
 """CUDA context, libraries' workspaces and the buffers of the communicators: assumed."""
 FRAGMENTATION = 0.04
-"""Of the rest, that the caching allocator holds in pieces too small to use: assumed."""
+"""Share of the rest that the caching allocator holds in unusably small pieces: assumed."""
 HEAD_CHUNK_BYTES = {True: 512 << 20, False: 4 << 20}
 """FP32 logits of one chunk, on a GPU and on a CPU (`trainer/head.py`)."""
 HEAD_KEPT_BYTES = 64 << 20

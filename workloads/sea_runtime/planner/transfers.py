@@ -14,8 +14,8 @@ from sea_runtime.planner.gpus import Gpu
 from sea_runtime.planner.trainer_memory import MAIN_BYTES
 
 LINE_FRACTION = 0.88
-"""Of a network card's rate that one-sided reads reach. Source: prime-rl, GLM-5.2 on 64 + 32 H200:
-44 GB/s per GPU, 89 % of the line rate."""
+"""Share of a network card's rate that one-sided reads reach. Source: prime-rl, GLM-5.2 on 64 + 32
+H200: 44 GB/s per GPU, 89 % of the line rate."""
 CHECKSUM_BYTES_PER_SECOND = 8 * 25.4e9
 """xxh3 in eight threads (`transport/manifest.py`); one thread was measured."""
 COPY_BYTES_PER_SECOND = 17e9
@@ -25,7 +25,7 @@ REPLAY_TENSOR_SECONDS = 0.83 / 36945
 LOAD_TENSOR_SECONDS = 5.64 / 36945
 """Per tensor in vLLM's own `load_weights`, measured in the same way."""
 STORE_BYTES_PER_SECOND = 12.5e9
-"""Of one node to the object store: a 100 Gb/s link, assumed."""
+"""Rate of one node to the object store: a 100 Gb/s link, assumed."""
 SHARD_BUFFERS = 3
 """Host copies of a rank's part of a version (`trainer/shard_buffers.py`)."""
 

@@ -34,7 +34,7 @@ class Workload:
     group_size: int
     context: int
     mean_tokens: float
-    """Of a whole trajectory."""
+    """Tokens of a whole trajectory, on average."""
     generated_share: float = ASSUMED_GENERATED
     spread: float = ASSUMED_SPREAD
     turns: float = 0.0

@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 
 MIN_LOGPROB, MAX_LOGPROB = -1000.0, 1e-3
-"""Of a token that was drawn, rounding included."""
+"""Bounds of the log-probability of a token that was drawn, rounding included."""
 
 
 class MalformedGenerationError(ValueError):
@@ -74,7 +74,7 @@ class ServedVersion(NamedTuple):
 
     number: int
     attempt: int = 0
-    """Of the trainer that published it."""
+    """Attempt of the trainer that published it."""
 
     def label(self) -> str:
         """What vLLM calls the weights: in its own state, so that a worker that restarts next to a

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 PART = 16 << 20
 """Bytes. What a dropped connection repeats."""
 MAX_PARTS = 10_000
-"""Of one object, in S3."""
+"""S3's limit per object."""
 CONCURRENCY = 8
 MAX_RETRIES = 8
 REQUEST_SECONDS = 120

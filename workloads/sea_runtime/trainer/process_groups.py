@@ -18,7 +18,7 @@ from sea_runtime.trainer.device import has_cuda
 from sea_runtime.trainer.process_protocol import RankAssignment
 
 BROADCAST_BYTES = 1 << 30
-"""Of one collective, of bytes that may be many."""
+"""Bytes per collective where there may be many."""
 
 
 @dataclass(frozen=True)

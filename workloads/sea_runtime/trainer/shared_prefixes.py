@@ -31,7 +31,7 @@ class Part:
     """The tokens of a sequence that a row computes."""
 
     index: int
-    """Of the sequence in the batch."""
+    """Index of the sequence in the batch."""
     begin: int
     """First token; those before are those of the bundle's first sequence."""
     end: int

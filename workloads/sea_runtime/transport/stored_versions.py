@@ -20,7 +20,7 @@ from sea_runtime.wire.weights import WeightVersion
 
 MANIFEST = "registry.json"
 FORMAT = 1
-"""Of the manifest and of what it names."""
+"""Format of the manifest and of what it names."""
 MAX_CHAIN = 1000
 """Deltas that are followed back at most: far more than `weights.anchorEvery` should be."""
 

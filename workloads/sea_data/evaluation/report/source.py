@@ -14,7 +14,7 @@ from sea_data.formats import jsonl
 
 EPISODES = "episodes.jsonl"
 FOLDER = "evaluation"
-"""Of a job's evaluations, in its folder."""
+"""Folder of a job's evaluations, in the run's folder."""
 _EPISODES = f".{EPISODES}"
 _BESIDE = ("scores.json", "metrics.jsonl", "reports/metrics.jsonl")
 

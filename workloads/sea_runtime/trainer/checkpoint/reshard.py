@@ -25,9 +25,9 @@ class Held:
     region: Region
     """In the tensor, 2-dimensional."""
     offset: int
-    """Of its first element."""
+    """Offset of its first element."""
     stride: int
-    """Between its rows."""
+    """Distance between its rows."""
 
     def part(self, region: Region) -> "Held":
         """The same for a region within this one."""
