@@ -233,9 +233,7 @@ def shares(step: Callable[[], object]) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument(
-        "--rounds", type=int, help="rounds per shape (default: fewer for longer ones)"
-    )
+    parser.add_argument("--rounds", type=int, help="of each shape (default: fewer of longer ones)")
     parser.add_argument("--shapes", nargs="+", default=list(SHAPES), choices=list(SHAPES))
     given = parser.parse_args()
     torch.set_num_threads(1)

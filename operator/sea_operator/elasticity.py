@@ -54,7 +54,6 @@ def since(memory: ElasticRole) -> float:
 
 def changed(memory: ElasticRole, now: float, **changes: object) -> ElasticRole:
     """The memory with changes; its timer starts again. The same object if nothing changes."""
-    # Without the message: another sentence about the same state must not restart its timer.
     known = {name: getattr(memory, name) for name in changes}
     if {**known, "message": ""} == {**changes, "message": ""}:
         return memory
@@ -72,7 +71,7 @@ def counted(pods: int, kind: str = "") -> str:
 
 
 def forgetting(memory: ElasticRole, now: float) -> ElasticRole:
-    """The memory without shrinks of more than an hour ago."""
+    """Without shrinks of more than an hour ago."""
     kept = [time for time in memory.shrunk if now - time < MEMORY_SECONDS]
     return memory if kept == memory.shrunk else memory.model_copy(update={"shrunk": kept})
 

@@ -149,7 +149,7 @@ def _pin(given: argparse.Namespace, pin: bool) -> int:
     commits, _ = chosen(given)
     # The entry may be dropped at this moment: the decision is made on the head that is replaced.
     commits.change(lambda head: heads.pinned(head, step_of(head, given), pin))
-    say(f"{given.stage} step {given.step} is {'pinned' if pin else 'no longer pinned'}.")
+    say(f"{given.stage} step {given.step} is {'pinned' if pin else 'not pinned any more'}.")
     return 0
 
 
@@ -170,7 +170,7 @@ def run_rollback(given: argparse.Namespace) -> int:
     say(f"Stage {given.stage} goes on from step {entry.step} (version {entry.version}).")
     for dropped in later:
         kept = " Pinned: its objects stay until you delete them." if dropped.pinned else ""
-        say(f"The checkpoint of step {dropped.step} is no longer part of the run.{kept}")
+        say(f"The checkpoint of step {dropped.step} is not part of the run any more.{kept}")
     say("Resume the job now: set spec.suspend to false.")
     return 0
 

@@ -80,7 +80,7 @@ class _Inputs:
     """All that the objects of a job are made from."""
 
     job: Job = field(compare=False)
-    """Only its `identity` is read: its status changes all the time."""
+    """Of which nothing but `identity` is read: its status changes all the time."""
     identity: tuple[str, str, str]
     spec: Same[Spec]
     replicas: tuple[tuple[Role, int], ...]

@@ -72,7 +72,7 @@ class Plain:
         generated = sum(int(t.loss_mask().sum()) for t in decoded(group))
         for trajectory, before, gain in zip(decoded(group), proximal, advantages, strict=True):
             mask = torch.from_numpy(trajectory.loss_mask()[1:] > 0)
-            behavior = torch.from_numpy(trajectory.behavior_logprobs()[1:].copy())
+            behavior = torch.from_numpy(trajectory.behaviour_logprobs()[1:].copy())
             ratio = (self.logprobs(trajectory.token_ids()) - before).exp()
             weight = (before - behavior).exp().clamp(max=UPPER)
             clipped = ratio.clamp(1 - LOW, 1 + HIGH)

@@ -62,7 +62,7 @@ def trainer_pod(setup: TrainerSetup, ranks: int, checkpoint: Checkpoint) -> list
 
 
 def replayed(nbytes: float, ranks: int) -> list[Item]:
-    """Memory for router replay in a pod of `ranks` training processes.
+    """Of router replay, in a pod of `ranks` training processes.
 
     Args:
         nbytes: experts that a step's trajectories name.

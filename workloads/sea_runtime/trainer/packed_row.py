@@ -214,8 +214,6 @@ def iter_microbatches(
         own = part(row.bounds, place.layout.context, place.context_rank)
         tokens_t = torch.from_numpy(row.tokens(tokens)[own]).to(device)
         labels = row.predicted(tokens, np.int64, fill=-1)
-        # The masks of the loss, applied before the head: it computes logits for these positions
-        # only.
         labels[row.predicted(wanted, np.float32) == 0] = -1
         labels_t = torch.from_numpy(labels[own]).to(device)
         chosen = row.experts(choices, place.layers) if choices else None

@@ -114,7 +114,7 @@ def unpack(batch: Batch, shaping: Shaping = Shaping(), shape: ModelShape | None 
     return RLBatch(
         tokens=[trajectories[i].token_ids()[cut] for i, cut in samples],
         masks=[trajectories[i].loss_mask()[cut] for i, cut in samples],
-        behavior=[trajectories[i].behavior_logprobs()[cut] for i, cut in samples],
+        behavior=[trajectories[i].behaviour_logprobs()[cut] for i, cut in samples],
         versions=[trajectories[i].token_versions()[cut] for i, cut in samples],
         group_of=[group_of[i] for i, _ in samples],
         advantages=[earned[i] for i, _ in samples],
@@ -148,7 +148,7 @@ def _chosen_experts(trajectory: Trajectory, shape: ModelShape | None) -> NDArray
 def _choices(
     chosen: Sequence[NDArray[Any] | None], samples: Sequence[tuple[int, slice]]
 ) -> Choices | None:
-    """Experts of each sample, as views of the trajectories' bytes, which may be GBs."""
+    """By sample; views of the trajectories' bytes, which may be GBs."""
     if all(one is None for one in chosen):
         return None
     found: Choices = []

@@ -96,7 +96,7 @@ class Trajectory(msgspec.Struct, frozen=True):
 
     Encoded once by the worker and decoded once by each trainer rank; the coordinator stores and
     forwards the bytes. `mask` is 1 on tokens that the policy generated; `logprobs` and `versions`
-    hold the behavior log-probability and the weight version there, 0 and -1 elsewhere. The arrays
+    hold the behaviour log-probability and the weight version there, 0 and -1 elsewhere. The arrays
     hold the episode's samples end to end: one, or with stripped thoughts one per exchange.
 
     `experts`, with `rollout.routerReplay`, is [T, layers, k]: the experts that the engine's routers
@@ -176,8 +176,8 @@ class Trajectory(msgspec.Struct, frozen=True):
         """[T, layers, chosen], a view of the bytes.
 
         Raises:
-            UndecodableError: they aren't of a model with `layers` layers and `experts` experts, of
-                which it chooses `chosen` per token.
+            UndecodableError: they are not of a model with so many layers, and of `experts` experts
+                `chosen` ones per token.
         """
         dtype = np.dtype("u1") if experts <= BYTE_EXPERTS else np.dtype("<u2")
         size = len(self.mask) * layers * chosen * dtype.itemsize
@@ -198,7 +198,7 @@ class Trajectory(msgspec.Struct, frozen=True):
         """[T]"""
         return np.frombuffer(self.mask, "u1")
 
-    def behavior_logprobs(self) -> NDArray[np.float32]:
+    def behaviour_logprobs(self) -> NDArray[np.float32]:
         """[T]"""
         return np.frombuffer(self.logprobs, "<f4")
 
