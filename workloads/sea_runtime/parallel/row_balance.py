@@ -75,13 +75,3 @@ def balance(
             heapq.heappush(heap, one)
     sums = {number: done for done, _, number in heap}
     return [rows[number] for number in sorted(range(count), key=lambda i: (-sums[i], i))]
-
-
-def idle_fraction(microbatches: Sequence[Sequence[float]]) -> float:
-    """Share of the ranks' time that they wait for the slowest row of each microbatch.
-
-    Args:
-        microbatches: work of each rank's row, microbatch by microbatch.
-    """
-    spent = sum(len(rows) * max(rows) for rows in microbatches if rows)
-    return 1.0 - sum(map(sum, microbatches)) / spent if spent else 0.0

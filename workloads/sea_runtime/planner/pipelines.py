@@ -10,7 +10,7 @@ from sea_runtime.planner import speed
 from sea_runtime.planner.engine_memory import EngineSetup
 from sea_runtime.planner.gpus import Gpu
 from sea_runtime.planner.job_plan import StagePlan
-from sea_runtime.planner.simulated_pipeline import Draw, Failures, Pipeline, Result, Turn
+from sea_runtime.planner.simulated_pipeline import Draw, Pipeline, Result, Turn
 from sea_runtime.planner.workload import Workload
 
 BUSY = 0.9
@@ -102,14 +102,3 @@ def limit(pipeline: Pipeline, result: Result) -> str:
     if pipeline.max_staleness == 0:
         return "both sides wait for each other"
     return "the gate, while groups wait for their longest"
-
-
-def with_failures(
-    pipeline: Pipeline, gpu_hours: float, gpus_per_engine: int, trainers: int
-) -> Pipeline:
-    """The pipeline with one GPU failure per `gpu_hours`, which stops an engine or the trainer."""
-    seconds = gpu_hours * 3600
-    failures = Failures(
-        engine_every_s=seconds / gpus_per_engine, trainer_every_s=seconds / trainers
-    )
-    return replace(pipeline, failures=failures)

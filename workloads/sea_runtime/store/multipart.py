@@ -185,12 +185,6 @@ def _watched(pieces: Iterable[memoryview], raised: list[Exception]) -> Iterator[
         raise
 
 
-def in_pieces(data: memoryview, nbytes: int) -> Iterator[memoryview]:
-    """The data cut into pieces of at most `nbytes`."""
-    for start in range(0, len(data), nbytes):
-        yield data[start : start + nbytes]
-
-
 def try_upload(client: Any, bucket: str, key: str) -> None:
     """Raises botocore's error, which has a code, for what keeps parts from being stored."""
     where: Any = {"Bucket": bucket, "Key": key}
