@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from sea_api.contract import ROLES, role_name
 from sea_api.v1alpha1.job import Spec
-from sea_api.v1alpha1.pod_rules import GPU
+from sea_api.v1alpha1.names import GPU
 from sea_api.v1alpha1.policy import Role
 from sea_operator.observed import Blocker, GPUNode, Observed
 from sea_operator.pods import Pod, Termination

@@ -7,6 +7,7 @@ reach; each names its source. Nothing in this table was measured with this proje
 
 from dataclasses import dataclass
 
+from sea_api.contract import GPU_PRODUCT_LABEL
 from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.pods import PodTemplate
 
@@ -51,11 +52,6 @@ this project: memcpy 3 to 17 GB/s, NIXL over TCP 0.4 to 0.9 GB/s."""
 
 KINDS = {gpu.name: gpu for gpu in (H200, H100, A100, B200, CPU)}
 
-PRODUCT_LABEL = "nvidia.com/gpu.product"
-"""Node label of NVIDIA's GPU feature discovery, as in `NVIDIA-H100-80GB-HBM3`."""
-MEMORY_LABEL = "nvidia.com/gpu.memory"
-"""MiB of one GPU, next to it."""
-
 ASSUMPTIONS = (
     "Peaks: NVIDIA's data sheets (dense bf16); memory: torch's total_memory.",
     "Training reaches 25 % of the peak with experts, 40 % without. Source: Megatron-LM's and"
@@ -85,4 +81,4 @@ def of_product(product: str, memory_mib: int | None = None) -> Gpu | None:
 def selected(spec: Spec, template: PodTemplate) -> Gpu | None:
     """The kind that the role's node selector names, None if it names none that is known."""
     selector = {**spec.scheduling.node_selector, **template.node_selector}
-    return of_product(selector.get(PRODUCT_LABEL, ""))
+    return of_product(selector.get(GPU_PRODUCT_LABEL, ""))
