@@ -29,7 +29,7 @@ from sea_env.users.scripted import ScriptedUser
 from sea_env.verify.checks import end_state, expected_end_state
 from sea_env.verify.sandbox.limits import FunctionLimits
 from sea_env.verify.sandbox.pool import FunctionSandbox
-from sea_env.verify.verdict import Verifier, needs_judge
+from sea_env.verify.verdict import Verifier, needs_judge, without_judge
 
 _EXAMPLES = """\
 examples:
@@ -90,7 +90,7 @@ def run(given: argparse.Namespace) -> int:
         world = folder.world(task)
     if needs_judge(task):
         say("The assertions in natural language take a judge; the verdict leaves them out.")
-        task = tasks.without_judged_parts(task)
+        task = without_judge(task)
     limits = options.function_limits(given)
     table = Table(domain, task, world, given.side, given.seed, limits=limits)
     try:

@@ -35,7 +35,7 @@ from sea_env.users.scripted import ScriptedUser
 from sea_env.verify.judge import Judge
 from sea_env.verify.sandbox.limits import FunctionLimits
 from sea_env.verify.sandbox.pool import FunctionSandbox
-from sea_env.verify.verdict import Verifier
+from sea_env.verify.verdict import Verifier, split_verifiable, without_judge
 
 _NO_LIMIT = 1 << 30
 
@@ -122,16 +122,16 @@ def _folders(sources: Sequence[Source]) -> dict[str, tasks.Folder]:
 
 
 def _scorable(request: Request, folder: tasks.Folder) -> tuple[list[Task], list[str]]:
-    """As `tasks.scorable`; raises EvaluationError if no task of the domain can be scored."""
+    """(tasks that can be scored, a sentence on each other); raises EvaluationError if none can."""
     found = folder.tasks()
     if request.drop_nl_assertions:
-        found = list(map(tasks.without_judged_parts, found))
-    kept, refused = tasks.scorable(found, judged=request.judge is not None)
+        found = list(map(without_judge, found))
+    kept, refused = split_verifiable(found, judged=request.judge is not None)
     if not kept:
         raise EvaluationError(
             f"None of the {len(found)} tasks of {folder.name} can be scored. {refused[0]}"
         )
-    return kept, refused
+    return kept, list(map(str, refused))
 
 
 def settings(request: Request, found: Sequence[Task]) -> dict[str, Any]:
