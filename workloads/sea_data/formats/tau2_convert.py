@@ -71,6 +71,7 @@ def _turns(domain: Domain, task: Task) -> Iterator[AgentTurn]:
         yield AgentTurn("", (ToolCall(action.name, action.arguments),))
     if any(action.name == _TRANSFER for action in actions):
         yield AgentTurn(_closing(task, TRANSFERRED))
+    # The user may ask on; the closing words are all that is left to say.
     while True:
         yield AgentTurn(_closing(task, "That is all settled. Have a nice day."))
 

@@ -103,6 +103,7 @@ def prepare(request: Request) -> Prepared:
         found.append(kept)
         refused += others
     planned = trials.trials(found, request.trials, request.seed, request.max_tasks)
+    # Each task is opened once here: one that can't be is found now, not after hours of episodes.
     for task in (trial.task for trial in planned if trial.number == 0):
         folder = folders[task.domain]
         open_environment(folder.domain, folder.world(task).database, task)
@@ -166,6 +167,7 @@ def finish(prepared: Prepared, clock: Callable[[], float] = time.time) -> dict[s
     """Writes scores and page of what has been played so far; returns the scores."""
     store = prepared.store
     order = {trial.key: number for number, trial in enumerate(prepared.planned)}
+    # In the plan's order, whichever episode ended first: the same run writes the same files.
     played = [
         store.done[key] for key in sorted(store.done, key=lambda key: order.get(key, _NO_LIMIT))
     ]
