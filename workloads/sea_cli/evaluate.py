@@ -130,16 +130,7 @@ def _how(parser: argparse.ArgumentParser) -> None:
         help="tau2: end episodes by tau2-bench's rules (200 steps, 10 errors, nothing else) and "
         "begin the agent's context with its greeting",
     )
-    parser.add_argument(
-        "--timeout",
-        type=seconds,
-        default=limits.REQUEST_TIMEOUT_SECONDS,
-        metavar="S",
-        help="time-out of one request (default %(default)s)",
-    )
-    parser.add_argument(
-        "--retries", type=positive, default=5, help="attempts per request (default 5)"
-    )
+    options.add_request_limits(parser, retries=5)
     parser.add_argument(
         "--attempts",
         type=positive,

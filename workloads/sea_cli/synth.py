@@ -10,9 +10,9 @@ from pathlib import Path
 
 from sea_api import limits
 from sea_api.contract import OPENAI_API_KEY
-from sea_cli import fetching
+from sea_cli import fetching, options
 from sea_cli.common import Commands, again, local, say
-from sea_cli.options import positive, seconds, url
+from sea_cli.options import positive, url
 from sea_cli.progress import Update, gauge
 from sea_data.synthesis import dataset
 from sea_data.synthesis.plan import Blame
@@ -68,16 +68,7 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "--concurrency", type=positive, default=8, help="items at a time with a model (default 8)"
     )
-    parser.add_argument(
-        "--timeout",
-        type=seconds,
-        default=limits.REQUEST_TIMEOUT_SECONDS,
-        metavar="S",
-        help="time-out of one request (default %(default)s)",
-    )
-    parser.add_argument(
-        "--retries", type=positive, default=4, help="attempts per request (default 4)"
-    )
+    options.add_request_limits(parser, retries=4)
     parser.add_argument(
         "--resume", action="store_true", help="continue a run that was stopped or killed"
     )

@@ -166,13 +166,15 @@ def ranges() -> Iterator[Comparison]:
         )
 
 
+def _qwen3(size: str) -> ModelShape:
+    found = builtin_models.of_source(f"Qwen3-{size}")
+    assert found is not None
+    return found
+
+
 def nemo_rl() -> Iterator[SetUp]:
     """GRPO on H100 in bf16, prompts of OpenMathInstruct-2 with 32 responses each."""
-    large, small = (builtin_models.of_source(f"Qwen3-{x}") for x in ("235B-A22B", "30B-A3B"))
-    dense = builtin_models.of_source("Qwen3-32B")
-    assert large
-    assert small
-    assert dense
+    large, small, dense = map(_qwen3, ("235B-A22B", "30B-A3B", "32B"))
     full = Recomputation.FULL
     wide = {"tensor": 2, "context": 2, "expert": 16, "pipeline": 8}
     four = {"tensor": 4, "pipeline": 4}
