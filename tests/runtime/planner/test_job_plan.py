@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from sea_api.contract import GPU_PRODUCT_LABEL
 from sea_api.v1alpha1.job import Spec
 from sea_runtime.parallel.parallel_layout import LayoutError
 from sea_runtime.planner import gpus, page, workload
@@ -98,7 +97,7 @@ def test_the_selector_of_nodes_names_the_kind(manifest: Any) -> None:
     spec = Spec.model_validate(manifest["spec"])
     assert gpus.selected(spec, spec.trainer.template) is gpus.H200
     manifest["spec"]["trainer"]["template"]["nodeSelector"] = {
-        GPU_PRODUCT_LABEL: "NVIDIA-H100-80GB-HBM3"
+        "nvidia.com/gpu.product": "NVIDIA-H100-80GB-HBM3"
     }
     spec = Spec.model_validate(manifest["spec"])
     assert gpus.selected(spec, spec.trainer.template) is gpus.H100

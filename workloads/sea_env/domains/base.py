@@ -46,7 +46,8 @@ class Tool:
 
     @cached_property
     def exact_types(self) -> Mapping[str, type | None]:
-        """Type by argument if every value of that type is valid; None if values must be checked."""
+        """By argument, the type whose every value fits; None if the value itself must be looked
+        at."""
         return {name: check.exact for name, check in self.checks.items()}
 
     @cached_property

@@ -17,11 +17,11 @@ from sea_runtime.planner.workload import Workload
 MAX_TENSOR = 8
 """Tensor and expert groups within one node, whose GPUs talk over NVLink."""
 TENSOR_COST = 0.04
-"""Share of a step's time that each doubling of tensor parallelism costs: assumed."""
+"""Of a step's time, for each doubling of tensor parallelism: assumed."""
 EXPERT_TENSOR_COST = 0.08
 """The same for experts that are split, whose matrices are narrow already: assumed."""
 MEMORY_SHARE = 0.95
-"""Share of a GPU's memory that a proposal may need: a plan errs by some percent."""
+"""Of a GPU's memory that a proposal may need: a plan errs by some percent."""
 
 
 @dataclass(frozen=True)
