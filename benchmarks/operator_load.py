@@ -189,7 +189,7 @@ async def active(count: int, python: str, figures: Figures) -> None:
 
 
 async def first_status_p99(cluster: Cluster, series: str) -> float:
-    """Seconds from a new job to its first status; each job is deleted before the next."""
+    """From a new job to its first status; each job goes before the next comes."""
     seen, delays = cluster.seen, []
     for name in (f"{series}-{i}" for i in range(SAMPLES)):
         began = time.monotonic()

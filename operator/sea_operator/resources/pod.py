@@ -10,7 +10,6 @@ import orjson
 from sea_api.contract import (
     CA_DIR,
     DATA_DIR,
-    GPU,
     HASH_LABEL,
     PARALLELISM_ANNOTATION,
     TOKEN_ANNOTATION,
@@ -19,6 +18,7 @@ from sea_api.contract import (
     selected_by,
 )
 from sea_api.v1alpha1.data import CABundle
+from sea_api.v1alpha1.names import GPU
 from sea_api.v1alpha1.pods import ContainerResources, PodTemplate, Scheduling
 from sea_api.v1alpha1.policy import Role
 from sea_api.v1alpha1.roles import RolloutParallelism, TrainerParallelism
