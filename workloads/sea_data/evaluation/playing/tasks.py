@@ -94,14 +94,14 @@ class Folder:
     def _tau2(self) -> World:
         database = tau2.database(self.root, self.domain)
         policy = tau2.policy(self.root) if self.domain.policy_file else None
-        return World(database, policy, self._told(tau2.find(self.root, "db")))
+        return World(database, policy, self._source(tau2.find(self.root, "db")))
 
     def _published(self, task: Task) -> World:
         path = self.database_path(task)
         database = database_files.read(self.domain, path)
-        return World(database, self._policy(path), self._told(path))
+        return World(database, self._policy(path), self._source(path))
 
-    def _told(self, path: Path | None) -> str:
+    def _source(self, path: Path | None) -> str:
         if path is None or not self._address:
             return str(path)
         return f"{self._address.rstrip('/')}/{path.relative_to(self._copied)}"
