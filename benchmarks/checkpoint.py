@@ -42,7 +42,7 @@ BUCKET = "checkpoints"
 
 
 def rank_state(hidden: int, layers: int) -> RankState:
-    """Of a dense model on one rank; its optimizer has made a step."""
+    """State of a dense model on one rank; its optimizer has made a step."""
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     megatron_workarounds.apply(cuda=False, te=False)
     config = {

@@ -37,7 +37,7 @@ TIMEOUT_SECONDS = 600.0
 
 
 def make_batch(folder: Path, nbytes: int) -> FixedBatch:
-    """A ledger whose only batch has about so many bytes, and the files of its trajectories."""
+    """A ledger whose only batch has about that many bytes, and the files of its trajectories."""
     path = folder / "ledger.sqlite"
     Database(path).close()
     place = trajectories.folder_of(path)

@@ -320,7 +320,9 @@ async def put_spec(url: str, wanted: CoordinatorSpec) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--seconds", type=float, default=60.0, help="measured (default 60)")
+    parser.add_argument(
+        "--seconds", type=float, default=60.0, help="seconds to measure (default 60)"
+    )
     parser.add_argument("--rate", type=float, default=RATE, help="episodes per second")
     options = parser.parse_args()
     # What a time-out or a person ends must not leave a coordinator behind.

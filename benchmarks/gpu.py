@@ -44,7 +44,7 @@ def with_gradients(
 def worst(
     run: Callable[..., Tensor], formula: Callable[..., Tensor], inputs: list[Tensor]
 ) -> float:
-    """Of the kernel in bf16 against the formula in FP32, values and gradients."""
+    """Error of the kernel in bf16 against the formula in FP32, values and gradients."""
     got = with_gradients(run, inputs, torch.bfloat16)
     wanted = with_gradients(formula, inputs, torch.float32)
     return max(relative(a, b) for a, b in zip(got, wanted, strict=True))

@@ -20,7 +20,7 @@ from sea_runtime.trainer.row_spans import RowSpans, Span
 
 @dataclass(frozen=True)
 class Sizes:
-    """Of one rank."""
+    """Sizes of one rank's part of a model."""
 
     layers: int = 8
     hidden: int = 4096
@@ -44,7 +44,7 @@ class Sizes:
 
     @property
     def forward_operations(self) -> float:
-        """Of one row, two per multiplication and addition; the head's with them."""
+        """Operations of one row, the head's included; a multiplication and addition are two."""
         queries, keys = self.heads * self.channels, self.groups * self.channels
         weights = self.hidden * (2 * queries + 2 * keys + self.experts)
         weights += 3 * self.chosen * self.hidden * self.expert_width

@@ -128,7 +128,7 @@ class FolderStore(ObjectStore):
 
 
 def _reader(checkpoint: Path, shape: ModelShape) -> CheckpointReader:
-    """Of a checkpoint that ranks saved to the folder."""
+    """A reader of a checkpoint that ranks saved to the folder."""
     objects = [
         StoredObject(
             key=file.name,

@@ -75,7 +75,7 @@ def _gathered_late() -> Iterator[None]:
 
 
 def whole_experts(layout: ParallelLayout) -> ParallelLayout:
-    """Of a layout that `parallel_layout.plan` refuses: no expert parallelism, another split."""
+    """A layout that `parallel_layout.plan` refuses: no expert parallelism, another split."""
     return dataclasses.replace(layout, expert_tensor=1)
 
 

@@ -125,7 +125,7 @@ def resharded(model: str, before: str, after: str) -> dict[str, float]:
 
 
 def trapped(name: str) -> dict[str, float]:
-    """As `parity`, with one of the mistakes made; `shows` is the figure that must tell."""
+    """As `parity`, with one of the mistakes made; `shows` is the figure that must reveal it."""
     make, figure = layout_traps.TRAPS[name]
     case = Case("two layers", 2, ways(tensor=2))
     if name == layout_traps.FORCED:

@@ -50,7 +50,7 @@ class Coordinators:
 
 
 async def serve() -> None:
-    """Until killed; the first line on standard output is the coordinators' URL."""
+    """Serves until killed; the first line on standard output is the coordinators' URL."""
     print(await Coordinators().start(), flush=True)
     await asyncio.Event().wait()
 

@@ -150,7 +150,7 @@ async def window(cluster: Cluster, count: int) -> dict[str, float]:
 
 
 async def status_delays(cluster: Cluster, jobs: list[str]) -> list[float]:
-    """From a pod that isn't ready any more to the job's status that says so."""
+    """Seconds from a pod that is no longer ready to the job's status that says so."""
     seen, delays = cluster.seen, []
     for name in jobs:
         began = time.monotonic()
@@ -162,7 +162,7 @@ async def status_delays(cluster: Cluster, jobs: list[str]) -> list[float]:
 
 
 async def children_delays(cluster: Cluster, count: int) -> list[float]:
-    """From a new job to its last StatefulSet."""
+    """Seconds from a new job to its last StatefulSet."""
     seen, delays = cluster.seen, []
     spec, sets = spec_of(count)
     for name in (f"late-{i}" for i in range(5)):
@@ -263,15 +263,24 @@ def measure(title: str, part: Callable[[Figures], Coroutine[Any, Any, None]], en
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--jobs", type=int, default=200, help="measured after 200, or fewer alone")
-    parser.add_argument("--python", default=sys.executable, help="of another checkout's operator")
-    parser.add_argument("--only", choices=["active", "waiting"], help="one of the two parts")
-    parser.add_argument("--minutes", type=float, default=15.0, help="for all of it (default 15)")
+    parser.add_argument(
+        "--jobs",
+        type=int,
+        default=200,
+        help="jobs (default 200); more are measured after a run with 200",
+    )
+    parser.add_argument(
+        "--python", default=sys.executable, help="Python of another checkout, to run its operator"
+    )
+    parser.add_argument("--only", choices=["active", "waiting"], help="run only this part")
+    parser.add_argument(
+        "--minutes", type=float, default=15.0, help="time limit in minutes (default 15)"
+    )
     given = parser.parse_args()
     # A SIGTERM must leave none of the cluster's processes behind.
     raise_on_signals()
     end = time.monotonic() + 60 * given.minutes
-    kube_client.TIMEOUT_SECONDS = 120.0  # of this process: it only looks on
+    kube_client.TIMEOUT_SECONDS = 120.0  # of this process, which only observes
     found: dict[str, Any] = {"unfinished": []}
 
     def run_active(count: int) -> None:

@@ -55,7 +55,7 @@ class Case:
 
     @property
     def rows(self) -> int:
-        """Of an update and data-parallel rank."""
+        """Rows per update and data-parallel rank."""
         return MINIBATCH_ROWS if self.rl else ROWS
 
 
@@ -99,7 +99,7 @@ class Row:
 
     @property
     def error(self) -> float:
-        """Of the predicted peak, as a share of the measured one."""
+        """Error of the predicted peak, as a share of the measured one."""
         return self.peak / self.measured.peak - 1.0
 
 

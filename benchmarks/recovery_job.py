@@ -99,7 +99,7 @@ def manifest(
 
 @dataclass(frozen=True)
 class Pods:
-    """Of one role: those that the operator asks for, and those that are ready."""
+    """Pods of one role: those that the operator asks for, and those that are ready."""
 
     desired: int = 0
     ready: int = 0

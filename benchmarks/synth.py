@@ -44,7 +44,7 @@ def measure(domain: str, seconds: float) -> tuple[float, float, int]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--seconds", type=float, default=5.0, help="of each domain (default 5)")
+    parser.add_argument("--seconds", type=float, default=5.0, help="seconds per domain (default 5)")
     seconds = parser.parse_args().seconds
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})

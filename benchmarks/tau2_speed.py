@@ -39,14 +39,14 @@ Both = tuple[int, float, float]
 
 @dataclass(frozen=True)
 class Speed:
-    """Of one domain, in `domain` here and by `ask` in tau2-bench."""
+    """Speeds of one domain, in `domain` here and by `ask` in tau2-bench."""
 
     ask: Ask
     domain: Domain
     database: Database
 
     def measured(self, tasks: Iterable[tuple[Task, Sequence[Call]]]) -> dict[str, float]:
-        """By kind of calls, how many times as fast as tau2-bench; prints what it is made of."""
+        """Speed-up over tau2-bench by kind of calls; prints what it is made of."""
         episodes = _joined([one for one in tasks if one[1]][:EPISODES])
         found = {kind: self._of_customers(kind) for kind in ("reads", "writes")}
         if episodes:

@@ -180,7 +180,7 @@ def tiny_model(folder: Path) -> Path:
 
 @dataclass
 class Measured:
-    """Of one shape, by program."""
+    """Measurements of one shape, by program."""
 
     tokens_per_s: dict[str, float]
     """Per second of processor time: on a shared machine the others' work doesn't count."""
@@ -221,7 +221,7 @@ def measure(shape: Shape, folder: Path, rounds: int) -> Measured:
 
 
 def shares(step: Callable[[], object]) -> dict[str, float]:
-    """Of a step's time, by kind of kernel."""
+    """Shares of a step's time, by kind of kernel."""
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as seen:
         step()
     events = seen.key_averages()

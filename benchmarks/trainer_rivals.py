@@ -116,7 +116,7 @@ class Transformers:
 
 
 class LikeTRL(Transformers):
-    """As TRL 1.16's GRPO step: logits from the first generated token on, log p by row, entropy."""
+    """TRL 1.16's GRPO step: logits from the first generated token on, log p by row, entropy."""
 
     def logprobs(self, part: dict[str, Tensor]) -> Tensor:
         tokens, trained = part["tokens"], part["coefficient"] > 0

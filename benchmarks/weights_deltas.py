@@ -37,7 +37,7 @@ def step_of_training(share: float) -> tuple[Bytes, Bytes]:
 
 
 def cpu_gb_s(work: Callable[[], object], nbytes: int) -> float:
-    """Of this thread, the fastest of some rounds: others use the machine as well."""
+    """GB/s of this thread, the fastest of some rounds: others use the machine as well."""
     work()
     seconds = []
     for _ in range(ROUNDS):

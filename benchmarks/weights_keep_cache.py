@@ -88,7 +88,7 @@ class Run:
         ]
 
     def exact(self, tokens: Sequence[list[int]]) -> list[list[list[float]]]:
-        """By version and request: log-probabilities of the tokens in a fresh pass."""
+        """Log-probabilities of the tokens in a fresh pass, by version and request."""
         from vllm import SamplingParams
 
         found = []

@@ -3,7 +3,7 @@
     bubblewrap -> .tools (uv, Go if the machine has none) -> .venv (packages) -> control plane
 
 Runs under any Python from 3.9; the environment itself is made with Python 3.11, 3.12 or 3.13. The
-second run takes a second. Variables that it honours:
+second run takes a second. Variables that it honors:
 
     SEA_PYTHON             interpreter for .venv
     SEA_TORCH              `lock` (default: the build in the lock), `cpu` (PyTorch's CPU build, 3 GB

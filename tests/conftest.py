@@ -20,6 +20,7 @@ from sea_testing.chat_server import ChatServer
 from sea_testing.crd_install import PATIENCE, install_crd
 from sea_testing.fixture_types import Kubectl
 from sea_testing.loopback import silent_port
+from sea_testing.served import served
 from sea_testing.waiting import HANG_S
 
 ROOT = Path(__file__).parent.parent
@@ -119,12 +120,9 @@ async def chat_server() -> AsyncIterator[ChatServer]:
     server = ChatServer()
     app = web.Application()
     app.router.add_post("/v1/chat/completions", server.handle)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    server.url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
-    yield server
-    await runner.cleanup()
+    async with served(app) as url:
+        server.url = f"{url}/v1"
+        yield server
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ anywhere else.
 import functools
 from enum import StrEnum
 
-from sea_api.v1alpha1.names import GROUP
+from sea_api.v1alpha1.names import GPU, GROUP
 from sea_api.v1alpha1.policy import Role
 
 DATA_DIR = "/sea/data"
@@ -78,10 +78,12 @@ MADE_BY_ANNOTATION = f"{GROUP}/made-by"
 RETRY_ANNOTATION = f"{GROUP}/pods-retried"
 SECRETS_ANNOTATION = f"{GROUP}/secrets-digest"
 PARALLELISM_ANNOTATION = f"{GROUP}/parallelism"
-GPU = "nvidia.com/gpu"
-"""Resource of a pod's accelerators."""
+GPU_PRODUCT_LABEL = f"{GPU}.product"
+"""Of a node, by NVIDIA's GPU feature discovery, as in `NVIDIA-H100-80GB-HBM3`."""
+GPU_MEMORY_LABEL = f"{GPU}.memory"
+"""Of a node: MiB of one GPU."""
 
-# The coordinator first: the other roles may fail for want of it, and lists of pods and problems
+# The coordinator first: the other roles may fail without it, and lists of pods and problems
 # show it before them.
 ROLES = (Role.COORDINATOR, Role.TRAINER, Role.ROLLOUT, Role.USER)
 
@@ -113,7 +115,7 @@ def pod_name(job: str, role: Role, ordinal: int) -> str:
 
 
 LOG_BYTES = 1 << 18
-"""Of a container's log, its end: what is kept in the run's folder."""
+"""Bytes at the end of a container's log that are kept in the run's folder."""
 
 
 def log_path(pod: str, container: str, attempt: int, *, failed: bool) -> str:

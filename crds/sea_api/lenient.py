@@ -35,7 +35,7 @@ class Read(Generic[M]):
 
 
 def read_admitted(model: type[M], stored: Mapping[str, Any]) -> Read[M]:
-    """As `read`, of an object that another release may have admitted by other rules."""
+    """As `read`, for an object that another release may have admitted by other rules."""
     try:
         return read(model, stored)
     except ValidationError as error:

@@ -8,14 +8,14 @@ CONTEXT_LENGTH = 32768
 """Longest token sequence of one episode: prompt and answers of all turns."""
 
 MAX_TOKENS_PER_TURN = 8192
-"""Of the agent."""
+"""Tokens of an agent's turn."""
 MAX_TURNS = 50
 """Agent turns of one episode."""
 MAX_REPEATS = 3
 """Identical calls with identical results in a row; they end an episode as a loop."""
 
 MAX_EPISODES = 128
-"""That one rollout engine plays at a time."""
+"""Episodes that one rollout engine plays at a time."""
 
 USER_MAX_TOKENS = 2048
 """Longest turn of the user model."""

@@ -99,7 +99,7 @@ def redacted_to(text: str, most: int) -> str:
 
 
 def redacted_end(text: str, most: int) -> str:
-    """As `redacted_to`, of the last characters."""
+    """As `redacted_to`, but keeps the last characters."""
     return redacted(text)[-most:]
 
 

@@ -50,7 +50,7 @@ def parser() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--name", default=DEFAULT_NAME, help="cluster (default: %(default)s)")
     common.add_argument("--state-dir", type=Path, help="parent of the clusters' state folders")
-    common.add_argument("-v", "--verbose", action="store_true", help="log more")
+    common.add_argument("-v", "--verbose", action="store_true", help="log at debug level")
     root = argparse.ArgumentParser(prog="python -m sea_devcluster", description=__doc__)
     commands = root.add_subparsers(required=True, metavar="up|down|status|logs")
     _add_up(commands.add_parser("up", parents=[common], help="start what is not running"))

@@ -14,6 +14,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
+from sea_api.v1alpha1.names import GPU
 from sea_devcluster import machine
 from sea_devcluster.errors import DevclusterError, RecordError
 from sea_devcluster.paths import write_private
@@ -62,7 +63,7 @@ class Capacity:
 
     def resources(self) -> dict[str, str]:
         """Capacity of the Node object."""
-        gpus = {"nvidia.com/gpu": str(self.gpus)} if self.gpus else {}
+        gpus = {GPU: str(self.gpus)} if self.gpus else {}
         return {"cpu": self.cpu, "memory": self.memory, "pods": "110", **gpus}
 
 

@@ -4,7 +4,7 @@
         s3.create_bucket("runs")
         boto3.client("s3", **s3.client_arguments())
 
-SeaweedFS because it honours conditional writes (If-None-Match, If-Match), on which checkpoint
+SeaweedFS because it honors conditional writes (If-None-Match, If-Match), on which checkpoint
 commits depend. Master, volume server, filer and S3 gateway run in one process, all on one
 loopback address, and only the S3 port asks for credentials.
 """

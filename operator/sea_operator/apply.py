@@ -30,7 +30,7 @@ from sea_operator.policies.prerequisites import name_taken
 
 KINDS = {kind.name: kind for kind in (STATEFUL_SET, SERVICE, DISRUPTION_BUDGET)}
 FAILURES = (RejectedError, UnavailableError, NotFoundError, ExpiredError)
-"""Of one request. Not among them: `NotLeadingError`, which ends the pass."""
+"""Failures of one request. Not among them: `NotLeadingError`, which ends the pass."""
 NO_VERSION = "1"
 """A resource version that no object has. The API server creates what doesn't exist and answers 409
 for what does: a name is taken only if it is free, without a read before it."""

@@ -59,8 +59,8 @@ def made_room(observed: Observed) -> bool:
 
 
 def is_another_size(observed: Observed, sized: sizing.Sizing) -> bool:
-    """Of a job that runs: a new size during a drain would end the attempt whose checkpoint the
-    drain waits for."""
+    """True if a running job gets another size. Not for a draining one: a new size would end the
+    attempt whose checkpoint the drain waits for."""
     return resized(observed.job.status, sized.working) or _stays(observed, sized)
 
 

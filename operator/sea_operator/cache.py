@@ -55,7 +55,7 @@ class _Family:
     revision: int = 0
     entries: dict[Named, _Entry] = field(default_factory=dict)
     view: "View | None" = None
-    """Of this very revision; most passes find what the one before them found."""
+    """View of this very revision; most passes find what the one before them found."""
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ class Cache:
     def applied(self, kind: Kind, live: Object, wanted: str) -> None:
         """As `wrote`; `wanted` is the digest of what was applied.
 
-        A mutating policy may have made something else of it, which is then as good as it gets.
+        A mutating admission policy may have changed it; applying again would change nothing.
         """
         self.wrote(kind, live)
         meta = live["metadata"]

@@ -14,11 +14,11 @@ from enum import Enum
 from sea_operator.cache import Key
 
 CLAIM_SECONDS = 5.0
-"""For the other operator to take its job back: it hears of each write of a status."""
+"""How long the other operator has to take its job back: it hears of each status write."""
 ASIDE_SECONDS = 300.0
-"""Until the job is claimed again, if the other operator's name is still there."""
+"""Wait before the job is claimed again if the other operator's name is still there."""
 RIVAL_SECONDS = ASIDE_SECONDS + 60.0
-"""For which another operator counts as alive since it last claimed the job."""
+"""How long another operator counts as alive after it last claimed the job."""
 
 
 class Claim(Enum):

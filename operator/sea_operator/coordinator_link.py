@@ -22,7 +22,7 @@ from sea_operator.policies.last_logs import LastLog
 
 TIMEOUT_SECONDS = 3.0
 LOG_SECONDS = 15.0
-"""Of one log that the coordinator stores."""
+"""Time-out for one log that the coordinator stores."""
 MAX_SILENCE_SECONDS = 10.0
 """Between two requests to a coordinator that doesn't answer; an event brings those without
 address."""

@@ -70,7 +70,7 @@ def _stalled_by(lifecycle: Lifecycle, found: Sequence[Unmet], *, goes_on: bool) 
 
 
 def _released(observed: Observed, context: Context) -> Plan:
-    """Of a job that is being deleted while somebody's finalizer holds it: no pod waits for that."""
+    """The plan of a job that is deleted but held by a finalizer: its pods don't wait for that."""
     names = ", ".join(observed.job.holders)
     message = f"The job is being deleted and its pods are released; finalizers hold it: {names}."
     lifecycle = held(observed, Blocker("Deleting", message, transient=True))
@@ -163,7 +163,7 @@ def _to_delete(
 
 
 def _template_hashes(wanted: list[Object]) -> Mapping[Role, str]:
-    """Of the sets that have one: a kept template of another release may lack the label."""
+    """Hashes by role; a template that was kept from another release may have none."""
     sets = [child for child in wanted if child["kind"] == "StatefulSet"]
     return {
         role: labels[HASH_LABEL]

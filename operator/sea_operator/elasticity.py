@@ -16,7 +16,7 @@ FULL, SHORT, REDUCED = "Full", "Short", "Reduced"
 RETURNING, GROWING, IDLE = "Returning", "Growing", "Idle"
 
 MEMORY_SECONDS = 3600
-"""For which a shrink is remembered."""
+"""How long a shrink is remembered."""
 MAX_SHRUNK = 16
 """Shrinks that the status holds."""
 
@@ -88,7 +88,7 @@ def forgetting(memory: ElasticRole, now: float) -> ElasticRole:
 
 
 def shrunk(memory: ElasticRole, now: float) -> list[int]:
-    """With one of now."""
+    """Times of the remembered shrinks, with one of now."""
     return [*memory.shrunk, int(now)][-MAX_SHRUNK:]
 
 
@@ -132,7 +132,7 @@ def set_by_spec(
 
 
 def largest(sizes: Sequence[int], pods: int) -> int | None:
-    """The largest size of at most so many pods; None if all are larger."""
+    """The largest size of at most `pods` pods; None if all are larger."""
     return max((size for size in sizes if size <= pods), default=None)
 
 
@@ -144,7 +144,7 @@ def sent_size(memory: ElasticRole) -> int:
 
 @dataclass(frozen=True)
 class Elasticity:
-    """Of all roles that have a range; empty for a job without any."""
+    """The states of all roles that have a range; empty for a job without any."""
 
     roles: Mapping[Role, ElasticRole]
 
@@ -155,7 +155,7 @@ class Elasticity:
         return ElasticStatus(**{role.value.lower(): one for role, one in self.roles.items()})
 
     def with_trainer_of(self, other: "Elasticity") -> "Elasticity":
-        """With the trainer as `other` has it, which may know none."""
+        """The same with the trainer's state of `other`, which may have none."""
         roles = dict(self.roles)
         roles.pop(Role.TRAINER, None)
         if trainer := other.roles.get(Role.TRAINER):
@@ -203,4 +203,4 @@ class Elasticity:
 
 
 NO_RANGES = Elasticity({})
-"""Of a job whose roles have one size."""
+"""The elasticity of a job whose roles have one size."""

@@ -53,7 +53,7 @@ class KopfWatch:
         }
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Runs until cancelled."""
         while True:
             served = [name for name in self._lists if await self._may_list(name)]
             if served:
@@ -171,7 +171,7 @@ def registry(hand_over: Callable[[Callable[[Store], None]], None]) -> kopf.Opera
 
 
 def settings() -> kopf.OperatorSettings:
-    """kopf without Events, without scanning, with watches that can't go silent for ever.
+    """kopf without Events, without scanning, with watches that can't go silent forever.
 
     `queueing.worker_limit` stays unset: a worker keeps its slot for seconds after its last event,
     which starves everybody else. The bound on work is our own pool.

@@ -139,7 +139,7 @@ class Elector:
         return renewed is not None and self._monotonic() - renewed < self._times.deadline
 
     async def wait(self) -> None:
-        """Until this process leads."""
+        """Waits until this process leads."""
         while not self.leads:
             # `_notice` runs once per round, so the event may be late by a
             # round: `leads` is what counts.

@@ -55,7 +55,7 @@ class LeaseThread:
         return not self._closed and self._elector is not None and self._elector.leads
 
     async def wait(self) -> None:
-        """Until this process leads."""
+        """Waits until this process leads."""
         await self._made.wait()
         assert self._elector is not None
         await self._elector.wait()
@@ -67,7 +67,7 @@ class LeaseThread:
         self._elector.check()
 
     async def run(self) -> None:
-        """Until cancelled, then gives the lease back. Raises what the thread raised."""
+        """Runs until cancelled, then gives the lease back. Raises what the thread raised."""
         threading.Thread(target=self._run, name="lease", daemon=True).start()
         try:
             async with asyncio.TaskGroup() as group:

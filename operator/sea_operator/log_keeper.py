@@ -25,7 +25,7 @@ from sea_operator.policies.last_logs import LastLog
 log = logging.getLogger(__name__)
 
 MAX_SECONDS = 20.0
-"""Of a pass, for all logs together."""
+"""Time of a pass for all logs together."""
 MAX_TRIES = 3
 RETRY_SECONDS = 1.0
 AT_ONCE = 4
@@ -83,7 +83,7 @@ class LogKeeper:
         return replace(observed, logs={one.pod: f"{root}/{one.path}" for one in found})
 
     async def keep_going(self, observed: Observed, plan: Plan) -> None:
-        """Of the pods that this plan removes; tried again now, since no later pass can."""
+        """Keeps the logs of pods that this plan removes; retries now, since no later pass can."""
         logs = last_logs.of_going(observed, plan)
         # As in `keep`, which leaves tries of an earlier pass as they are then.
         if observed.state is None or observed.token is None:

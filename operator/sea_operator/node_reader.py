@@ -17,9 +17,9 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from sea_api.contract import role_label
+from sea_api.contract import GPU_MEMORY_LABEL, GPU_PRODUCT_LABEL, role_label
 from sea_api.v1alpha1.job import Spec
-from sea_api.v1alpha1.pod_rules import GPU
+from sea_api.v1alpha1.names import GPU
 from sea_api.v1alpha1.policy import Role
 from sea_api.v1alpha1.roles import Rollout, Trainer, UserModel
 from sea_api.wire.coordinator_spec import NodeGpu
@@ -35,9 +35,6 @@ KIND_SECONDS = 600.0
 """Between two lists of the nodes of one selector."""
 MAX_NODES = "50"
 """A list's bound: nodes of one pool are of one kind."""
-PRODUCT = "nvidia.com/gpu.product"
-MEMORY = "nvidia.com/gpu.memory"
-"""MiB of one GPU."""
 COUNT_SECONDS = 60.0
 """Between two lists of all nodes."""
 
@@ -68,7 +65,7 @@ class NodeReader:
         self._with_gpus: tuple[GPUNode, ...] | None = None
 
     async def kinds(self, spec: Spec) -> dict[str, NodeGpu]:
-        """By role's label, of the roles with GPUs whose nodes all have one kind."""
+        """The kind of GPU by role's label, for roles whose nodes all have the same."""
         found = {}
         for role, selector in selectors(spec).items():
             async with self._lock:
@@ -88,11 +85,11 @@ class NodeReader:
         return self._with_gpus
 
     async def dead(self, pods: Iterable[Pod]) -> dict[str, str]:
-        """Of the nodes whose pods should be gone or can't report, those that are gone or silent:
-        what is wrong with each.
+        """Nodes that are gone or silent, and what is wrong with each.
 
-        Fresh, since it decides on force. No other node is read. A node that can't be read isn't
-        taken for dead; without the optional ClusterRole no node can.
+        Reads only nodes with a pod that should be gone or can't report, and reads them fresh: the
+        answer decides on forced deletion. A node that can't be read isn't treated as dead; without
+        the optional ClusterRole no node can be read.
         """
         names = sorted(
             {pod.node for pod in pods if pod.node and (pod.deleted is not None or pod.cut_off)}
@@ -155,12 +152,12 @@ def selectors(spec: Spec) -> dict[Role, str]:
 
 def _selector(labels: Mapping[str, str]) -> str:
     named = [f"{key}={value}" for key, value in sorted(labels.items())]
-    return ",".join([*named, PRODUCT])
+    return ",".join([*named, GPU_PRODUCT_LABEL])
 
 
 def common(labels: list[dict[str, str]]) -> NodeGpu | None:
     """The kind that all the nodes have; None if they differ or don't say."""
-    kinds = {(one.get(PRODUCT), one.get(MEMORY)) for one in labels}
+    kinds = {(one.get(GPU_PRODUCT_LABEL), one.get(GPU_MEMORY_LABEL)) for one in labels}
     if len(kinds) != 1:
         return None
     product, memory = kinds.pop()

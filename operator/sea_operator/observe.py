@@ -168,7 +168,7 @@ def _sets(job: Job) -> list[tuple[str, Role]]:
 
 
 def _asked_for(job: Job, role: Role) -> int:
-    """Of an elastic role more than it works with: why those don't come is news too."""
+    """Pods of a role; of an elastic one all that are asked for, since missing ones are news too."""
     last = job.status.roles
     counts = getattr(last, role_label(role)) if last else None
     size, elastic = (counts.desired if counts else 0), job.elastic(role)

@@ -205,7 +205,7 @@ class Observed:
     node_troubles: Mapping[str, str] = field(default_factory=dict)
     """What is wrong with each of the dead nodes, and since when."""
     gpus: Mapping[str, NodeGpu] = field(default_factory=dict)
-    """Of the nodes that a role's pods may run on, by the role's label."""
+    """Kind of GPU of the nodes that a role's pods may run on, by the role's label."""
     lacking: frozenset[Role] = frozenset()
     """Roles that have had too few pods for a while; at first every StatefulSet has."""
     refusals: Mapping[Role, str] = field(default_factory=dict)
@@ -268,7 +268,7 @@ def is_leaving(live: Object, job: Job) -> bool:
 
 
 def digest(body: Object) -> str:
-    """Of an object as it is applied."""
+    """Digest of an object as it is applied."""
     return hashlib.sha256(orjson.dumps(body, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]
 
 

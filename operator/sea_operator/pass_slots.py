@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from sea_operator.errors import BusyError
 
 PROMPT_SECONDS = 1.0
-"""For which a pass holds a slot. Several times what a pass takes on an API server that is well."""
+"""How long a pass holds a slot: several times what it takes on a healthy API server."""
 SHARE = 0.75
-"""Of the slots, for passes of one namespace."""
+"""Share of the slots for passes of one namespace."""
 MAX_SLOW = 4
 """Slow passes of one namespace, per slot. Bounds what is sent to an API server that is slow as a
 whole."""
@@ -124,7 +124,7 @@ class _Slot:
         self.bounds.slow += 1
 
     def end(self) -> None:
-        """Of the pass."""
+        """The pass has ended."""
         if self.slow:
             self.bounds.slow -= 1
         else:

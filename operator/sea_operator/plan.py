@@ -58,7 +58,7 @@ class Lifecycle:
     restarts: Restarts = field(default_factory=Restarts)
     last_failure: Failure | None = None
     recent_failures: tuple[PodFailure, ...] = ()
-    """Of the trainer, within a day."""
+    """Failures of the trainer within a day."""
     replicas: Mapping[Role, int] = field(default_factory=dict)
     """Pods that each role's StatefulSet asks for."""
     working: Mapping[Role, int] = field(default_factory=dict)

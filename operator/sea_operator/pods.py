@@ -20,7 +20,7 @@ class Termination:
     reason: str
     message: str = ""
     restarts: int = 0
-    """Of the container, since its pod was made."""
+    """Restarts of the container since its pod was created."""
     finished: str = ""
     """When it ended, as the kubelet wrote it."""
     previous: bool = False
@@ -52,7 +52,7 @@ class Pod:
     began: bool = False
     """Whether it ever ran: it is on a node, and the kubelet has started its containers."""
     secrets_digest: str | None = None
-    """Of the Secrets' values that it was started with, None if that isn't known."""
+    """Digest of the Secrets' values that it was started with; None if unknown."""
     deleted: float | None = None
     """When its grace period ends, if it's being deleted."""
     disrupted: bool = False

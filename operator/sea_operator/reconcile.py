@@ -195,7 +195,7 @@ class Reconciler:
         return plan.requeue
 
     def _backoff(self, key: Key, job: Job) -> ActionBackoff:
-        """Of the spec in force: after an edit everything is tried at once."""
+        """The backoff for the spec in force: after an edit everything is tried at once."""
         spec, kept = (job.uid, job.generation), self._backoffs.get(key)
         if kept is None or kept[0] != spec:
             kept = self._backoffs[key] = (spec, ActionBackoff(self.monotonic))

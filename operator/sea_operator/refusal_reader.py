@@ -19,11 +19,11 @@ from sea_operator.observed import Object
 log = logging.getLogger(__name__)
 
 AFTER_SECONDS = 3.0
-"""For which a set must have lacked pods."""
+"""How long a set must have lacked pods."""
 INTERVAL_SECONDS = 10.0
 """Between two lists of one namespace's Events."""
 MAX_SHARE = 0.05
-"""Of the time, in which a namespace's Events are listed: a list that takes long comes rarely."""
+"""Share of the time spent on a namespace's Events: a list that takes long comes rarely."""
 SELECTOR = "involvedObject.kind=StatefulSet,reason=FailedCreate"
 PAGE_SIZE = "500"
 MAX_PAGES = 20
@@ -63,9 +63,9 @@ class RefusalReader:
         self._namespaces: dict[str, _Namespace] = {}
 
     async def words(self, job: tuple[str, str], short: Mapping[str, ShortSet]) -> dict[str, str]:
-        """Of the sets that have lacked pods for a while: why, in the server's words.
+        """Why sets have lacked pods for a while, in the API server's words.
 
-        By the names that `short` has; empty where no refusal is known.
+        Keyed like `short`; sets without a known refusal are absent.
         """
         before = self._short_since.pop(job, {})
         if not short:

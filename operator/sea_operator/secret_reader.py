@@ -24,7 +24,7 @@ from sea_operator.resources.build import token_of
 
 MAX_AGE_SECONDS = 120.0
 DOUBT_SECONDS = 5.0
-"""For which a Secret of a job with a problem is trusted."""
+"""How long a Secret of a job with a problem is trusted."""
 
 Name = tuple[str, str]
 """Namespace and name of a Secret."""

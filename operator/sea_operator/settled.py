@@ -33,7 +33,7 @@ class Settled:
     node_troubles: Mapping[str, str]
     requeue: float
     polls: int = field(default=0, compare=False)
-    """That have found the same since."""
+    """Polls that have found the same since."""
 
     @classmethod
     def of(cls, seen: Observed, requeue: float) -> "Settled":

@@ -41,7 +41,7 @@ from sea_operator.report import Event, between, post
 M = TypeVar("M", Condition, Failure, SpecEdit, ElasticRole, RollbackRequest, WeightsStatus)
 
 MAX_ATTEMPTS = 10
-"""Of one write, while others change the job's metadata."""
+"""Attempts per write while others change the job's metadata."""
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ async def _patch(
 ) -> Written | None:
     """Writes what of the status changed; None if nothing did.
 
-    `dropped`: of the last write. Sent in every pass it would be a write per second for ever.
+    `dropped`: of the last write. Sent in every pass it would be a write per second forever.
     Raises `ConflictError` if somebody else wrote since the read.
     """
     wanted = status.model_dump(by_alias=True, exclude_none=True, mode="json")

@@ -28,7 +28,7 @@ def unix_seconds(text: str) -> float:
     """A time as a status has it; 0 for a text that is none.
 
     The CRD takes any text, and anybody with the right to may edit a status by hand: a pass that
-    raised here would fail for ever. 0 ends every timer that counts from it.
+    raised here would fail forever. 0 ends every timer that counts from it.
     """
     try:
         return datetime.fromisoformat(text).timestamp()

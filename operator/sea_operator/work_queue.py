@@ -27,7 +27,7 @@ POLL_BURST = 30.0
 MAX_GAP_SECONDS = 1.0
 """Least time between two passes of one key that events bring, once a storm of them goes on."""
 CALM_SECONDS = 2.0
-"""Without a pass that an event brought; the storm is over."""
+"""Time without a pass that an event brought, after which the storm is over."""
 URGENT_SECONDS = 0.5
 """A pass that comes so soon acts on what the one before it did: it goes with the events."""
 

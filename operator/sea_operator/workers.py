@@ -19,7 +19,7 @@ CONFLICT_SECONDS = 0.2
 BUSY_SECONDS = 2.0
 """After a pass that was one too many of its namespace."""
 STUCK_SECONDS = 180.0
-"""Without the start or end of any pass although some are due. Longer than a pass may take."""
+"""Longest time without the start or end of a pass while some are due; more than a pass takes."""
 LOOK_SECONDS = 10.0
 MAX_PASSES = 1024
 """At one time. Most of them wait for a coordinator and need nothing else meanwhile; those that talk
@@ -63,7 +63,7 @@ class Workers(Generic[K]):
         """When a pass last began or ended, or none had to."""
 
     async def run(self) -> None:
-        """Until cancelled. Raises `WorkersStuckError`."""
+        """Runs until cancelled. Raises `WorkersStuckError`."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._watch())
             while True:

@@ -12,7 +12,7 @@ import pytest
 
 from sea_api import contract
 from sea_api.contract import Env
-from sea_api.v1alpha1.names import GROUP
+from sea_api.v1alpha1.names import GPU, GROUP
 from sea_api.v1alpha1.policy import Role
 
 PACKAGES = (
@@ -38,7 +38,7 @@ PORTS = (
     contract.ENGINE_PORT,
     contract.WORKER_PORT,
 )
-LABELS = (f"{GROUP}/",)
+LABELS = (f"{GROUP}/", GPU)
 
 _VARIABLE = re.compile(rf"\b({'|'.join(map(re.escape, VARIABLES))})\b")
 _LABEL = re.compile("|".join(map(re.escape, LABELS)))
@@ -125,6 +125,8 @@ def test_every_allowance_is_still_needed(root: Path) -> None:
         'host = f"{job}-coordinator"',
         'secret = f"{job}-auth"',
         'folder = "/sea/data"',
+        'gpus = {"nvidia.com/gpu": "8"}',
+        'kind = labels["nvidia.com/gpu.product"]',
     ],
 )
 def test_a_literal_of_the_contract_is_found(source: str) -> None:

@@ -1,5 +1,6 @@
 """The line to the coordinator, over real HTTP on loopback."""
 
+from contextlib import AsyncExitStack
 from typing import Any
 
 import aiohttp
@@ -12,6 +13,7 @@ from sea_operator import coordinator_link
 from sea_operator.coordinator_link import CoordinatorLink, by_pod_ip
 from sea_operator.coordinator_spec import coordinator_spec
 from sea_operator.errors import CoordinatorRefusedError
+from sea_testing.served import served
 
 
 @pytest.fixture(autouse=True)
@@ -23,20 +25,14 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 async def serve() -> Any:
     """`await serve(handler)` -> base URL of a server that answers everything with it."""
-    runners = []
+    async with AsyncExitStack() as servers:
 
-    async def start(handler: Any) -> Any:
-        app = web.Application()
-        app.router.add_route("*", "/{tail:.*}", handler)
-        runner = web.AppRunner(app, shutdown_timeout=0.1)
-        await runner.setup()
-        runners.append(runner)
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        return f"http://127.0.0.1:{runner.addresses[0][1]}"
+        async def start(handler: Any) -> str:
+            app = web.Application()
+            app.router.add_route("*", "/{tail:.*}", handler)
+            return await servers.enter_async_context(served(app))
 
-    yield start
-    for runner in runners:
-        await runner.cleanup()
+        yield start
 
 
 @pytest.fixture

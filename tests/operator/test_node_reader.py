@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from sea_api.contract import GPU_MEMORY_LABEL, GPU_PRODUCT_LABEL
 from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.policy import Role
 from sea_api.wire.coordinator_spec import NodeGpu
@@ -13,15 +14,14 @@ from sea_operator.kube.client import NODE, Kind
 from sea_operator.node_reader import (
     COUNT_SECONDS,
     KIND_SECONDS,
-    PRODUCT,
     NodeReader,
     common,
     selectors,
 )
 from sea_operator.observed import GPUNode
 
-H100 = {PRODUCT: "NVIDIA-H100-80GB-HBM3", "nvidia.com/gpu.memory": "81559"}
-A100 = {PRODUCT: "NVIDIA-A100-SXM4-80GB", "nvidia.com/gpu.memory": "81920"}
+H100 = {GPU_PRODUCT_LABEL: "NVIDIA-H100-80GB-HBM3", GPU_MEMORY_LABEL: "81559"}
+A100 = {GPU_PRODUCT_LABEL: "NVIDIA-A100-SXM4-80GB", GPU_MEMORY_LABEL: "81920"}
 SEEN = NodeGpu(product="NVIDIA-H100-80GB-HBM3", memory_mib=81559)
 
 
@@ -63,10 +63,10 @@ async def test_roles_with_one_selector_cost_one_list_in_ten_minutes() -> None:
     gpus = reader(server, clock)
     for _ in range(3):
         assert await gpus.kinds(spec()) == {"trainer": SEEN, "rollout": SEEN}
-    assert server.asked == [PRODUCT]
+    assert server.asked == [GPU_PRODUCT_LABEL]
     clock[0] = KIND_SECONDS
     await gpus.kinds(spec())
-    assert server.asked == [PRODUCT] * 2
+    assert server.asked == [GPU_PRODUCT_LABEL] * 2
 
 
 async def test_each_selector_is_asked_for() -> None:
@@ -76,7 +76,7 @@ async def test_each_selector_is_asked_for() -> None:
         scheduling={"nodeSelector": {"zone": "a"}},
     )
     await reader(server, [0.0]).kinds(wanted)
-    assert server.asked == [f"pool=train,zone=a,{PRODUCT}", f"zone=a,{PRODUCT}"]
+    assert server.asked == [f"pool=train,zone=a,{GPU_PRODUCT_LABEL}", f"zone=a,{GPU_PRODUCT_LABEL}"]
 
 
 async def test_pods_without_gpus_ask_for_nothing() -> None:
@@ -105,7 +105,7 @@ async def test_an_outage_forgets_nothing() -> None:
     [
         ([H100, H100], SEEN),
         ([H100, A100], None),
-        ([{PRODUCT: "NVIDIA-H200"}], NodeGpu(product="NVIDIA-H200")),
+        ([{GPU_PRODUCT_LABEL: "NVIDIA-H200"}], NodeGpu(product="NVIDIA-H200")),
         ([{}], None),
         ([], None),
     ],

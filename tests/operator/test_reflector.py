@@ -15,6 +15,7 @@ from sea_operator.errors import RejectedError
 from sea_operator.kube.client import POD, Kind, KubeClient
 from sea_operator.kube.connection import PROBES, Connection
 from sea_operator.kube.reflector import Reflector
+from sea_testing.served import served
 
 HANG = 120
 
@@ -106,15 +107,12 @@ def store() -> Store:
 async def client(server: Server) -> AsyncIterator[KubeClient]:
     app = web.Application()
     app.router.add_get("/api/v1/pods", server.handle)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    config = Configuration()
-    config.host = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    client = KubeClient(Connection(config))
-    yield client
-    await client.close()
-    await runner.cleanup()
+    async with served(app) as url:
+        config = Configuration()
+        config.host = url
+        client = KubeClient(Connection(config))
+        yield client
+        await client.close()
 
 
 @contextlib.asynccontextmanager

@@ -61,7 +61,7 @@ def run(given: argparse.Namespace) -> int:
 
 
 def _require_empty(out: str, remote: bool) -> None:
-    """Two models in one folder would be taken for one."""
+    """Two models in one folder would look like one."""
     if remote:
         found = any(True for _ in ObjectStore(retry_timeout=20.0).list(urls.folder(out)))
     else:

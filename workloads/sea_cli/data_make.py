@@ -146,7 +146,7 @@ def add_tiny_model(commands: Commands) -> None:
     )
     parser.add_argument("--out", type=local, required=True, help="folder to write")
     parser.add_argument("--context-length", type=int, default=512, help="in tokens (default 512)")
-    parser.add_argument("--seed", type=int, default=0, help="of the weights (default 0)")
+    parser.add_argument("--seed", type=int, default=0, help="for the random weights (default 0)")
     parser.set_defaults(run=_run_tiny_model)
 
 

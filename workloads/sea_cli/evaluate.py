@@ -61,13 +61,13 @@ def _who(parser: argparse.ArgumentParser) -> None:
     options.add_endpoint(parser, "user", Env.USER_API_KEY, "the simulated user")
     options.add_endpoint(parser, "judge", Env.JUDGE_API_KEY, "the judge of NL assertions")
     parser.add_argument(
-        "--temperature", type=temperature, default=1.0, help="of the agent (default 1)"
+        "--temperature", type=temperature, default=1.0, help="the agent's (default 1)"
     )
     parser.add_argument(
         "--max-tokens",
         type=positive,
         default=limits.MAX_TOKENS_PER_TURN,
-        help="of one agent turn (default %(default)s)",
+        help="most tokens of one agent turn (default %(default)s)",
     )
     parser.add_argument(
         "--tool-calls",
@@ -105,7 +105,7 @@ def _what(parser: argparse.ArgumentParser) -> None:
         "--max-tasks", type=positive, metavar="N", help="a seeded choice of each domain's tasks"
     )
     parser.add_argument("--trials", type=positive, default=4, help="episodes per task (default 4)")
-    parser.add_argument("--seed", type=int, default=0, help="of sampling and users (default 0)")
+    parser.add_argument("--seed", type=int, default=0, help="for sampling and users (default 0)")
     parser.add_argument(
         "--drop-nl-assertions",
         action="store_true",
@@ -130,28 +130,19 @@ def _how(parser: argparse.ArgumentParser) -> None:
         help="tau2: end episodes by tau2-bench's rules (200 steps, 10 errors, nothing else) and "
         "begin the agent's context with its greeting",
     )
-    parser.add_argument(
-        "--timeout",
-        type=seconds,
-        default=limits.REQUEST_TIMEOUT_SECONDS,
-        metavar="S",
-        help="of a request (default %(default)s)",
-    )
-    parser.add_argument(
-        "--retries", type=positive, default=5, help="attempts of a request (default 5)"
-    )
+    options.add_request_limits(parser, retries=5)
     parser.add_argument(
         "--attempts",
         type=positive,
         default=3,
-        help="of an episode whose endpoint broke (default 3)",
+        help="attempts per episode if its endpoint fails (default 3)",
     )
     parser.add_argument(
         "--episode-timeout",
         type=seconds,
         default=1800.0,
         metavar="S",
-        help="of one attempt of an episode (default 1800)",
+        help="time-out of one attempt of an episode (default 1800)",
     )
     options.add_function_limits(parser)
 

@@ -10,7 +10,7 @@ from sea_data.evaluation.passk import LABELS, MEASURES
 from sea_data.evaluation.records import EpisodeRecord
 
 MAX_REASONS = 3
-"""Of episodes without a verdict, on the last line."""
+"""Reasons on the last line why episodes have no verdict."""
 
 
 def show(report: dict[str, Any], out: Path) -> None:

@@ -15,7 +15,7 @@ import yaml
 Path = tuple[str | int, ...]
 
 MAX_NODES = 100_000
-"""Of one document; aliases can multiply a small file beyond all bounds."""
+"""Per document: aliases can multiply a small file without bound."""
 
 _TRUE = frozenset(["y", "Y", "yes", "Yes", "YES", "true", "True", "TRUE", "on", "On", "ON"])
 _FALSE = frozenset(["n", "N", "no", "No", "NO", "false", "False", "FALSE", "off", "Off", "OFF"])

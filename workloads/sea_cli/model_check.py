@@ -68,7 +68,7 @@ def add(commands: Commands) -> None:
         "--of",
         action="append",
         choices=sorted(PROGRAMS),
-        help="compute by this one only (give it again for each; default all)",
+        help="use only this one (repeat the option for several; default all)",
     )
     parser.add_argument("--dtype", choices=sorted(_TOLERANCE), default="float32")
     parser.add_argument(
@@ -78,7 +78,9 @@ def add(commands: Commands) -> None:
         + ", ".join(f"{value:g} in {name}" for name, value in _TOLERANCE.items())
         + ")",
     )
-    parser.add_argument("--timeout", type=positive, default=1800, help="seconds for each of them")
+    parser.add_argument(
+        "--timeout", type=positive, default=1800, help="seconds that each may take (default 1800)"
+    )
     parser.add_argument("--json", action="store_true", help="print the differences as JSON")
     parser.set_defaults(run=run)
 
@@ -158,7 +160,7 @@ def _scores(name: str, folder: Path, rows: Rows, given: argparse.Namespace) -> S
 
 
 def differences(scores: dict[str, Scores]) -> Iterator[Difference]:
-    """Of each pair, in the order given."""
+    """The difference of each pair, in the order given."""
     for first, second in combinations(scores, 2):
         pairs = [
             (_distance(a, b), row, token)

@@ -92,7 +92,7 @@ def add_function_limits(parser: argparse.ArgumentParser) -> None:
         type=seconds,
         default=_DEFAULT.wall_s,
         metavar="S",
-        help=f"its time on the clock (default {_DEFAULT.wall_s:.0f})",
+        help=f"its wall-clock seconds (default {_DEFAULT.wall_s:.0f})",
     )
     parser.add_argument(
         "--function-memory",
@@ -116,3 +116,20 @@ def _memory(text: str) -> int:
     if not text.isdecimal() or int(text) < _LEAST_MIB:
         raise argparse.ArgumentTypeError(f"must be a whole number of at least {_LEAST_MIB} MiB")
     return int(text) * _MIB
+
+
+def add_request_limits(parser: argparse.ArgumentParser, retries: int) -> None:
+    """`--timeout` and `--retries` of the requests to an endpoint; `retries` is the default."""
+    parser.add_argument(
+        "--timeout",
+        type=seconds,
+        default=limits.REQUEST_TIMEOUT_SECONDS,
+        metavar="S",
+        help="time-out of one request (default %(default)s)",
+    )
+    parser.add_argument(
+        "--retries",
+        type=positive,
+        default=retries,
+        help="attempts per request (default %(default)s)",
+    )

@@ -29,7 +29,7 @@ from sea_env.users.scripted import ScriptedUser
 from sea_env.verify.checks import end_state, expected_end_state
 from sea_env.verify.sandbox.limits import FunctionLimits
 from sea_env.verify.sandbox.pool import FunctionSandbox
-from sea_env.verify.verdict import Verifier, needs_judge
+from sea_env.verify.verdict import Verifier, needs_judge, without_judge
 
 _EXAMPLES = """\
 examples:
@@ -68,7 +68,7 @@ def add(commands: Commands) -> None:
         default="agent",
         help="which side you are (default agent)",
     )
-    parser.add_argument("--seed", type=int, default=0, help="of a scripted user (default 0)")
+    parser.add_argument("--seed", type=int, default=0, help="for a scripted user (default 0)")
     options.add_endpoint(parser, "", OPENAI_API_KEY, "the agent")
     options.add_endpoint(parser, "user", Env.USER_API_KEY, "the user")
     options.add_function_limits(parser)
@@ -90,7 +90,7 @@ def run(given: argparse.Namespace) -> int:
         world = folder.world(task)
     if needs_judge(task):
         say("The assertions in natural language take a judge; the verdict leaves them out.")
-        task = tasks.without_judged_parts(task)
+        task = without_judge(task)
     limits = options.function_limits(given)
     table = Table(domain, task, world, given.side, given.seed, limits=limits)
     try:
@@ -104,7 +104,7 @@ def run(given: argparse.Namespace) -> int:
 
 
 def find(found: list[Task], name: str) -> Task:
-    """By id, else by number from 1. Raises EvaluationError."""
+    """The task with this id, else of this number from 1. Raises EvaluationError."""
     for task in found:
         if task.id == name:
             return task
@@ -168,7 +168,7 @@ class Table:
         say(f"{self._domain.name} {self._task.id}: you are the {self._side}. /help lists commands.")
         say(person.help)
         if self._side == "user":
-            terminal.tell_scenario(self._task, say)
+            terminal.write_scenario(self._task, say)
         say()
 
     def _agent(self, http: aiohttp.ClientSession, address: Address | None) -> Agent:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import (
     BarColumn,
+    DownloadColumn,
     MofNCompleteColumn,
     Progress,
     TextColumn,
@@ -17,7 +18,7 @@ from rich.progress import (
 
 Advance = Callable[[str], None]
 """Called after each item with a note."""
-Tell = Callable[[int, str], None]
+Update = Callable[[int, str], None]
 """Called with the number of finished items and a note."""
 _LOG_EVERY_S = 30.0
 
@@ -26,17 +27,17 @@ _LOG_EVERY_S = 30.0
 def bar(what: str, total: int, done: int = 0) -> Iterator[Advance]:
     """`done` of `total` are done already."""
     count = [done]
-    with gauge(what, total, done) as tell:
+    with gauge(what, total, done) as update:
 
         def advance(note: str) -> None:
             count[0] += 1
-            tell(count[0], note)
+            update(count[0], note)
 
         yield advance
 
 
 @contextmanager
-def gauge(what: str, total: int, done: int = 0) -> Iterator[Tell]:
+def gauge(what: str, total: int, done: int = 0) -> Iterator[Update]:
     """The same with absolute counts; its clock ticks between calls."""
     console = Console(stderr=True)
     if not console.is_terminal:
@@ -55,10 +56,10 @@ def gauge(what: str, total: int, done: int = 0) -> Iterator[Tell]:
         yield lambda count, note: progress.update(task, completed=count, note=note)
 
 
-def _lines(what: str, total: int) -> Tell:
+def _lines(what: str, total: int) -> Update:
     at, last = time.monotonic(), ""
 
-    def tell(count: int, note: str) -> None:
+    def update(count: int, note: str) -> None:
         nonlocal at, last
         line = f"{what}: {count} of {total}" + (f", {note}" if note else "")
         now = time.monotonic()
@@ -67,7 +68,7 @@ def _lines(what: str, total: int) -> Tell:
             sys.stderr.write(line + "\n")
             sys.stderr.flush()
 
-    return tell
+    return update
 
 
 ReadAdvance = Callable[[int, int], None]
@@ -80,16 +81,6 @@ def reading(label: str, unit_bytes: bool = True) -> Iterator[ReadAdvance]:
     if not sys.stderr.isatty():
         yield lambda done, total: None
         return
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        DownloadColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
     counted = DownloadColumn() if unit_bytes else MofNCompleteColumn()
     columns = (TextColumn("{task.description}"), BarColumn(), counted, TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:

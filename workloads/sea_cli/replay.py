@@ -50,7 +50,7 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "--all", action="store_true", help="replay all of them; show differences only"
     )
-    parser.add_argument("--domain", default="", help="of dialogues that name none")
+    parser.add_argument("--domain", default="", help="domain of dialogues that name none")
     parser.add_argument("--data", metavar="DIR", help=f"data of the tasks: {fetching.FOLDER}")
     parser.add_argument(
         "--database", metavar="FILE", help="database to use (path or s3:// address)"
@@ -158,7 +158,7 @@ class _Worlds:
         return rerun(self._environment(domain, record), record.transcript)
 
     def _environment(self, domain: Domain, record: EpisodeRecord) -> Environment:
-        """With `--data` as the task begins (its initial state set up), else the bare database."""
+        """With `--data` in the task's initial state, else the bare database."""
         if self.file is None and self.data is not None:
             return self._of_task(domain, record, self.data)
         return domain.open(self._bare(domain, record))

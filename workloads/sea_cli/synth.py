@@ -10,10 +10,10 @@ from pathlib import Path
 
 from sea_api import limits
 from sea_api.contract import OPENAI_API_KEY
-from sea_cli import fetching
+from sea_cli import fetching, options
 from sea_cli.common import Commands, again, local, say
-from sea_cli.options import positive, seconds, url
-from sea_cli.progress import Tell, gauge
+from sea_cli.options import positive, url
+from sea_cli.progress import Update, gauge
 from sea_data.synthesis import dataset
 from sea_data.synthesis.plan import Blame
 from sea_data.synthesis.run_state import RunSettings, RunState
@@ -57,7 +57,7 @@ def add(commands: Commands) -> None:
         "--size",
         choices=[str(size) for size in Size],
         default="medium",
-        help="of each world (default medium)",
+        help="size of each world (default medium)",
     )
     parser.add_argument("--plans", type=positive, default=64, help="plans (default 64)")
     parser.add_argument("--rounds", type=positive, default=1, help="rounds, K (default 1)")
@@ -68,16 +68,7 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "--concurrency", type=positive, default=8, help="items at a time with a model (default 8)"
     )
-    parser.add_argument(
-        "--timeout",
-        type=seconds,
-        default=limits.REQUEST_TIMEOUT_SECONDS,
-        metavar="S",
-        help="of a request (default %(default)s)",
-    )
-    parser.add_argument(
-        "--retries", type=positive, default=4, help="attempts of a request (default 4)"
-    )
+    options.add_request_limits(parser, retries=4)
     parser.add_argument(
         "--resume", action="store_true", help="continue a run that was stopped or killed"
     )
@@ -122,10 +113,10 @@ def _synthesize(given: argparse.Namespace, data: Path | None) -> int:
         settings, given.out, data, given.worlds, Size(given.size), access, given.resume
     )
     try:
-        with gauge("tasks", given.count) as tell:
-            told = _Line(tell, access)
-            state = synthesize(replace(request, on_retry=told.waits), told.look)
-            tell(state.accepted, _note(state))
+        with gauge("tasks", given.count) as update:
+            shown = _Line(update, access)
+            state = synthesize(replace(request, on_retry=shown.waits), shown.look)
+            update(state.accepted, _note(state))
     except KeyboardInterrupt:
         sys.stderr.write(f"sea: interrupted: what was made is kept. Go on with: {again()}\n")
         return INTERRUPTED
@@ -145,24 +136,24 @@ def _synthesize(given: argparse.Namespace, data: Path | None) -> int:
 class _Line:
     """Reports a few times per second, since events come by the thousand; problems at once."""
 
-    def __init__(self, tell: Tell, access: Address | None) -> None:
-        self._tell, self._access = tell, access
-        self._told = -_EVERY_S
+    def __init__(self, update: Update, access: Address | None) -> None:
+        self._update, self._access = update, access
+        self._updated_at = -_EVERY_S
         self._state = RunState()
         self._problem = ""
 
     def look(self, state: RunState) -> None:
         self._state = state
         now = time.monotonic()
-        if now - self._told >= _EVERY_S:
-            self._told = now
-            self._tell(state.accepted, self._text())
+        if now - self._updated_at >= _EVERY_S:
+            self._updated_at = now
+            self._update(state.accepted, self._text())
 
     def waits(self, problem: str) -> None:
         """Why the model is being asked again; empty once it has answered."""
         if problem != self._problem:
             self._problem = problem
-            self._tell(self._state.accepted, self._text())
+            self._update(self._state.accepted, self._text())
 
     def _text(self) -> str:
         found = [_note(self._state)]
@@ -173,7 +164,7 @@ class _Line:
 
 
 def _note(state: RunState) -> str:
-    """What a look at the bar should tell: what failed, and what it cost."""
+    """What the bar shows next to the count: what failed, and what it cost."""
     if not state.plans:
         return "planning"
     blamed = sum((tally.blamed for tally in state.tallies.values()), Counter[str]())

@@ -49,7 +49,7 @@ class RateLimitedError(EndpointError):
     def __init__(self, sentence: str, pause_s: float | None) -> None:
         super().__init__(sentence)
         self.pause_s = pause_s
-        """As the server asks; None if it doesn't say."""
+        """Seconds that the server asks for; None if it doesn't say."""
 
 
 class RefusedError(EndpointError):
@@ -91,7 +91,7 @@ class Address:
     """None leaves it to the server: some models refuse any value."""
     max_tokens: int = limits.USER_MAX_TOKENS
     timeout_s: float = float(limits.REQUEST_TIMEOUT_SECONDS)
-    """Of one attempt."""
+    """Seconds of one attempt."""
     attempts: int = 4
     first_pause_s: float = 0.5
     """Before the second attempt; doubles from there."""

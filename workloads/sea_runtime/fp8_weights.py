@@ -20,7 +20,7 @@ from sea_data.models.fp8_blocks import SCALE, Blocks
 
 log = logging.getLogger(__name__)
 MAX_FILE_BYTES = 1 << 30
-"""Of a rewritten file; about as much is held in memory."""
+"""Largest rewritten file; about as much is held in memory."""
 
 
 def dequantized(

@@ -28,7 +28,7 @@ PACKAGES = (
 
 
 def installed(environment: Mapping[str, str] = os.environ) -> Software:
-    """Of this process's environment; nothing is imported for it."""
+    """The software of this process's environment; imports none of it."""
     return Software(image=environment.get(Env.IMAGE, ""), packages=_packages())
 
 

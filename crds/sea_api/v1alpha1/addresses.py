@@ -78,4 +78,4 @@ ModelSource = Annotated[str, Field(max_length=MAX_LENGTH), _MODEL]
 ServerUrl = Annotated[str, Field(max_length=MAX_LENGTH), _SERVER]
 """Scheme, host and port."""
 BaseUrl = Annotated[str, Field(max_length=MAX_LENGTH), _BASE_URL]
-"""Of an OpenAI-compatible server."""
+"""Base URL of an OpenAI-compatible server."""

@@ -77,5 +77,5 @@ def _rl(place: tuple[str | int, ...], rl: RLStage) -> Iterator[Advice]:
 
 
 def _differs(rl: RLStage, field: str) -> bool:
-    """From the field's default."""
+    """True if the field differs from its default."""
     return bool(getattr(rl, field) != RLStage.model_fields[field].default)

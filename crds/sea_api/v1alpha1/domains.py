@@ -18,7 +18,7 @@ from sea_api.v1alpha1.rules import Rule
 BUILT_IN = ("airline", "mock", "retail", "shop", "telecom")
 LONGEST = 128
 _FORM = f"^({'|'.join(BUILT_IN)}|[a-z0-9]+(-[a-z0-9]+)*:[a-z0-9]([a-z0-9_-]*[a-z0-9])?)$"
-"""A package's name is spelled as PEP 503 normalises it, so it holds neither `.` nor `:`."""
+"""A package's name is spelled as PEP 503 normalizes it, so it holds neither `.` nor `:`."""
 
 KNOWN_OR_QUALIFIED = Rule(
     cel=f"self.matches('{_FORM}')",

@@ -13,6 +13,9 @@ SHORT_NAME = "seajob"
 MANAGER = f"{GROUP}/operator"
 """Value of `spec.managedBy` for jobs that the operator runs."""
 
+GPU = "nvidia.com/gpu"
+"""The resource that `gpusPerPod` requests."""
+
 MAX_NAME = 40
 """A pod's name is a label of at most 63 characters: `<job>-coordinator-0`, larger ordinals too."""
 _FORM = "^[a-z]([-a-z0-9]*[a-z0-9])?$"

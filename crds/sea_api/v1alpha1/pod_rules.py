@@ -8,10 +8,8 @@ from decimal import Decimal
 from typing import Any
 
 from sea_api.v1alpha1.forms import matching
+from sea_api.v1alpha1.names import GPU
 from sea_api.v1alpha1.rules import Rule
-
-GPU = "nvidia.com/gpu"
-"""The resource that `gpusPerPod` requests."""
 
 _OTHER_GPU = (
     r"amd\.com/gpu|gpu\.intel\.com/.*|habana\.ai/.*|aws\.amazon\.com/neuron.*|google\.com/tpu"

@@ -92,7 +92,7 @@ ELASTIC_ORDER = Rule(
 
 
 def _admits(pods: str) -> str:
-    """CEL: whether the layout divides the processes of so many pods."""
+    """CEL: whether the layout divides the processes of that many pods."""
     world = f"{pods} * {_PROCESSES}"
     return f"({_is_multiple(world, _ATTENTION)}) && ({_is_multiple(world, _EXPERTS)})"
 

@@ -1,4 +1,8 @@
-"""The program of a job: an ordered list of stages, each with its own block of settings."""
+"""The program of a job: an ordered list of stages, each with its own block of settings.
+
+The blocks of stages that run episodes are here; the others are in `synthesis_stage.py` and
+`sft_stage.py`.
+"""
 
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar
@@ -7,11 +11,13 @@ from pydantic import Field
 
 from sea_api import limits
 from sea_api.v1alpha1 import forms
-from sea_api.v1alpha1.addresses import BaseUrl, S3File, S3Folder
+from sea_api.v1alpha1.addresses import S3File
 from sea_api.v1alpha1.base import ApiModel
 from sea_api.v1alpha1.edits import IMMUTABLE, NEXT_STAGE, NEXT_STEP, Edits, Effect
 from sea_api.v1alpha1.rules import Rule
-from sea_api.v1alpha1.types import Bool, Int, Number, ObjectName, Seed, Steps, Temperature
+from sea_api.v1alpha1.sft_stage import SFTStage
+from sea_api.v1alpha1.synthesis_stage import SynthesisStage
+from sea_api.v1alpha1.types import Bool, Int, Number, Seed, Steps, Temperature
 
 BASE = "Base"
 """`startFrom`: the job's base model. No stage has this name."""
@@ -34,113 +40,6 @@ class AdvantageNormalization(StrEnum):
     GROUP = "Group"
     BATCH = "Batch"
     NONE = "None"
-
-
-class WorldSize(StrEnum):
-    SMALL = "Small"
-    MEDIUM = "Medium"
-    LARGE = "Large"
-
-
-class SynthesisEndpoint(ApiModel):
-    """The model behind planner, workers, checkers and reflection."""
-
-    edits: ClassVar[Edits] = NEXT_STEP.but(Effect.NEW_ATTEMPT, "api_key_secret")
-
-    url: BaseUrl
-    """OpenAI-compatible base URL, which `/chat/completions` is appended to."""
-    model: str = Field(min_length=1, max_length=256)
-    """Model name to ask for; the provenance of every row names it."""
-    api_key_secret: ObjectName | None = None
-    """Secret with OPENAI_API_KEY for the endpoint; absent means that it needs none."""
-    concurrency: Int = Field(default=8, ge=1, le=1024)
-    """Tasks in progress at one time."""
-
-
-class SynthesisStage(ApiModel):
-    """Makes tasks and dialogues for the job's domains.
-
-    The data of each domain is stored under `stages/<stage>/data/<domain>/` (`my-library.library`
-    for `my-library:library`). Later stages that name no files of their own read it in addition to
-    what `spec.data` names. After an edit a running stage starts over.
-    """
-
-    edits: ClassVar[Edits] = NEXT_STEP
-
-    tasks_per_domain: Int = Field(default=100, ge=1, le=1000000)
-    """Accepted tasks to make per domain."""
-    rounds: Int = Field(default=1, ge=1, le=100)
-    """Rounds of planning, making, checking and reflection; the default of 1 plans once."""
-    seed: Seed = 0
-    """Seed of every random choice of the stage."""
-    plans: Int = Field(default=64, ge=1, le=10000)
-    """Plans per domain; no two overlap in goals, complexity, tool mode and user style."""
-    worlds: Int = Field(default=4, ge=1, le=64)
-    """Generated databases per domain that `databases` holds none for."""
-    world_size: WorldSize = WorldSize.MEDIUM
-    """Size of a generated database."""
-    databases: S3Folder | None = None
-    """Folder with a folder per domain (`retail/db.json`, `retail/policy.md`) in tau2-bench's
-    layout; domains without one, and all if this is absent, get generated databases. The folder
-    of `my-library:library` is `my-library.library` or, if that is missing, `library`."""
-    endpoint: SynthesisEndpoint | None = None
-    """Endpoint of the model whose agents make the data; absent means procedural workers, which
-    need no model."""
-
-
-class SFTStage(ApiModel):
-    """Supervised fine-tuning on dialogues, of the agent (`SFT`) or of the user (`UserSFT`)."""
-
-    edits: ClassVar[Edits] = NEXT_STEP
-
-    invariants: ClassVar[tuple[Rule, ...]] = (
-        Rule(
-            cel="!has(self.stopAtValidationLoss) || self.validationFraction > 0.0",
-            message="stopAtValidationLoss has no loss to look at while validationFraction is 0:"
-            " keep dialogues back for it, or remove it",
-            holds=lambda sft: sft.stop_at_validation_loss is None or sft.validation_fraction > 0,
-        ),
-        Rule(
-            cel="!has(self.maxSteps) || self.warmupSteps < self.maxSteps",
-            message="warmupSteps must be less than maxSteps, or the rate never reaches"
-            " learningRate: lower warmupSteps (to end a running stage early, lower both)",
-            holds=lambda sft: sft.max_steps is None or sft.warmup_steps < sft.max_steps,
-        ),
-    )
-
-    epochs: Int = Field(default=1, ge=1, le=1000)
-    """Passes over the dialogues. A running stage that has made as many steps already ends, with
-    checkpoint and export, after the step that is under way."""
-    batch_size: Int = Field(default=128, ge=1, le=65536)
-    """Dialogues per step. After an edit, the place in the data is the number of steps done times
-    the new size."""
-    learning_rate: Number = Field(default=1e-5, gt=0, le=1)
-    """Step size of AdamW after the warm-up."""
-    warmup_steps: Int = Field(default=0, ge=0, le=1000000)
-    """Steps over which the rate rises linearly from 0; 0, the default, starts at the full rate."""
-    weight_decay: Number = Field(default=0.0, ge=0, le=1)
-    """AdamW's decoupled weight decay; 0, the default, is none."""
-    adam_beta1: Number = Field(default=0.9, ge=0, lt=1)
-    """Decay of AdamW's mean of gradients."""
-    adam_beta2: Number = Field(default=0.95, ge=0, lt=1)
-    """Decay of AdamW's mean of squared gradients."""
-    max_steps: Steps | None = None
-    """Upper bound on steps; absent means that `epochs` alone decides. Lowered below what a running
-    stage has made, it ends the stage after the step that is under way."""
-    observation_weight: Number = Field(default=0.0, ge=0, le=1)
-    """Loss weight of tokens that the trained role did not write; 0, the default, masks them."""
-    validation_fraction: Number = Field(default=0.0, ge=0, lt=1)
-    """Share of dialogues held out to measure the loss on; 0, the default, holds none out."""
-    validation_every: Int = Field(default=10, ge=1, le=100000)
-    """Steps between two measurements on the held-out dialogues."""
-    stop_at_validation_loss: Number | None = Field(default=None, gt=0, le=100)
-    """Stop once the validation loss (nats per answer token) is at or below this; absent means
-    that it never stops the stage."""
-    data: list[S3File] = Field(default=[], max_length=64)
-    """Dialogue files of this stage; empty, the default, means `spec.data.sft` and what Synthesis
-    stages before it have made."""
-    seed: Seed = 0
-    """Seed of the order of dialogues."""
 
 
 class EpisodeLimits(ApiModel):

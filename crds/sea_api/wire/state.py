@@ -67,7 +67,7 @@ class RollbackCheck(ApiModel):
     """Whether the checkpoint that was asked for can be gone back to."""
 
     generation: int
-    """Of the request, as in `RollbackOrder`."""
+    """Generation of the request, as in `RollbackOrder`."""
     problem: str = ""
     """Why it can't, as a sentence; empty if it can."""
     done: bool = False

@@ -55,7 +55,10 @@ def parse(arguments: list[str] | None = None) -> Options:
     parser.add_argument("--down", action="store_true", help="stop the devcluster at the end")
     parser.add_argument("--plain", action="store_true", help="lines instead of a live view")
     parser.add_argument(
-        "--limit-minutes", type=float, default=60.0, help="give up after so long (default: 60)"
+        "--limit-minutes",
+        type=float,
+        default=60.0,
+        help="give up after this many minutes (default: 60)",
     )
     options = Options(**vars(parser.parse_args(arguments)))
     if not 0 < options.limit_minutes < float("inf"):

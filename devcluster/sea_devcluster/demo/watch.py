@@ -19,9 +19,9 @@ from sea_devcluster.errors import DemoError
 POLL_SECONDS = 1.0
 LINE_SECONDS = 10.0
 OPERATOR_SECONDS = 600.0
+"""Long enough for an operator to write a first status, even if its image must be pulled."""
 ROUTINE = frozenset({"PodsNotReady", "CoordinatorBehind", "Draining"})
 """Reasons of a job that is on its way and meets no problem."""
-"""Long enough for an operator to write a first status, even if its image must be pulled."""
 BARS = "▁▂▃▄▅▆▇█"
 MARKS = {"done": ("●", "green"), "now": ("◐", "cyan"), "later": ("○", "dim")}
 

@@ -118,6 +118,7 @@ def from_status(name: str, image: str, status: Json | None, now: datetime) -> Co
     state: dict[str, Any] = status.get("state") or {}
     ended = _parse_terminated(state.get("terminated"), now)
     if "running" in state:
+        # 137 is 128 + SIGKILL, which is what has happened to it.
         ended = Termination(
             exit_code=137,
             reason="ContainerStatusUnknown",

@@ -112,6 +112,7 @@ def compose(
     Raises:
         MissingReferenceError: A required Secret, ConfigMap or key doesn't exist.
     """
+    # Later ones win, and `$(NAME)` sees those before it only, as in Kubernetes.
     environment = dict(base)
     for source in container.get("envFrom") or []:
         environment.update(_from_source(pod, source, lookup))

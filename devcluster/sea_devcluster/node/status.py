@@ -135,6 +135,7 @@ def _condition(
     generation: int | None,
 ) -> Json:
     status = "True" if value else "False"
+    # As a kubelet does: the time moves when the status does, not with reason or message alone.
     unchanged = old is not None and old.get("status") == status
     return {
         "type": kind,

@@ -32,7 +32,7 @@ WATCH_SECONDS = 240
 """After which the server ends a watch."""
 PAGE_SIZE = 500
 MAX_LOG_BYTES = 2 << 20
-"""Of one answer with a container's log."""
+"""Most bytes of one answer with a container's log."""
 APPLY = "application/apply-patch+yaml"
 MERGE = "application/merge-patch+json"
 Object = dict[str, Any]
@@ -288,5 +288,5 @@ class KubeClient:
 
 
 def _words(error: Exception) -> str:
-    """Of an error of the connection; a time-out has none."""
+    """The error's message, or its type: a time-out has no message."""
     return str(error) or type(error).__name__

@@ -67,7 +67,7 @@ class Connection:
 
     @classmethod
     async def open(cls) -> "Connection":
-        """Of KUBECONFIG or the ServiceAccount. Raises `NoClusterError`."""
+        """Connects as KUBECONFIG or the ServiceAccount says. Raises `NoClusterError`."""
         return cls(await configuration())
 
     def request(

@@ -58,7 +58,7 @@ class Reflector:
         once the API server refuses one."""
 
     async def run(self) -> None:
-        """Until cancelled; retries while the API server can't be reached."""
+        """Runs until cancelled; retries while the API server can't be reached."""
         while True:
             try:
                 await self._follow()

@@ -56,7 +56,7 @@ class Situation:
     conflict: str | None = None
     """What to say of another operator that works on the job too."""
     plan: PlanVerdict | None = None
-    """Of the coordinator's plan."""
+    """Verdict of the coordinator's plan."""
     plan_unknown: bool = False
     """The coordinator didn't answer."""
 

@@ -52,7 +52,7 @@ def _is_due(observed: Observed, child: Object) -> bool:
     # A child that is being deleted can't be changed back; its DELETED event brings the next pass.
     if is_leaving(live, observed.job):
         return False
-    # What a mutating policy makes of the child is as good as it gets: the same apply would have
+    # What a mutating admission policy made of the child stays: the same apply would have
     # the same answer at every pass. Once anybody else changes the object it is due.
     # First, since a digest costs a fifth of the comparison, and most children are as applied.
     named = (child["kind"], child["metadata"]["name"])

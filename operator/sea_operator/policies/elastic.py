@@ -96,7 +96,7 @@ def decide(
 
 
 def remembered(observed: Observed) -> Elasticity:
-    """As the last status has them, for a pass that changes nothing."""
+    """The roles as the last status has them, for a pass that changes nothing."""
     last, spec = observed.job.status.elastic, observed.job.spec
     if last is None or spec is None:
         return Elasticity({})
@@ -134,7 +134,7 @@ def _coming(observed: Observed, pods: tuple[Pod, ...]) -> frozenset[int]:
 
 
 def _leaving(observed: Observed, pods: tuple[Pod, ...], now: float) -> frozenset[int]:
-    """Of pods that are being deleted and hold their ranks until the last checkpoint is there."""
+    """Ordinals of pods that are being deleted and hold their ranks until the last checkpoint."""
     return frozenset(
         pod.ordinal
         for pod in pods

@@ -38,7 +38,7 @@ from sea_operator.elasticity import (
 
 KIND = "trainer "
 MAX_DOUBLINGS = 4
-"""Of the watch before growing."""
+"""How often the watch before growing doubles at most."""
 OLDER_COORDINATOR = (
     "The coordinator is of a release that knows no sizes, so the trainer keeps {} until the "
     "coordinator's pod is replaced: set spec.suspend to true and back."

@@ -27,7 +27,7 @@ NODE_CAUSES = frozenset({Cause.PROCESS_EXIT, Cause.HANG, Cause.NODE_LOSS})
 AVOIDED_AFTER = 2
 """Failures on one node."""
 MEMORY_SECONDS = 24 * 3600
-"""For which a failure is remembered."""
+"""How long a failure is remembered."""
 MAX_REMEMBERED = 32
 REPLACED_SECONDS = 300
 """After a failure that replaced pods: for so long young ones are no sign of an eviction."""
@@ -68,7 +68,7 @@ def rule_for(
 def replaced(
     policy: FailurePolicy, before: Sequence[PodFailure], names: Sequence[str], time: float
 ) -> frozenset[str]:
-    """Of the trainer pods `names`, those that the newest failure before `time` had replaced."""
+    """Those of the trainer pods `names` that the newest failure before `time` had replaced."""
     if not before:
         return frozenset()
     *earlier, last = before
@@ -89,7 +89,7 @@ def recent(before: Sequence[PodFailure], now: float) -> list[PodFailure]:
 def remembered(
     before: Sequence[PodFailure], failure: DetectedFailure, node: str | None, now: float
 ) -> list[PodFailure]:
-    """With one of now; `node`: where its pod is or was, None if that isn't known."""
+    """The failures with a new one; `node`: where its pod is or was, None if unknown."""
     newest = PodFailure(
         pod=failure.pod, node=node, cause=failure.cause.value, time=stamp(failure.time)
     )

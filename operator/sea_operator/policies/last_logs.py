@@ -33,7 +33,7 @@ class LastLog:
     uid: str
     container: str
     attempt: int
-    """Of the trainer, while the container ran."""
+    """Attempt of the trainer while the container ran."""
     failed: bool
     previous: bool
     """Whether it is of the run before the current one."""
@@ -47,8 +47,8 @@ class LastLog:
 
 
 def of_failed(observed: Observed, attempt: int) -> tuple[LastLog, ...]:
-    """Of containers that ended badly, of the trainer whose processes failed, and of pods that
-    somebody else deletes: the trainer's first."""
+    """Logs of containers that ended badly, of the trainer whose processes failed, and of pods that
+    somebody else deletes; the trainer's come first."""
     pods = [pod for pod in observed.pods if _readable(observed, pod)]
     ended = [
         # A container that ended may be started again before its log is read, and then this is the
@@ -70,7 +70,7 @@ def of_failed(observed: Observed, attempt: int) -> tuple[LastLog, ...]:
 
 
 def of_going(observed: Observed, plan: Plan) -> tuple[LastLog, ...]:
-    """Of the pods that this plan deletes or scales away."""
+    """Logs of the pods that this plan deletes or scales away."""
     named = {one.uid for one in (*plan.removals, *plan.renewals) if one.kind is POD}
     sizes = {
         child["metadata"]["name"]: int(child["spec"]["replicas"])
@@ -90,7 +90,7 @@ def of_going(observed: Observed, plan: Plan) -> tuple[LastLog, ...]:
 
 
 def _of_trainer(observed: Observed, pods: Sequence[Pod], attempt: int) -> tuple[LastLog, ...]:
-    """Of a failed attempt. Its processes ended; the container, which started them, goes on."""
+    """The trainer's logs of a failed attempt: its processes ended, their container runs on."""
     failure = observed.state.trainer_failure if observed.state else None
     if failure is None or failure.attempt != attempt:
         return ()
@@ -105,7 +105,7 @@ def _of_trainer(observed: Observed, pods: Sequence[Pod], attempt: int) -> tuple[
 
 
 def _last(pods: Iterable[Pod], attempt: int) -> tuple[LastLog, ...]:
-    """Of all containers of pods that go, the first pods of each role."""
+    """Logs of all containers of pods that go: of the first `MAX_PODS` of each role."""
     by_role: dict[Role, list[Pod]] = {role: [] for role in ROLES}
     for pod in pods:
         if pod.role is not None:

@@ -29,7 +29,7 @@ DRAIN_SECONDS = 180.0
 UNKNOWN_DRAIN_SECONDS = 1800.0
 """On GPUs, before the first checkpoint shows how large one is."""
 UPLOAD_BYTES_PER_SECOND = 200e6
-"""Of one trainer pod, at least."""
+"""Least upload rate of one trainer pod."""
 
 
 def condition(status: Status, kind: str) -> Condition | None:
@@ -55,7 +55,7 @@ def retries(job: Job) -> bool:
 
 
 def retry_digest(spec: Spec) -> str:
-    """Of all fields of a spec whose edit starts a failed job again."""
+    """Digest of all fields of a spec whose edit starts a failed job again."""
     # Without defaults: a field that a later release adds must not start old jobs again.
     fields = spec.model_dump(mode="json", by_alias=True, exclude_defaults=True)
     fields.pop("suspend", None)

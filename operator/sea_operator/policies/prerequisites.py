@@ -96,7 +96,7 @@ def _broken(namespace: str, name: str) -> Blocker:
 
 
 def name_taken(kind: str, namespace: str, name: str) -> Blocker:
-    """For an object of somebody else under a name that the job needs."""
+    """Blocks a job that needs the name of somebody else's object."""
     return Blocker(
         "NameTaken",
         f"{kind} {namespace}/{name} exists but doesn't belong to this job, so the operator leaves "

@@ -54,7 +54,7 @@ def outdated(observed: Observed, wanted: Mapping[Role, str]) -> tuple[Pod, ...]:
 
 
 def due(observed: Observed, pods: tuple[Pod, ...], *, restarts: bool) -> tuple[Pod, ...]:
-    """Of outdated pods those to replace now; `restarts`: a new attempt begins anyway."""
+    """Outdated pods to replace now; `restarts`: a new attempt begins anyway."""
     problem = observed.state.problem if observed.state else None
     if restarts or (problem is not None and problem.severity is Severity.ERROR):
         return pods

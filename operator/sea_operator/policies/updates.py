@@ -150,7 +150,7 @@ def kept(wanted: Object, live: Object) -> Object:
 
 
 def _frozen(wanted: Object, live: Object) -> Object:
-    """With the live values of what can't change, which an update would otherwise fail on for ever.
+    """The child with live values of immutable fields: an update of them would fail forever.
 
     The job's own fields behind them are immutable, so only another revision can want others.
     """

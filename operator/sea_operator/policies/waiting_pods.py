@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from sea_api.contract import ROLES, role_name
 from sea_api.v1alpha1.job import Spec
-from sea_api.v1alpha1.pod_rules import GPU
+from sea_api.v1alpha1.names import GPU
 from sea_api.v1alpha1.policy import Role
 from sea_operator.observed import Blocker, GPUNode, Observed
 from sea_operator.pods import Pod, Termination
@@ -16,7 +16,7 @@ from sea_operator.policies.failure_policy import log_of
 from sea_operator.resources.role_settings import FIELDS, gpus_of, template_of
 
 MAX_RESTARTS = 5
-"""Of a container whose pod was never ready: about five minutes of a kubelet's back-off."""
+"""Restarts of a container whose pod was never ready: about five minutes of a kubelet's back-off."""
 OVERDUE_SECONDS = (10, 30, 60, 120, 300, 600, 1800, 3600, 6 * 3600, 24 * 3600)
 """Steps in which a message counts: one that counts seconds would be written each second."""
 
@@ -28,7 +28,7 @@ def reasons(observed: Observed, now: float) -> Mapping[str, str]:
 
 
 def why(pod: Pod, node_troubles: Mapping[str, str], now: float) -> str:
-    """Of one pod; empty if nothing is wrong with it."""
+    """Why one pod isn't there; empty if nothing is wrong with it."""
     trouble = node_troubles.get(pod.node or "", "")
     if pod.deleted is not None:
         return _deletion(pod, pod.deleted, trouble, now)
@@ -37,7 +37,7 @@ def why(pod: Pod, node_troubles: Mapping[str, str], now: float) -> str:
 
 def never_ready(observed: Observed) -> Blocker | None:
     """The first pod that its role needs and that never was ready, for all restarts."""
-    # The coordinator first: the others may fail for want of it.
+    # The coordinator first: the others may fail without it.
     every = (pod for role in ROLES for pod in observed.of_role(role))
     pods = (pod for pod in every if not observed.is_spare(pod))
     found = ((pod, end) for pod in pods for end in pod.terminations if _never_worked(pod, end))
@@ -69,7 +69,7 @@ def _restarted(observed: Observed, pod: Pod, end: Termination) -> str:
 
 
 def no_node(observed: Observed, spec: Spec, sizes: Mapping[Role, int]) -> Blocker | None:
-    """The first role that is about to start and whose pods could never all run for want of GPUs.
+    """The first role that is about to start and for whose pods the cluster has too few GPUs.
 
     Only where no autoscaler adds nodes: where one does, a pod has to be there and wait before it
     adds a node, and the scheduler's words are all that the job says then.

@@ -227,7 +227,7 @@ def disruption_budget(job: Job, trainer: int) -> Object:
         "kind": "PodDisruptionBudget",
         "metadata": metadata(job, name, Role.TRAINER),
         "spec": {
-            # A number, not `maxUnavailable`, which would count spares as unavailable for ever.
+            # A number, not `maxUnavailable`, which would count spares as unavailable forever.
             "minAvailable": max(0, trainer - 1),
             "selector": {"matchLabels": selected_by(job.name, Role.TRAINER)},
             "unhealthyPodEvictionPolicy": "AlwaysAllow",

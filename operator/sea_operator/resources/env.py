@@ -60,7 +60,7 @@ def engine(stream: str, gpus_per_pod: int) -> list[Var]:
 
 
 def rollout(spec: Spec) -> list[Var]:
-    """For engine and worker of a rollout pod: they must agree on it."""
+    """Variables of both engine and worker of a rollout pod: they must agree on them."""
     replay = [_var(Env.ROUTER_REPLAY, "1")] if spec.rollout.router_replay else []
     return [_var(Env.MAX_EPISODES, str(spec.rollout.max_episodes)), *replay]
 

@@ -6,7 +6,7 @@ patch, or a field that the API's rules can't see, is refused here, before any po
 
 from typing import Any
 
-from sea_api.contract import GPU
+from sea_api.v1alpha1.names import GPU
 from sea_api.v1alpha1.pod_patch import PodPatch, is_our_variable
 from sea_operator.errors import OperatorError
 from sea_operator.resources.strategic_merge import PatchError, merge
@@ -68,7 +68,7 @@ def _references(holders: list[Any], key: str) -> list[Object]:
 
 
 def _stored(value: Any) -> Any:
-    """Without what the API server drops, which would look like drift in each pass."""
+    """Omits what the API server drops: it would look like drift at every pass."""
     if isinstance(value, list):
         return [_stored(entry) for entry in value]
     if not isinstance(value, dict):

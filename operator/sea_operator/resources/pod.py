@@ -10,7 +10,6 @@ import orjson
 from sea_api.contract import (
     CA_DIR,
     DATA_DIR,
-    GPU,
     HASH_LABEL,
     PARALLELISM_ANNOTATION,
     TOKEN_ANNOTATION,
@@ -19,6 +18,7 @@ from sea_api.contract import (
     selected_by,
 )
 from sea_api.v1alpha1.data import CABundle
+from sea_api.v1alpha1.names import GPU
 from sea_api.v1alpha1.pods import ContainerResources, PodTemplate, Scheduling
 from sea_api.v1alpha1.policy import Role
 from sea_api.v1alpha1.roles import RolloutParallelism, TrainerParallelism
@@ -28,7 +28,7 @@ from sea_operator.resources.patch import patched
 GRACE_SECONDS = 30
 TRAINER_GRACE_SECONDS = 180
 TRAINER_GRACE_SECONDS_ON_GPUS = 1800
-"""For a last checkpoint, whose size nothing in the spec says; a pod that is done ends at once."""
+"""Time for a last checkpoint, whose size the spec doesn't say; a pod that is done ends at once."""
 MIN_REQUESTS = {"cpu": "100m", "memory": "256Mi"}
 """Of a container without GPUs whose amounts nobody gave: a quota on requests takes no pod without
 any."""

@@ -49,9 +49,6 @@ def call(name: str, /, **arguments: Any) -> dict[str, Any]:
 FILLED = call("get_order", order_id="#W1", name=None, zip=None, count=None)
 
 
-AS_TEXT = {**FILLED, "arguments": json.dumps(FILLED["arguments"])}
-
-
 @pytest.mark.parametrize(
     ("content", "thinking", "text"),
     [

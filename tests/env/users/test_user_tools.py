@@ -18,6 +18,7 @@ from sea_env.users.base import Reply, Signal, UserUnavailableError, task_user_to
 from sea_env.users.model import ModelUser
 from sea_env.users.openai_chat import ExternalUser, exchanged
 from sea_env.users.scripted import ScriptedUser, requested_call
+from sea_testing.served import served
 
 TELECOM = registry.get("telecom")
 TOOLS = TELECOM.user_tools
@@ -45,17 +46,10 @@ async def ask(
 
     app = web.Application()
     app.router.add_post("/v1/chat/completions", handler)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
-    try:
-        async with aiohttp.ClientSession() as session:
-            address = Address(url, "m", attempts=2, first_pause_s=0.001)
-            user = ExternalUser(SCENARIO, ChatEndpoint(session, address), TOOLS)
-            return await user.reply(heard), asked
-    finally:
-        await runner.cleanup()
+    async with served(app) as url, aiohttp.ClientSession() as session:
+        address = Address(f"{url}/v1", "m", attempts=2, first_pause_s=0.001)
+        user = ExternalUser(SCENARIO, ChatEndpoint(session, address), TOOLS)
+        return await user.reply(heard), asked
 
 
 def called(name: str, arguments: Any) -> dict[str, Any]:

@@ -17,8 +17,6 @@ TEMPLATE = Kind("v1", "PodTemplate", "podtemplates")
 STRATEGIC = "application/strategic-merge-patch+json"
 Reconcile = Callable[..., Awaitable[float | None]]
 
-REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
-X = {"key": "x", "operator": "Exists"}
 PATCH = {
     "metadata": {"labels": {"team": "ml"}, "annotations": {"a.example/b": "c"}},
     "spec": {

@@ -14,6 +14,7 @@ from sea_runtime.client.async_client import AsyncCoordinatorClient
 from sea_runtime.client.calls import CoordinatorUnreachableError, StaleAttemptError
 from sea_runtime.client.sync_client import CoordinatorClient
 from sea_runtime.wire.membership import Heartbeat, HeartbeatReply, PodState
+from sea_testing.served import served
 from sea_testing.waiting import HANG_S
 
 BEAT = Heartbeat(
@@ -41,15 +42,11 @@ class Coordinator:
 
 @pytest.fixture
 async def coordinator() -> AsyncIterator[Coordinator]:
-    served = Coordinator()
+    coordinator = Coordinator()
     app = web.Application()
-    app.router.add_post("/v1/heartbeat", served.heartbeat)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    served.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    yield served
-    await runner.cleanup()
+    app.router.add_post("/v1/heartbeat", coordinator.heartbeat)
+    async with served(app) as coordinator.url:
+        yield coordinator
 
 
 async def ask_async(url: str, seconds: float) -> HeartbeatReply:

@@ -18,7 +18,7 @@ from sea_runtime.client.sync_client import CoordinatorClient
 from sea_runtime.coordinator import http, routes
 from sea_runtime.coordinator.app import RESULT_BYTES, Components, serve
 from sea_runtime.coordinator.errors import GoneError
-from sea_runtime.coordinator.http import BodyRoom, streamed
+from sea_runtime.coordinator.http import BodyBudget, streamed
 from sea_runtime.coordinator.ledger import fixed_batch
 from sea_runtime.coordinator.ledger.fixed_batch import PIECE_BYTES, FixedBatch
 from sea_runtime.coordinator.ledger.trajectories import INLINE_BYTES
@@ -152,14 +152,14 @@ async def test_nothing_is_read_that_the_caller_does_not_take() -> None:
         reply.close()
 
 
-async def test_results_wait_for_room_in_their_order() -> None:
-    """All engines may send theirs at once, each of up to 256 MB; a larger one than all the room
-    comes alone."""
-    room, inside, ends = BodyRoom(100), list[int](), dict[int, asyncio.Event]()
+async def test_results_wait_for_the_byte_budget_in_order_of_arrival() -> None:
+    """All engines may send theirs at once, each of up to 256 MB; one that exceeds the budget comes
+    alone."""
+    budget, inside, ends = BodyBudget(100), list[int](), dict[int, asyncio.Event]()
 
     async def send(nbytes: int) -> None:
         request: Any = SimpleNamespace(content_length=nbytes)
-        async with room.of(request):
+        async with budget.reserve(request):
             inside.append(nbytes)
             try:
                 await ends[nbytes].wait()
@@ -187,10 +187,10 @@ async def test_results_wait_for_room_in_their_order() -> None:
     await until([999])
     ends[999].set()
     await asyncio.wait_for(asyncio.gather(tasks[50], tasks[1], last), HANG_S)
-    assert room._free == 100
+    assert budget._free == 100
 
 
-async def test_a_result_that_stops_on_its_way_gives_its_room_back(
+async def test_a_result_that_stops_on_its_way_gives_its_bytes_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its node was lost, and nobody closes the connection: all other results would wait."""
@@ -206,5 +206,5 @@ async def test_a_result_that_stops_on_its_way_gives_its_room_back(
         answer = await asyncio.wait_for(reader.readuntil(b"\r\n"), HANG_S)
         writer.close()
     assert b" 503 " in answer
-    room = app[routes.BODIES]
-    assert room._free == RESULT_BYTES
+    budget = app[routes.BODIES]
+    assert budget._free == RESULT_BYTES

@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 import yaml
 
+from sea_api.contract import GPU_PRODUCT_LABEL
 from sea_api.v1alpha1.job import Spec
 from sea_api.wire.coordinator_spec import CoordinatorSpec, NodeGpu
 from sea_api.wire.state import Fit
 from sea_runtime.coordinator import plan_check
 from sea_runtime.coordinator.errors import PreconditionError
 from sea_runtime.planner.builtin_models import CONFIGS
-from sea_runtime.planner.gpus import PRODUCT_LABEL
 
 LARGE = {"policy": CONFIGS["Qwen3-235B-A22B"], "user": CONFIGS["Qwen3-30B-A3B"]}
 SMALL = {"policy": CONFIGS["Qwen3-8B"]}
@@ -55,7 +55,7 @@ def test_a_job_that_fits_says_what_is_fullest(manifest: Any) -> None:
 
 
 def test_a_job_that_can_not_fit_is_refused_with_numbers(manifest: Any) -> None:
-    manifest["scheduling"]["nodeSelector"][PRODUCT_LABEL] = "NVIDIA-A100-SXM4-80GB"
+    manifest["scheduling"]["nodeSelector"][GPU_PRODUCT_LABEL] = "NVIDIA-A100-SXM4-80GB"
     verdict = plan_check.judge(desired(manifest), LARGE)
     with pytest.raises(PreconditionError) as caught:
         plan_check.require_fit(verdict)
@@ -107,7 +107,7 @@ def test_a_model_that_only_engines_serve_is_left_out(manifest: Any) -> None:
         ("trainer", {"replicas": 12}),
         ("trainer", {"maxTokensPerMicrobatch": 4096}),
         ("checkpoint", {"maxStagingBytes": 1 << 30}),
-        ("scheduling", {"nodeSelector": {PRODUCT_LABEL: "NVIDIA-B200"}}),
+        ("scheduling", {"nodeSelector": {GPU_PRODUCT_LABEL: "NVIDIA-B200"}}),
     ],
 )
 def test_an_edit_of_what_decides_is_planned_again(

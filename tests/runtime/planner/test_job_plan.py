@@ -99,7 +99,7 @@ def test_the_selector_of_nodes_names_the_kind(manifest: Any) -> None:
     spec = Spec.model_validate(manifest["spec"])
     assert gpus.selected(spec, spec.trainer.template) is gpus.H200
     manifest["spec"]["trainer"]["template"]["nodeSelector"] = {
-        gpus.PRODUCT_LABEL: "NVIDIA-H100-80GB-HBM3"
+        "nvidia.com/gpu.product": "NVIDIA-H100-80GB-HBM3"
     }
     spec = Spec.model_validate(manifest["spec"])
     assert gpus.selected(spec, spec.trainer.template) is gpus.H100

@@ -13,6 +13,7 @@ from sea_runtime.rollout.agent_loop import AgentLoop
 from sea_runtime.rollout.engine_state import EngineState
 from sea_runtime.rollout.settings import Identity
 from sea_runtime.wire.rollouts import EpisodeKind, EpisodeResult, Lease, Leases, UserSettings
+from sea_testing.served import served
 from sea_testing.waiting import HANG_S
 
 LEASE = Lease(
@@ -61,17 +62,16 @@ class Coordinator:
 
 @pytest.fixture
 async def coordinator() -> AsyncIterator[Coordinator]:
-    served = Coordinator()
+    coordinator = Coordinator()
     app = web.Application()
     app.add_routes(
-        [web.post("/v1/leases", served.lease), web.post("/v1/leases/l/result", served.result)]
+        [
+            web.post("/v1/leases", coordinator.lease),
+            web.post("/v1/leases/l/result", coordinator.result),
+        ]
     )
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    served.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    yield served
-    await runner.cleanup()
+    async with served(app) as coordinator.url:
+        yield coordinator
 
 
 async def delivered(coordinator: Coordinator, result: EpisodeResult) -> EpisodeResult:

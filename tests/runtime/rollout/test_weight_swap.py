@@ -10,6 +10,7 @@ from sea_runtime.rollout import weight_swap
 from sea_runtime.rollout.engine_client import EngineClient, session
 from sea_runtime.rollout.weight_swap import PrefetchError, WrongWeightsError
 from sea_runtime.wire.weights import PrefetchState, PrefetchStatus, WeightVersion
+from sea_testing.served import served
 from sea_testing.waiting import HANG_S
 
 VERSION = WeightVersion(stream="policy", version=1, attempt=1, stage="rl", step=1, shards=[])
@@ -30,11 +31,8 @@ async def test_a_worker_can_be_stopped_while_weights_are_replaced() -> None:
 
     app = web.Application()
     app.add_routes([web.post("/{_}", answer)])
-    runner = web.AppRunner(app, shutdown_timeout=0.1, handler_cancellation=True)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    async with session() as http:
-        engine = EngineClient(http, f"http://127.0.0.1:{runner.addresses[0][1]}")
+    async with served(app, handler_cancellation=True) as url, session() as http:
+        engine = EngineClient(http, url)
         adopt = asyncio.ensure_future(weight_swap.adopt(engine, VERSION))
         await asyncio.wait_for(started.wait(), HANG_S)
         adopt.cancel()
@@ -46,7 +44,6 @@ async def test_a_worker_can_be_stopped_while_weights_are_replaced() -> None:
             "sea_load",
             "sea_terminate",  # and no /resume
         ]
-    await runner.cleanup()
 
 
 @pytest.mark.parametrize(("check", "wrong"), [(False, []), (True, []), (True, ["a.weight"])])

@@ -68,8 +68,6 @@ class Desk(Kit):
             raise ValueError(f"Lamp {lamp} not found")
         self.db.lamps[lamp] = on
         return {"lamp": lamp, "on": on}
-    def break_lamps(self):
-        self.db.lamps.clear()
     def assert_on(self, lamp):
         return self.db.lamps[lamp]
 

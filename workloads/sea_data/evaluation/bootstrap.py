@@ -33,6 +33,7 @@ def intervals(
     None where a measure is undefined, and where one task is all there is to draw from.
     """
     drawn = {
+        # By name: a domain has the same interval whichever others are evaluated with it.
         name: draw(tasks, draws, np.random.default_rng([seed, zlib.crc32(name.encode())]))
         for name, tasks in domains.items()
     }
@@ -52,6 +53,8 @@ def draw(tasks: Sequence[Trials], draws: int, rng: np.random.Generator) -> Float
     even = np.full(len(values), 1.0 / len(values))
     parts = []
     for start in range(0, draws, _CHUNK):
+        # How often each task is drawn, not which ones: one matrix product gives the means of all
+        # draws of a chunk.
         counts = rng.multinomial(len(values), even, size=min(_CHUNK, draws - start))
         with np.errstate(invalid="ignore"):
             parts.append((counts @ filled) / (counts @ defined))

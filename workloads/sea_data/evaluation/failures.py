@@ -89,7 +89,7 @@ def count(records: Iterable[EpisodeRecord]) -> dict[str, dict[str, int]]:
 
 
 def outcomes(record: EpisodeRecord) -> list[bool]:
-    """For each tool result in order, whether it is an error (tools answer `Error: ...`)."""
+    """Whether each tool result, in order, is an error (tools answer `Error: ...`)."""
     return [
         str(message.get("content") or "").startswith("Error")
         for message in record.transcript

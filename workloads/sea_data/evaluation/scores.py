@@ -69,7 +69,7 @@ def trials_by_domain(records: Iterable[EpisodeRecord]) -> dict[str, dict[str, li
 
 
 def results(stage: str, domains: ByDomain) -> list[EvaluationResult]:
-    """One result a domain and, in the end, `average`: the mean of the domains' numbers."""
+    """One result per domain and, last, `average`: the mean of the domains' numbers."""
     by_domain = [result(stage, name, tasks) for name, tasks in _judged(domains).items()]
     return [*by_domain, average(stage, by_domain)] if by_domain else []
 

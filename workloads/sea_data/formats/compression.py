@@ -60,6 +60,7 @@ def _frames(pieces: Iterable[bytes], packing: FrameFormat) -> Iterator[bytes]:
     decoder: Any = None
     for piece in _split(pieces, packing.piece):
         rest = piece
+        # Padding is dropped between frames only: within one, a zero byte is data.
         while rest := rest if decoder else rest.lstrip(packing.padding):
             decoder = decoder or packing.decoder()
             yield from packing.outputs(decoder, rest)

@@ -75,6 +75,8 @@ def local(address: str, folder: Path, store: Store | None = None) -> Path:
     copy = folder / f"{hashlib.sha256(_version(address, store).encode()).hexdigest()[:24]}.jsonl"
     if not copy.exists():
         folder.mkdir(parents=True, exist_ok=True)
+        # Renamed once it is whole: a copy of that name is complete, whenever this process was
+        # killed.
         partial = copy.with_suffix(".partial")
         with partial.open("wb") as file:
             for piece in pieces(address, store):

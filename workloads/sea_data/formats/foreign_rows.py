@@ -45,7 +45,7 @@ _OTHER_THOUGHTS = ("reasoning_details", "thinking_blocks", "thought", "thoughts"
 
 
 def layout(row: Mapping[str, Any]) -> str:
-    """Whose layout a row without `messages` has; empty if it isn't known."""
+    """Names the program whose layout a row without `messages` has; empty if unknown."""
     if "messages" in row:
         return ""
     return next((whose for fields, whose in _SHAPES if fields <= row.keys()), "")

@@ -89,6 +89,7 @@ class Inspector:
 
     def _database(self, domain: Domain, db_path: str, root: Path) -> Database:
         path = database_files.local_path(root, db_path)
+        # Taken out and put back: the first entry is then the one used longest ago.
         known = self._databases.pop((domain.name, path), None)
         found = known if known is not None else _parsed(domain, path)
         self._databases[domain.name, path] = found

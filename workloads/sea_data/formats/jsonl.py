@@ -28,6 +28,8 @@ def split(pieces: Iterable[bytes]) -> Iterator[bytes]:
     rest: list[bytes] = []
     held = 0
     for piece in pieces:
+        # `held` bounds what is kept of a line that goes on: a file without newlines must not fill
+        # the memory. One byte more than allowed is kept, so that `parse` sees that it was too long.
         first, *others = piece.split(b"\n")
         rest.append(first[: max(0, MAX_LINE_BYTES + 1 - held)])
         held += len(rest[-1])
@@ -141,6 +143,8 @@ def _index(file: int) -> Index:
     size = end - start
     kept = size > 0
     lines_found = zip(start[kept], size[kept], strict=True)
+    # The right-hand side has one entry per kept line: lines that are white space only are dropped
+    # too.
     kept[kept] = [not _blank(file, int(a), int(b)) for a, b in lines_found]
     return start[kept], size[kept], np.flatnonzero(kept) + 1
 

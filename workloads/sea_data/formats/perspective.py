@@ -109,6 +109,7 @@ def _with_callers(given: Dialogue) -> Iterator[tuple[int, Message, str]]:
     caller = "assistant"
     for index, message in enumerate(given.messages):
         if message["role"] != "tool":
+            # Results follow the turn that made the calls; published rows name no caller.
             caller = message["role"] if calls_of(message) else caller
             yield index, message, ""
         else:

@@ -122,6 +122,7 @@ def _function(row: Mapping[str, Any], criteria: Mapping[str, Any]) -> str:
     if len(source) > _MAX_FUNCTION:
         raise RowError("verification_function", f"is longer than {_MAX_FUNCTION} characters")
     try:
+        # Parsed, never run here: that is for the sandbox (`sea_env.verify.sandbox`).
         program = ast.parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise RowError("verification_function", f"isn't valid Python: {error}") from error

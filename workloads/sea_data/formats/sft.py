@@ -106,6 +106,7 @@ def _of_file(
             else:
                 counts.failed += 1
         except RowError as error:
+            # Checks of a dialogue don't know where its row is.
             placed = error if error.file else error.at(file.name, file.line(position))
             if not skip_bad:
                 raise placed from error

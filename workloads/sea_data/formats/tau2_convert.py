@@ -9,7 +9,7 @@ turn, has the customer confirm each change, and says what the task wants to be s
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from sea_env.tokens.call_formats import call_json
 from sea_env.tokens.messages import AgentTurn, ToolCall
 from sea_env.users.base import task_user_tools
 from sea_env.users.scripted import ScriptedUser
-from sea_env.verify.verdict import UnverifiableTaskError, check_verifiable, verify
+from sea_env.verify.verdict import UnverifiableTaskError, split_verifiable, verify, without_judge
 
 ASK = "Who am I talking to? Please tell me your email, or your name and zip code."
 TRANSFERRED = "YOU ARE BEING TRANSFERRED TO A HUMAN AGENT. PLEASE HOLD ON."
@@ -58,13 +58,6 @@ def play(
     return [system, *conversation.messages], verdict.reward
 
 
-def without_judge(task: Task) -> Task:
-    """The task without the parts that only a judge model can check."""
-    criteria = task.criteria
-    basis = tuple(part for part in criteria.reward_basis if part != "NL_ASSERTION")
-    return replace(task, criteria=replace(criteria, reward_basis=basis, nl_assertions=()))
-
-
 def _turns(domain: Domain, task: Task) -> Iterator[AgentTurn]:
     writes = {tool.name for tool in domain.tools if tool.kind is Kind.WRITE}
     actions = task.criteria.actions
@@ -78,6 +71,7 @@ def _turns(domain: Domain, task: Task) -> Iterator[AgentTurn]:
         yield AgentTurn("", (ToolCall(action.name, action.arguments),))
     if any(action.name == _TRANSFER for action in actions):
         yield AgentTurn(_closing(task, TRANSFERRED))
+    # The user may ask on; the closing words are all that is left to say.
     while True:
         yield AgentTurn(_closing(task, "That is all settled. Have a nice day."))
 
@@ -125,7 +119,10 @@ def convert(
     db_path = f"databases/{domain.name}_{source.name}"
     policy = tau2.policy(folder)
     user = tau2.find(folder, "user_db") if domain.user_tools else None
-    kept, refused = _split(tau2.tasks(folder, domain.name), drop_nl_assertions, judged)
+    tasks = tau2.tasks(folder, domain.name)
+    kept, refused = split_verifiable(
+        map(without_judge, tasks) if drop_nl_assertions else tasks, judged=judged
+    )
     files = {
         "rl.jsonl": (jsonl.dumps(_row(task, db_path)) for task in kept),
         "sft.jsonl": (jsonl.dumps(_dialogue(domain, t, database, policy)) for t in kept),
@@ -136,21 +133,6 @@ def convert(
         name = f"databases/{domain.name}_{user.name}"
         files[name] = iter([data_files.text(user)])
     return Converted(files, refused)
-
-
-def _split(
-    tasks: list[Task], drop_nl_assertions: bool, judged: bool
-) -> tuple[list[Task], list[UnverifiableTaskError]]:
-    kept: list[Task] = []
-    refused: list[UnverifiableTaskError] = []
-    for task in tasks:
-        found = without_judge(task) if drop_nl_assertions else task
-        try:
-            check_verifiable(found, judged=judged)
-            kept.append(found)
-        except UnverifiableTaskError as error:
-            refused.append(error)
-    return kept, refused
 
 
 def _row_id(task: Task) -> str:

@@ -48,6 +48,7 @@ def row_digests(position: int, found: Dialogue) -> RowDigests:
     digests = array("Q")
     for message in found.messages:
         calls = [[call["name"], call.get("arguments") or {}] for call in calls_of(message)]
+        # Without thoughts: not all rows of a dialogue repeat those of its earlier turns.
         body = [message["role"], message["content"], calls]
         chain.update(json.dumps(body, sort_keys=True).encode())
         digests.append(int.from_bytes(chain.digest(), "big"))
@@ -62,7 +63,9 @@ def select_rows(rows: Sequence[RowDigests]) -> list[SelectedRow]:
         answers.setdefault(row.last, row.position)
     seen: set[int] = set()
     chosen = []
+    # Longest first: when a prefix comes, the row that contains it has been seen.
     for row in sorted(rows, key=lambda row: (-len(row.digests), row.position)):
+        # A chain of digests: the last one stands for the whole row.
         if row.last not in seen:
             chosen.append(_selected(row, answers, seen))
             seen.update(row.digests)
@@ -70,6 +73,7 @@ def select_rows(rows: Sequence[RowDigests]) -> list[SelectedRow]:
 
 
 def _selected(row: RowDigests, answers: dict[int, int], seen: Iterable[int]) -> SelectedRow:
+    # What an earlier branch trains already is context here, so that no turn counts twice.
     fresh = [index for index, digest in enumerate(row.digests) if digest not in seen]
     trained = (
         index

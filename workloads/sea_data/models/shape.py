@@ -57,7 +57,7 @@ class ModelShape:
     window: int = 0
     """Every token sees this many tokens at most, itself included; 0 is no limit."""
     fp8_blocks: Blocks | None = None
-    """Of weights that the folder stores as FP8; None if it is not quantized."""
+    """Block size of weights that the folder stores as FP8; None if it is not quantized."""
 
     @property
     def heads_per_group(self) -> int:
@@ -93,7 +93,7 @@ def vocabulary(text: str | bytes) -> int:
 
 
 def of_config(config: Mapping[str, Any]) -> ModelShape:
-    """As `parse`, of the decoded configuration."""
+    """As `parse`, for a decoded configuration."""
     found = list(config_fields.problems(config))
     if found:
         shown = "; ".join(found[:_MAX_PROBLEMS])

@@ -125,6 +125,8 @@ def task_function(source: SourceDatabase, task: Task) -> str:
         exact="DB" in task.criteria.reward_basis,
     )
     reward, _ = verification_function.run_own(code, episode_of(source, task, untouched, ()))
+    # A function that accepts what nobody has touched would reward an agent that does nothing. Where
+    # the task changes no record, that is what it should accept.
     if (agent or user) and reward > 0:
         raise TaskFaultError("The verification function accepts an untouched database.")
     return code
@@ -172,6 +174,7 @@ def _check_turns(messages: Sequence[Message]) -> None:
 
 def _repeat_calls(environment: Environment, messages: Sequence[Message]) -> None:
     """Makes the dialogue's calls; their results must equal those in the dialogue."""
+    # In the order of the calls: a turn's results follow it before the next turn.
     results = iter([m["content"] for m in messages if m["role"] == "tool"])
     for message in messages:
         for call in calls_of(message):

@@ -137,7 +137,7 @@ class Cost:
     """What an item took."""
 
     tokens: int = 0
-    """Of all agents' requests and replies, as the endpoint counts them."""
+    """Tokens of all agents' requests and replies, as the endpoint counts them."""
     seconds: float = 0.0
 
     def __add__(self, other: "Cost") -> "Cost":
@@ -154,7 +154,7 @@ class Accepted:
     """`sft` row. Its system message is empty, since it is the same thousands of tokens in each;
     `dataset` fills it in."""
     digest: str
-    """Of what defines the task; two tasks with equal digests are the same task."""
+    """Digest of what defines the task; two tasks with equal digests are the same task."""
     cost: Cost = field(default_factory=Cost)
 
 

@@ -83,7 +83,7 @@ class RunState:
         self.accepted_in: Counter[int] = Counter()
         """By round, as `items`."""
         self.overhead = Cost()
-        """Of planning and reflection."""
+        """Cost of planning and reflection."""
 
     @property
     def accepted(self) -> int:

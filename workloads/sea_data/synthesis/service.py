@@ -42,7 +42,7 @@ class SynthesisRequest:
     databases: int = 1
     """Number of generated databases."""
     size: Size = Size.MEDIUM
-    """Of each generated database."""
+    """Size of each generated database."""
     access: Address | None = None
     """The model; None: the procedural backend."""
     resume: bool = False

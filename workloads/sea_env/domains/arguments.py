@@ -150,7 +150,7 @@ def _whole(schema: Schema, definitions: Schema) -> Convert | None:
 
 
 def _whole_of_any(parts: Sequence[Schema], definitions: Schema) -> Convert | None:
-    """By the first part that the value fits, as validators take it."""
+    """Converts by the first part that the value fits, as validators do."""
     pairs = [(_fits(part, definitions), _whole(part, definitions)) for part in parts]
     if all(convert is None for _, convert in pairs):
         return None

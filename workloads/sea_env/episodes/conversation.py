@@ -127,6 +127,7 @@ class Conversation:
             self.messages[-1]["tool_calls"] = calls
         results = [self._call(call, "user") for call in turn.tool_calls]
         results = results or [f"Error: {turn.error}"]
+        # The calls and their results, a step each, as for the agent (`agent`, `_answer`).
         self._steps += 2
         self.messages += [
             {"role": "tool", "requestor": "user", "content": content} for content in results

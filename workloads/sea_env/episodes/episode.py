@@ -104,7 +104,7 @@ class Episode:
         versions: Sequence[int],
         experts: Sequence[bytes] = (),
     ) -> Effect:
-        """Adds the requested generation: ids, behaviour log-probabilities and weight versions.
+        """Adds the requested generation: ids, behavior log-probabilities and weight versions.
 
         The three have the same length. Whatever follows the first end tag is dropped. `experts`,
         for router replay, has one item per token from `NeedGeneration.recorded` on; the engine has
@@ -116,6 +116,7 @@ class Episode:
         count = ids.index(end) + 1 if end in ids else len(ids)
         # Before parsing: what the agent wrote is trained on even if it can't be parsed.
         self._extend(ids[:count], 1, logprobs[:count], versions[:count])
+        # Without the last token, and without what followed the end tag.
         self._experts.extend(experts[: len(self.tokens) - 1 - len(self._experts)])
         self.generated += count
         turn = self._renderer.parse(ids[:count], self.conversation.parameters)

@@ -147,6 +147,7 @@ def turns(
 ) -> Iterator[tuple[int, Iterator[Segment]]]:
     """(index of its last message, segments) of every turn; results of one turn come together."""
     pending: list[str] = []
+    # Stripped before the user's last text only: results of tools continue the same thought.
     asked = last_question(messages) if style.strips_thoughts else -1
     own, earlier = style, replace(style, thinking=Thinking.NONE)
     for index, message in enumerate(messages):

@@ -62,7 +62,7 @@ def _from_template(folder: Path, template: ChatTemplate) -> Style:
 
 
 def _from_tokens(tokenizer: Any) -> Style:
-    """Without a template: Qwen3 if there are tokens for thinking, else the tiny model."""
+    """The style without a template: Qwen3's if there are thinking tokens, else the tiny model's."""
     if tokenizer.token_to_id(markup.THINK) is None:
         return BRIEF
     return Style(thinking=Thinking.OWN)

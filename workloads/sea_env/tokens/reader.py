@@ -90,11 +90,13 @@ class TurnReader:
             self._text(self._rest)
             self._wrong("The turn reached its token limit before it ended.")
         spoken = "".join(self._spoken).strip()
+        # A model whose prompt ends with `<think>` may write the tag once more.
         thought = "".join(self._thought).strip().removeprefix(THINK).strip()
         self._lost_call(spoken, thought)
         if not spoken and not self.calls:
             self._wrong("The turn is empty: it has neither text nor a tool call.")
         if self.error:
+            # No calls: of a turn that is wrong anywhere, none is carried out.
             return AgentTurn("".join(self._raw).strip(), (), complete, self.error, thought)
         return AgentTurn(spoken, tuple(self.calls), complete, "", thought)
 
@@ -137,6 +139,7 @@ class TurnReader:
             self._raw.append(tag)
             self._called()
         elif tag == THINK and not self._begun():
+            # Only white space was read so far (`_begun`): it belongs to no answer.
             self._raw.clear()
             self._spoken.clear()
             self._state = _State.THINKING

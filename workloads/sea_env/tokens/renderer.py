@@ -120,6 +120,8 @@ class Renderer:
         mask: list[int] = []
         prepared, added = self._prepared(messages)
         for index, segments in markup.turns(prepared, self.style):
+            # `trained` counts the caller's messages, before which a default system turn may have
+            # been added.
             wanted = trained is None or index - added in trained
             for segment in chain((markup.NEWLINE,) if ids else (), segments):
                 piece = self._segment(segment)
@@ -181,6 +183,8 @@ class Renderer:
     def _encode_text(self, text: str, trusted: bool) -> tuple[int, ...]:
         if not trusted:
             return self._untagged(text)
+        # With one group in the pattern, `split` returns text and tags in turn: tags at the odd
+        # places.
         pieces = _TOOL_TAGS.split(text)
         return tuple(
             chain.from_iterable(
@@ -203,5 +207,6 @@ class Renderer:
 def _pattern(tokenizer: Any) -> "re.Pattern[str]":
     """Everything that the tokenizer treats as a token of its own, and all of our tags."""
     added = [token.content for token in tokenizer.get_added_tokens_decoder().values()]
+    # Longest first: of alternatives that begin alike, a pattern takes the one that is listed first.
     tags = sorted({*markup.TAGS, *filter(None, added)}, key=len, reverse=True)
     return re.compile("|".join(re.escape(tag) for tag in tags))

@@ -57,9 +57,9 @@ class Style:
     brief: bool = False
     """Compact JSON and no line breaks around tags: the tiny model's style."""
     before_call: str = "\n"
-    """Between a turn's text and its first call."""
+    """Stands between a turn's text and its first call."""
     after_results: str = ""
-    """Between the last result and the end of its turn."""
+    """Stands between the last result and the end of its turn."""
     values: XmlValues = XmlValues.JSON
     trims: bool = False
     """Texts of users, tools and the assistant lose white space at both ends."""

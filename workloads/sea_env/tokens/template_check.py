@@ -90,7 +90,7 @@ def _agent(text: str, thinks: bool, calls: Sequence[Any] = ()) -> dict[str, Any]
 
 
 def _openai(messages: Sequence[Message]) -> list[dict[str, Any]]:
-    """As a server passes them to the template."""
+    """The messages as a server passes them to the template."""
     found = []
     for message in messages:
         sent = {key: value for key, value in message.items() if key != "thinking"}

@@ -79,8 +79,8 @@ def made_all(expected: Sequence[Action], transcript: Sequence[Message]) -> bool:
 
 
 def _fits(action: Action, call: Mapping[str, Any]) -> bool:
-    """By name and arguments, for any caller; without `compare_args`, by the arguments that
-    it was given (tau2-bench's `Action.compare_with_tool_call`)."""
+    """True if name and arguments match, whoever made the call; without `compare_args`, only the
+    arguments of the call are compared (tau2-bench's `Action.compare_with_tool_call`)."""
     if action.name != call.get("name"):
         return False
     given = call.get("arguments")

@@ -14,7 +14,7 @@ from sea_env.verify.checks import end_state, expected_end_state
 from sea_env.verify.sandbox.pool import FunctionSandbox, Judged
 
 FIELD = "verification_function"
-"""Of an `rl` row."""
+"""Field of an `rl` row."""
 _BASE = "file layout"
 
 

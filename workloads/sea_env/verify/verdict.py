@@ -7,8 +7,8 @@ that need a judge model or run code from the row; data generators, which need ne
 """
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from sea_env.domains import initial_state, registry
 from sea_env.domains.base import Domain, Environment
@@ -20,6 +20,9 @@ from sea_env.verify.checks import CHECKS
 from sea_env.verify.function import judged_by_function
 from sea_env.verify.judge import Judge
 from sea_env.verify.sandbox.pool import FunctionSandbox
+
+FUNCTION = "FUNCTION"
+NL_ASSERTION = "NL_ASSERTION"
 
 
 class UnverifiableTaskError(EnvError, ValueError):
@@ -39,7 +42,29 @@ class Verdict:
 
 def needs_judge(task: Task) -> bool:
     """True if a part of the reward is decided by a judge model."""
-    return "NL_ASSERTION" in task.criteria.reward_basis and bool(task.criteria.nl_assertions)
+    return NL_ASSERTION in task.criteria.reward_basis and bool(task.criteria.nl_assertions)
+
+
+def without_judge(task: Task) -> Task:
+    """The task without what only a judge model could check."""
+    criteria = task.criteria
+    basis = tuple(part for part in criteria.reward_basis if part != NL_ASSERTION)
+    return replace(task, criteria=replace(criteria, reward_basis=basis, nl_assertions=()))
+
+
+def split_verifiable(
+    tasks: Iterable[Task], *, judged: bool
+) -> tuple[list[Task], list[UnverifiableTaskError]]:
+    """(tasks that `check_verifiable` accepts, why it refuses each of the others)."""
+    kept: list[Task] = []
+    refused: list[UnverifiableTaskError] = []
+    for task in tasks:
+        try:
+            check_verifiable(task, judged=judged)
+            kept.append(task)
+        except UnverifiableTaskError as error:
+            refused.append(error)
+    return kept, refused
 
 
 def check_verifiable(task: Task, *, judged: bool = False) -> None:
@@ -127,12 +152,8 @@ def local_parts(
         name: float(CHECKS[name](domain, task, environment, transcript))
         for name in task.criteria.reward_basis
         # NL_ASSERTION with assertions is left to the judge; counting it here would make it 1.
-        if name in CHECKS and not (name == "NL_ASSERTION" and needs_judge(task))
+        if name in CHECKS and not (name == NL_ASSERTION and needs_judge(task))
     }
-
-
-FUNCTION = "FUNCTION"
-NL_ASSERTION = "NL_ASSERTION"
 
 
 class Verifier:

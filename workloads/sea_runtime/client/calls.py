@@ -49,7 +49,7 @@ FIRST_DELAY_SECONDS = 0.1
 MAX_DELAY_SECONDS = 2.0
 POLL_MARGIN_SECONDS = 5.0
 MIN_BYTES_PER_SECOND = 2e6
-"""With which a body must arrive: the results of all engines may come at the same moment."""
+"""Slowest rate of a body: the results of all engines may come at the same moment."""
 UNKNOWN_LAYOUT = 428
 """Status of a version whose layouts are to be sent first ("precondition required")."""
 

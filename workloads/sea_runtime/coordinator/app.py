@@ -26,7 +26,7 @@ from sea_runtime.coordinator.bootstrap import Bootstrap
 from sea_runtime.coordinator.container_logs import ContainerLogs
 from sea_runtime.coordinator.drain import CommitRecovery, Drain
 from sea_runtime.coordinator.edits import Edits
-from sea_runtime.coordinator.http import BodyRoom, durable, failures, guard
+from sea_runtime.coordinator.http import BodyBudget, durable, failures, guard
 from sea_runtime.coordinator.job import Job
 from sea_runtime.coordinator.ledger import lineage
 from sea_runtime.coordinator.ledger.database import Ledger
@@ -52,7 +52,7 @@ from sea_runtime.store.s3 import ObjectStore
 MAX_BODY_BYTES = 512 << 20
 """A trajectory of a million tokens with its transcript stays far below."""
 RESULT_BYTES = 512 << 20
-"""Of results that are in memory at one time; decoding one takes as much again."""
+"""Budget of results in memory at one time; decoding one takes as much again."""
 
 
 class SettingsError(RuntimeFailure):
@@ -248,7 +248,7 @@ def serve(parts: Components, token: str) -> web.Application:
     app[routes.HEARTBEATS], app[routes.PRECONDITIONS] = parts.heartbeats, parts.preconditions
     app[routes.WEIGHTS], app[routes.NOTIFIERS] = parts.weights, parts.notifiers
     app[routes.SCHEDULER], app[routes.TRAINING] = parts.scheduler, parts.training
-    app[routes.FILES], app[routes.BODIES] = parts.files, BodyRoom(RESULT_BYTES)
+    app[routes.FILES], app[routes.BODIES] = parts.files, BodyBudget(RESULT_BYTES)
     app[routes.SNAPSHOTS], app[routes.BOOTSTRAP] = parts.snapshots, parts.bootstrap
     app[routes.CONTAINER_LOGS] = parts.container_logs
     app.add_routes([*routes.routes(), *trainer_routes.routes()])
@@ -271,8 +271,7 @@ def with_loops(app: web.Application, parts: Components) -> web.Application:
         # or open the ledger again.
         await asyncio.gather(*tasks, return_exceptions=True)
         await parts.synthesis.stop()
-        # Last. aiohttp cleans up after it has ended all handlers, so nobody
-        # uses the ledger any more.
+        # Last. aiohttp cleans up after it has ended all handlers, so nothing uses the ledger now.
         parts.ledger.withdraw()
 
     app.cleanup_ctx.append(background)

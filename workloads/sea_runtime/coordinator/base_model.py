@@ -25,7 +25,7 @@ READY = "READY.json"
 TINY = "builtin:tiny"
 HUB = "hf://"
 MAX_ROWS = 20000
-"""Of one file: a tokenizer of about a thousand tokens has seen enough after so many."""
+"""Rows of one file that the tokenizer is fitted to: enough for about a thousand tokens."""
 
 
 def address(desired: CoordinatorSpec, stream: str) -> str:

@@ -77,7 +77,7 @@ def digest(desired: CoordinatorSpec, made: Collection[str]) -> str:
 
 
 def check(store: ObjectStore, desired: CoordinatorSpec, made: Collection[str] = ()) -> CheckedData:
-    """Reads everything the stages will read, but for what is still to be synthesised.
+    """Reads everything the stages will read, but for what is still to be synthesized.
 
     Raises:
         PreconditionError: the first mistake, with file and line if there is one.

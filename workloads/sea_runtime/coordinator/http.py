@@ -30,14 +30,14 @@ from sea_runtime.coordinator.problems import Problems, Source
 log = logging.getLogger(__name__)
 
 Model = TypeVar("Model", bound=BaseModel)
-ROOM_SECONDS = 60.0
-"""Between two looks for room that nobody announced."""
+RECHECK_SECONDS = 60.0
+"""Longest wait between two looks at the budget; a body that ends wakes the next at once."""
 READ_SECONDS = 15.0
-"""For which a caller waits for an answer, besides the time that its body takes."""
+"""How long a caller waits for an answer, on top of the time to send its body."""
 MAX_INTEGER = 2**63 - 1
 """What a column of the ledger can hold."""
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-Hear = Callable[[str, Model], None]
+Receive = Callable[[str, Model], None]
 
 
 OPEN_PATHS = frozenset({"/healthz", "/readyz"})
@@ -79,10 +79,10 @@ def failures(problems: Problems) -> Middleware:
 
 
 def durable(ledger: Ledger, durability: Durability) -> Middleware:
-    """Middleware that lets an answer leave only once what it may tell of is on the disk.
+    """Middleware that holds an answer back until everything it may report is on the disk.
 
-    Any answer, not just the one to the call that changed something: who asks for the state sees
-    what others have changed.
+    Any answer, not just the one to the call that changed something: a caller that reads the state
+    sees what others have changed.
     """
 
     @web.middleware
@@ -137,7 +137,7 @@ def streamed(pieces: Iterator[bytes], nbytes: int, content_type: str) -> web.Res
         nbytes: of all pieces. A body that breaks off is shorter, which its reader notices.
     """
     # The body of a `Response`, not a `StreamResponse`: it is sent after the middlewares, and what
-    # it tells of must be durable first.
+    # it reports must be durable first.
     headers = {"Content-Type": content_type, "Content-Length": str(nbytes)}
     return web.Response(body=_in_threads(pieces), headers=headers)
 
@@ -152,27 +152,29 @@ async def _in_threads(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
         raise ConnectionAbortedError(str(error)) from error
 
 
-class BodyRoom:
-    """Bounds the bytes of results that are in memory at one time; others wait in their sockets.
+class BodyBudget:
+    """A byte budget for request bodies in memory; what exceeds it waits in its callers' sockets.
 
     With experts to replay a result has up to 256 MB, and all engines may send theirs at once.
 
     Args:
-        nbytes: room for so many bytes of bodies; a larger one is alone.
+        nbytes: the budget; a larger body takes all of it.
     """
 
     def __init__(self, nbytes: int) -> None:
-        self._room = self._free = nbytes
+        self._nbytes = self._free = nbytes
         self._turn, self._freed = asyncio.Lock(), Notifier()
 
     @asynccontextmanager
-    async def of(self, request: web.Request) -> AsyncIterator[None]:
-        """Waits until there is room for the request's body, which is read inside by `whole`."""
-        wanted = min(request.content_length or 0, self._room)
-        # In their order: small bodies must not keep a large one waiting for ever.
+    async def reserve(self, request: web.Request) -> AsyncIterator[None]:
+        """Holds the bytes of the request's body, which is read inside by `whole`; waits for them
+        first.
+        """
+        wanted = min(request.content_length or 0, self._nbytes)
+        # In order of arrival: small bodies must not starve a large one.
         async with self._turn:
             while self._free < wanted:
-                await self._freed.wait(ROOM_SECONDS)
+                await self._freed.wait(RECHECK_SECONDS)
             self._free -= wanted
         try:
             yield
@@ -186,7 +188,7 @@ async def whole(request: web.Request) -> bytes:
 
     Raises:
         NotReadyError: it doesn't arrive in the time that its caller has. A node that was lost
-            closes no connection: the room of its results would never be free again.
+            closes no connection: the budget of its results would never be free again.
     """
     nbytes = request.content_length or 0
     limit = calls.read_timeout(READ_SECONDS, 0.0, nbytes)
@@ -199,17 +201,19 @@ async def whole(request: web.Request) -> bytes:
         ) from error
 
 
-def tells(model: type[Model], part: str, hear: Callable[[web.Application], Hear[Model]]) -> Handler:
-    """A handler that hands a message to a component, and answers nothing.
+def forwards(
+    model: type[Model], part: str, receiver: Callable[[web.Application], Receive[Model]]
+) -> Handler:
+    """A handler that passes a message on to a component and answers with an empty object.
 
     Args:
-        part: of the path, which says of what the message is: handed over first.
-        hear: finds the component's method.
+        part: of the path, which names what the message is about: the method's first argument.
+        receiver: finds the component's method.
     """
 
     async def handle(request: web.Request) -> web.Response:
         message = await body(request, model)
-        hear(request.app)(request.match_info[part], message)
+        receiver(request.app)(request.match_info[part], message)
         return done()
 
     return handle

@@ -212,5 +212,5 @@ def stored(db: Database, name: str = DOCUMENT) -> CoordinatorSpec | None:
 
 
 def stored_attempt(db: Database) -> int:
-    """Of a spec that can't be read, and of none."""
+    """The attempt of a spec that this release can't read; 0 if there is no spec."""
     return int(json.loads(db.text(DOCUMENT) or "{}").get("attempt", 0))

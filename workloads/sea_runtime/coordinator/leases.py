@@ -29,7 +29,7 @@ from sea_runtime.wire.rollouts import (
 log = logging.getLogger(__name__)
 
 BYTES_PER_TOKEN = 13
-"""Of an encoded trajectory: token, log-probability and version of 4 bytes each, mask of 1."""
+"""In an encoded trajectory: token, log-probability and version of 4 bytes each, mask of 1."""
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ def accept(
     *,
     file: str | None = None,
 ) -> bool:
-    """Records a result; False if the lease isn't this worker's any more.
+    """Records a result; False if the lease is no longer this worker's.
 
     `file` has the trajectory's bytes if it is large; `rule_of` gives the filter of the stage of a
     name.
@@ -206,7 +206,7 @@ def require_sound(result: EpisodeResult) -> None:
 
 
 def release(db: Database, lease_id: str, worker: Worker) -> bool:
-    """Gives an unfinished episode back; False if the lease isn't this worker's any more."""
+    """Gives an unfinished episode back; False if the lease is no longer this worker's."""
     with db.transaction():
         row = episodes.by_lease(db, lease_id)
         # Refused, not ignored: the episode may run elsewhere under a newer lease id.

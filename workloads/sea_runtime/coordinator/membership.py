@@ -26,7 +26,7 @@ class Member:
     seen: float
     """Monotonic seconds of the last heartbeat."""
     number: int
-    """Of that heartbeat, among all: whether it came before something else, whatever the clock."""
+    """Serial number of that heartbeat: tells what came before what, whatever the clock says."""
 
 
 class Membership:

@@ -1,7 +1,7 @@
 """Whether a base model can do what the job asks of it, from its config.json. Pure but for `check`.
 
-Looked at before a pod with GPUs exists: the engines and the trainer would find the same, each after
-loading for minutes, and fail for ever.
+Checked before a pod with GPUs exists: the engines and the trainer would find the same, each after
+loading for minutes, and fail forever.
 """
 
 import json

@@ -60,7 +60,7 @@ class Preconditions:
         self._problems, self._notifiers, self._clock = problems, notifiers, clock
         self._data: CheckedData | None = None
         self._digest: str | None = None
-        """Of the data that `_data` was read from, or that has a problem."""
+        """Digest of the data that `_data` was read from, or that has a problem."""
         self.checks = 0
         """Checks of the data that have ended."""
         self._checked_at = 0.0
@@ -80,7 +80,7 @@ class Preconditions:
 
     @property
     def verdict(self) -> PlanVerdict | None:
-        """Of the job's plan, as the spec in force has it."""
+        """The verdict on the job's plan; None unless it is about the spec in force."""
         known = self._job.known
         current = known is not None and self._planned == plan_check.digest(known)
         return self._verdict if current else None

@@ -101,7 +101,7 @@ def _reason(error: SeaError) -> str:
 
 
 def episodes_fail(stage: str, failed: int, error: str) -> Problem:
-    """For episode after episode without a verdict: a user endpoint or environment is broken.
+    """The problem when no episode gets a verdict: a user endpoint or environment is broken.
 
     Training would replace group after group and an evaluation would end without a number.
     """

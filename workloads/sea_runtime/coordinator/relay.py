@@ -17,12 +17,12 @@ from sea_runtime.wire.membership import Heartbeat
 from sea_runtime.wire.weights import EngineCopy, WeightVersion
 
 TRAINER = ""
-"""As a source; a peer is named by its pod."""
+"""The trainer as a source; a peer is named by its pod."""
 ROUNDS_FROM_TRAINER = 2
 """Engines per engine that the trainer's ranks could serve at full rate: with 1 or 2 the last of any
 number of engines has the version equally soon, and 2 has one round of reports less."""
 DAMAGED_READERS = 2
-"""So many engines that got other bytes from a holder are right about it."""
+"""How many engines must get other bytes from a holder before it is believed to be damaged."""
 READ_SECONDS = 900.0
 """After which a read that never ended counts as ended; above `PREFETCH_TIMEOUT_SECONDS`."""
 
@@ -149,7 +149,7 @@ class Relay:
 
         It announces the version again as soon as it is asked to, and may have been overwritten by a
         newer one, so the word of one reader, whose own memory may be at fault, counts until then.
-        That of two is the holder's fault: it delivers the version to nobody any more.
+        That of two is the holder's fault: it no longer delivers the version to anyone.
         """
         self._damaged.setdefault((pod, version, attempt), set()).add(reader)
         self.forget(pod)

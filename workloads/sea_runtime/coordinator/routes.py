@@ -18,13 +18,13 @@ from sea_runtime.coordinator.bootstrap import Bootstrap
 from sea_runtime.coordinator.container_logs import ContainerLogs
 from sea_runtime.coordinator.errors import NotReadyError, RefusedError, StaleError
 from sea_runtime.coordinator.http import (
-    BodyRoom,
+    BodyBudget,
     body,
     done,
+    forwards,
     number,
     reply,
     seconds,
-    tells,
     whole,
 )
 from sea_runtime.coordinator.job import Job
@@ -64,12 +64,12 @@ TRAINING = web.AppKey("training", Training)
 SNAPSHOTS = web.AppKey("snapshots", Snapshots)
 BOOTSTRAP = web.AppKey("bootstrap", Bootstrap)
 FILES = web.AppKey("files", Files)
-BODIES = web.AppKey("bodies", BodyRoom)
+BODIES = web.AppKey("bodies", BodyBudget)
 NOTIFIERS = web.AppKey("notifiers", Notifiers)
 CONTAINER_LOGS = web.AppKey("container-logs", ContainerLogs)
 
 MAX_WAIT_SECONDS = 10.0
-NOT_YOURS = "The lease is not this worker's any more. Forget the episode."
+NOT_YOURS = "The lease is no longer this worker's. Forget the episode."
 
 
 # The operator, the kubelet's probes, and what benchmarks and the demo read.
@@ -181,7 +181,7 @@ async def lease(request: web.Request) -> web.Response:
 
 
 async def result(request: web.Request) -> web.Response:
-    async with request.app[BODIES].of(request):
+    async with request.app[BODIES].reserve(request):
         return await _result(request)
 
 
@@ -222,13 +222,18 @@ def routes() -> list[web.RouteDef]:
         web.get("/v1/model", model),
         web.post(stream, publish),
         web.get(stream, newer),
-        web.post(stream + "/adopted", tells(Adopted, "stream", lambda app: app[WEIGHTS].adopted)),
         web.post(
-            stream + "/unfetched", tells(NotFetched, "stream", lambda app: app[WEIGHTS].unfetched)
+            stream + "/adopted", forwards(Adopted, "stream", lambda app: app[WEIGHTS].adopted)
         ),
-        web.post(stream + "/wrong", tells(WrongWeights, "stream", lambda app: app[WEIGHTS].wrong)),
         web.post(
-            stream + "/copies", tells(EngineCopy, "stream", lambda app: app[WEIGHTS].announce)
+            stream + "/unfetched",
+            forwards(NotFetched, "stream", lambda app: app[WEIGHTS].unfetched),
+        ),
+        web.post(
+            stream + "/wrong", forwards(WrongWeights, "stream", lambda app: app[WEIGHTS].wrong)
+        ),
+        web.post(
+            stream + "/copies", forwards(EngineCopy, "stream", lambda app: app[WEIGHTS].announce)
         ),
         web.put("/v1/layouts/{digest}", put_layout),
         web.get("/v1/layouts/{digest}", layout),

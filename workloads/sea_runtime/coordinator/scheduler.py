@@ -129,7 +129,7 @@ class Scheduler:
         return accepted
 
     def release(self, lease_id: str, worker: Worker) -> bool:
-        """Takes an unfinished episode back; False if the lease isn't this worker's any more."""
+        """Takes an unfinished episode back; False if the lease is no longer this worker's."""
         released = leases.release(self._ledger.db, lease_id, worker)
         if released:
             self._notifiers.leases.notify()

@@ -89,15 +89,15 @@ def first_version(
     stages = spec.stages
     stream = stream or stream_of(stages[index])
     published = sum(
-        versions_of(stage, (ended or {}).get(stage.name)) + _begins_anew(stages, place)
+        versions_of(stage, (ended or {}).get(stage.name)) + _own_versions(stages, place)
         for place, stage in enumerate(stages[:index])
         if stream_of(stage) == stream
     )
     own = index < len(stages) and stream_of(stages[index]) == stream
-    return published + (_begins_anew(stages, index) if own else 0)
+    return published + (_own_versions(stages, index) if own else 0)
 
 
-def _begins_anew(stages: Sequence[Stage], index: int) -> int:
+def _own_versions(stages: Sequence[Stage], index: int) -> int:
     """1 if the stage publishes the weights it begins with as a version of their own.
 
     An RL stage that does not go on from the newest version of its stream: engines serve that one.
@@ -130,6 +130,7 @@ def initial_model(spec: Spec, index: int, run_url: str, base: str) -> str:
 def origin(desired: CoordinatorSpec) -> Origin | None:
     """The other run's checkpoint that the current stage goes on from."""
     start = desired.spec.start_from
+    # Later stages go on from what this run has trained itself.
     if start is None or desired.stage_index > 0:
         return None
     return Origin(run_url=start.run.rstrip("/"), step=start.step)
@@ -200,6 +201,7 @@ def dialogue_files(desired: CoordinatorSpec, stage: Stage) -> list[str]:
 def databases(desired: CoordinatorSpec, file: str) -> str | None:
     """The folder that `db_path` is relative to in rows of this file."""
     for stage in _synthesis(desired.spec):
+        # `folder` ends the address with a slash: stage `a` must not claim the files of stage `ab`.
         if file.startswith(urls.folder(made_folder(desired.run_url, stage.name))):
             return file.rpartition("/")[0]
     return desired.spec.data.databases

@@ -149,7 +149,7 @@ def _checkpoint(db: Database) -> CheckpointStatus | None:
 
 
 def _results(db: Database, every: Sequence[Stage]) -> list[EvaluationResult]:
-    """Of all evaluations so far, in the order of stages and, within one, as reported."""
+    """Results of all evaluations so far, by stage and, within a stage, as reported."""
     return [
         lenient.read(EvaluationResult, json.loads(body)).value
         for stage in every

@@ -14,7 +14,8 @@ from pathlib import Path
 
 from sea_api.v1alpha1.domains import bare, file_name
 from sea_api.v1alpha1.job import Spec
-from sea_api.v1alpha1.stages import Stage, StageType, SynthesisStage
+from sea_api.v1alpha1.stages import Stage, StageType
+from sea_api.v1alpha1.synthesis_stage import SynthesisStage
 from sea_api.wire.coordinator_spec import CoordinatorSpec
 from sea_api.wire.state import Problem, Severity
 from sea_data import urls

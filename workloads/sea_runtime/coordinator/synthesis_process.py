@@ -60,7 +60,7 @@ class Order:
     data: dict[str, str] = field(default_factory=dict)
     """Folders in tau2-bench's layout, by domain; worlds are generated for others."""
     url: str = ""
-    """Of an OpenAI-compatible endpoint; empty: procedural workers."""
+    """URL of an OpenAI-compatible endpoint; empty: procedural workers."""
     model: str = ""
     concurrency: int = 8
     archive: str = ""
@@ -166,7 +166,7 @@ class SynthesisProcess:
         await self._reader
 
     async def _read(self) -> None:
-        """Until the process closes its end: if nobody read its output, it would block."""
+        """Reads until the process closes its end: with unread output it would block."""
         assert self._process.stdout is not None
         while True:
             try:

@@ -21,11 +21,11 @@ class StepTimes:
 
     def __init__(self) -> None:
         self.number = 0
-        """Of the newest row."""
+        """Number of the newest row."""
         self._reported: dict[int, float] = {}
-        """By attempt: when its newest step ended."""
+        """When the newest step of each attempt ended."""
         self._taken: dict[int, float] = {}
-        """By step, as it was computed last."""
+        """Seconds of each step, as it was computed last."""
         self._counted = 0.0
         self._recent: deque[float] = deque(maxlen=RECENT_STEPS)
         self._began: float | None = None

@@ -9,7 +9,7 @@ from aiohttp import web
 
 from sea_runtime.client import calls
 from sea_runtime.coordinator.errors import GoneError
-from sea_runtime.coordinator.http import number, reply, streamed, tells
+from sea_runtime.coordinator.http import forwards, number, reply, streamed
 from sea_runtime.coordinator.ledger.fixed_batch import FixedBatch
 from sea_runtime.coordinator.routes import BOOTSTRAP, NOTIFIERS, SNAPSHOTS, TRAINING
 from sea_runtime.coordinator.training import AheadError
@@ -75,16 +75,16 @@ def routes() -> list[web.RouteDef]:
         web.get("/v1/trainer/task", task),
         web.get(stage + "/batches/{step}", batch),
         web.post(
-            stage + "/progress", tells(StageProgress, "stage", lambda app: app[TRAINING].report)
+            stage + "/progress", forwards(StageProgress, "stage", lambda app: app[TRAINING].report)
         ),
         web.post(
             stage + "/failures",
-            tells(BackgroundFailures, "stage", lambda app: app[TRAINING].report_failures),
+            forwards(BackgroundFailures, "stage", lambda app: app[TRAINING].report_failures),
         ),
         web.post(stage + "/snapshot", take_snapshot),
         web.post(
             stage + "/checkpoints",
-            tells(CheckpointCommitted, "stage", lambda app: app[TRAINING].committed),
+            forwards(CheckpointCommitted, "stage", lambda app: app[TRAINING].committed),
         ),
-        web.post(stage + "/done", tells(StageDone, "stage", lambda app: app[TRAINING].done)),
+        web.post(stage + "/done", forwards(StageDone, "stage", lambda app: app[TRAINING].done)),
     ]

@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 SERVED = "served"
 """Name of the ledger's document: the spec that rank 0 was given last."""
 REPORT_SECONDS = 30.0
-"""For which a failure next to training counts after it was reported: the trainer repeats it every
+"""How long a failure next to training counts after its report: the trainer repeats it every
 second, and one that has ended must not leave it behind."""
 _REASONS = {
     BackgroundWork.CHECKPOINT: "CheckpointsFail",
@@ -231,7 +231,7 @@ class Training:
 
     @property
     def background_failure(self) -> Problem | None:
-        """What fails next to training; None if nothing does, or no trainer says so any more."""
+        """What fails next to training; None if nothing does, or no trainer has said so lately."""
         reported, problem = self._failing
         return problem if self._clock() - reported <= REPORT_SECONDS else None
 
@@ -263,7 +263,7 @@ class Training:
             self._notifiers.notify_all()
 
     def goodput(self, name: str) -> float | None:
-        """Of a training stage, 0 to 1: until now, or until it ended."""
+        """Share of a training stage's time that produced steps that count, 0 to 1."""
         end = stages.finished_at(self._ledger.db, name) or self._wall()
         return self._pace.of(name).goodput(end)
 

@@ -228,7 +228,7 @@ class WeightRegistry:
         self._ledger.db.put_document(WRONG, found)
 
     def status(self) -> WeightsStatus:
-        """Of the policy: newest version and what the living engines serve."""
+        """The policy's newest version, and what the living engines serve."""
         beats = self._membership.alive(ROLLOUT)
         served = [beat.adopted or 0 for beat in beats]
         return WeightsStatus(

@@ -234,6 +234,7 @@ def plan(requested: TrainerParallelism, shape: ModelShape, world_size: int) -> P
     """
     if not shape.experts:
         requested = dense(requested)
+    # Only the first: what follows from it would be refused again in other words.
     for sentence in [*refusals(requested, shape), *_misfits(requested, world_size)]:
         raise LayoutError(f"{sentence}.")
     return ParallelLayout(

@@ -22,7 +22,7 @@ class SequenceWork:
 
     @staticmethod
     def of(shape: ModelShape) -> "SequenceWork":
-        """Of a model; the head is left out, since few tokens of a dialogue go through it."""
+        """The work of a model, without its head: few tokens of a dialogue go through it."""
         queries = shape.heads * shape.head_dim
         keys = shape.kv_heads * shape.head_dim
         # Two operations per weight: q, k, v and output projection, then the MLP's three matrices.
@@ -36,7 +36,7 @@ class SequenceWork:
         )
 
     def __call__(self, tokens: int, shared: int = 0) -> float:
-        """Of a sequence whose first `shared` tokens are computed with another one."""
+        """Work of a sequence whose first `shared` tokens are computed with another one."""
         computed = tokens - shared
         # Each computed token attends to all before it, the shared ones too.
         pairs = tokens * tokens - shared * shared
@@ -75,13 +75,3 @@ def balance(
             heapq.heappush(heap, one)
     sums = {number: done for done, _, number in heap}
     return [rows[number] for number in sorted(range(count), key=lambda i: (-sums[i], i))]
-
-
-def idle_fraction(microbatches: Sequence[Sequence[float]]) -> float:
-    """Share of the ranks' time that they wait for the slowest row of each microbatch.
-
-    Args:
-        microbatches: work of each rank's row, microbatch by microbatch.
-    """
-    spent = sum(len(rows) * max(rows) for rows in microbatches if rows)
-    return 1.0 - sum(map(sum, microbatches)) / spent if spent else 0.0

@@ -44,7 +44,7 @@ class Block:
     columns: Span | None
     """None for vectors."""
     expert: bool = False
-    """Of an expert: its replicas are the expert-data-parallel ranks."""
+    """True for a block of an expert: its replicas are the expert-data-parallel ranks."""
 
     @property
     def numel(self) -> int:
@@ -182,7 +182,7 @@ def _experts(shape: ModelShape, place: Place, megatron: str, hf: str) -> Iterato
 def _gated_mlp(
     megatron: str, hf: str, hidden: int, share: range, *, expert: bool = False
 ) -> Iterator[Block]:
-    """Of the rank's `share` of the width: gate above up, and the same columns of down."""
+    """Blocks of the rank's `share` of the width: gate above up, the same columns of down."""
     for index, part in enumerate(("gate", "up")):
         rows = Span(len(share), share.start, index * len(share))
         name = f"{hf}{part}_proj.weight"

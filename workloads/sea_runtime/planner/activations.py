@@ -57,6 +57,8 @@ def _router(shape: ModelShape, element: int) -> float:
     """Its input in FP32, logits and probabilities."""
     if not shape.experts:
         return 0.0
+    # FP32 values take 4 / element of the model's elements; an input that is FP32 already is no
+    # copy.
     return (shape.hidden * (4 / element if element < 4 else 0)) + 3 * shape.experts * 4 / element
 
 

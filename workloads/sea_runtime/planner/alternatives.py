@@ -32,9 +32,9 @@ class Candidate:
 
     setup: TrainerSetup
     nbytes: float
-    """Of the fullest GPU."""
+    """Bytes on the fullest GPU."""
     seconds: float
-    """Of a training step."""
+    """Seconds of a training step."""
 
     @property
     def layout(self) -> ParallelLayout:
@@ -180,7 +180,7 @@ def splits(
 def generation_seconds(
     engine: EngineSetup, gpu: Gpu, workload: Workload, gpus: int, concurrent: int
 ) -> float | None:
-    """Of a step's trajectories on `gpus` GPUs, in steady state; None if no engine fits.
+    """Seconds to generate a step's trajectories on `gpus` GPUs; None if no engine fits.
 
     Args:
         concurrent: episodes at one time over all engines.

@@ -50,7 +50,7 @@ class Budget:
         return Fit.TIGHT if self.needed <= (1 + MARGIN) * self.capacity else Fit.DOES_NOT_FIT
 
     def sentence(self) -> str:
-        """With numbers, for a condition."""
+        """The budget in words and numbers, for a condition."""
         assert self.capacity is not None
         largest = sorted(self.items, key=lambda item: -item.nbytes)[:3]
         parts = ", ".join(f"{item.name} {gb(item.nbytes)}" for item in largest)
@@ -81,7 +81,7 @@ def _limit(template: PodTemplate) -> float | None:
 def of_trainer(
     spec: Spec, name: str, setup: TrainerSetup, gpu: Gpu | None, replayed: float
 ) -> Iterator[Budget]:
-    """Of the fullest GPU and of a pod; on a CPU of a pod alone.
+    """Budgets of the fullest GPU and of a pod; on CPUs, of a pod alone.
 
     Args:
         name: "trainer", or of the user model's.
@@ -111,7 +111,7 @@ def of_trainer(
 def of_engine(
     name: str, role: Rollout | UserModel, setup: EngineSetup, gpu: Gpu | None
 ) -> Iterator[Budget]:
-    """Of each GPU and of a pod; none on a CPU.
+    """Budgets of each GPU and of a pod; none on CPUs.
 
     Args:
         name: "rollout" or "user model".

@@ -32,6 +32,7 @@ def parameters_per_gpu(shape: ModelShape, tensor: int) -> int:
     With expert parallelism a GPU holds whole experts, as many bytes.
     """
     count = parameters.of_model(shape)
+    # `whole`: norms, which every GPU has. Biases of q, k and v are left out: they are below 0.1 %.
     keys = 2 * shape.hidden * shape.kv_heads * shape.head_dim * shape.layers
     whole = shape.layers * (2 * shape.hidden + 2 * shape.head_dim) + shape.hidden
     router = shape.layers * shape.experts * shape.hidden
@@ -58,7 +59,7 @@ class KvCache:
 
     nbytes: float
     tokens: int
-    """That fit."""
+    """Tokens that fit."""
     sequences_full: float
     """Sequences at full context that fit."""
     sequences_mean: float

@@ -7,6 +7,7 @@ reach; each names its source. Nothing in this table was measured with this proje
 
 from dataclasses import dataclass
 
+from sea_api.contract import GPU_PRODUCT_LABEL
 from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.pods import PodTemplate
 
@@ -29,9 +30,9 @@ class Gpu:
     host_link: float
     """Bytes/s between host memory and GPU (PCIe, measured rates rather than the nominal ones)."""
     dense_fraction: float = 0.40
-    """Of `flops`, in training a dense model. Megatron-LM reports 41 to 47 % on H100."""
+    """Share of `flops` in training a dense model. Megatron-LM reports 41 to 47 % on H100."""
     expert_fraction: float = 0.25
-    """Of `flops`, in training a mixture of experts: `EXPERT_SOURCE`."""
+    """Share of `flops` in training a mixture of experts: `EXPERT_SOURCE`."""
 
 
 EXPERT_SOURCE = (
@@ -50,11 +51,6 @@ CPU = Gpu(CPU_NAME, 0, 60e9, 8e9, 0.6e9, 8e9, dense_fraction=0.5, expert_fractio
 this project: memcpy 3 to 17 GB/s, NIXL over TCP 0.4 to 0.9 GB/s."""
 
 KINDS = {gpu.name: gpu for gpu in (H200, H100, A100, B200, CPU)}
-
-PRODUCT_LABEL = "nvidia.com/gpu.product"
-"""Node label of NVIDIA's GPU feature discovery, as in `NVIDIA-H100-80GB-HBM3`."""
-MEMORY_LABEL = "nvidia.com/gpu.memory"
-"""MiB of one GPU, next to it."""
 
 ASSUMPTIONS = (
     "Peaks: NVIDIA's data sheets (dense bf16); memory: torch's total_memory.",
@@ -85,4 +81,4 @@ def of_product(product: str, memory_mib: int | None = None) -> Gpu | None:
 def selected(spec: Spec, template: PodTemplate) -> Gpu | None:
     """The kind that the role's node selector names, None if it names none that is known."""
     selector = {**spec.scheduling.node_selector, **template.node_selector}
-    return of_product(selector.get(PRODUCT_LABEL, ""))
+    return of_product(selector.get(GPU_PRODUCT_LABEL, ""))

@@ -45,13 +45,13 @@ class StagePlan:
     training: TrainingTime
     generation: Generation
     generate_s: float
-    """Of a step's trajectories."""
+    """Seconds to generate a step's trajectories."""
     publish_s: float
     update: Update
     checkpoint: CheckpointTime
     checkpoint_every: int
     recompute_s: float
-    """Of an engine after an update: caches are computed again under the new weights."""
+    """Seconds that an engine computes its caches again after an update."""
 
     @property
     def trainer_s(self) -> float:

@@ -182,7 +182,7 @@ def proposals(
 
 
 def simulated(variants: Mapping[str, Pipeline], steps: int) -> Iterator[str]:
-    """Each pipeline, simulated for so many steps."""
+    """Each pipeline, simulated for that many steps."""
     yield ""
     yield _head(f"Simulated, {steps} steps", "step, s", "staleness  trainer  places  limited by")
     for name, pipeline in variants.items():

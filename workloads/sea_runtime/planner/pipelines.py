@@ -10,7 +10,7 @@ from sea_runtime.planner import speed
 from sea_runtime.planner.engine_memory import EngineSetup
 from sea_runtime.planner.gpus import Gpu
 from sea_runtime.planner.job_plan import StagePlan
-from sea_runtime.planner.simulated_pipeline import Draw, Failures, Pipeline, Result, Turn
+from sea_runtime.planner.simulated_pipeline import Draw, Pipeline, Result, Turn
 from sea_runtime.planner.workload import Workload
 
 BUSY = 0.9
@@ -19,6 +19,7 @@ BUSY = 0.9
 
 def draws(workload: Workload) -> Draw:
     """Trajectories of the workload: log-normal lengths, turns of equal size, random waits."""
+    # The mean of a log-normal distribution is exp(mu + sigma^2 / 2).
     middle = math.log(workload.mean_tokens) - workload.spread**2 / 2
 
     def draw(random: Random) -> tuple[Turn, ...]:
@@ -36,7 +37,7 @@ def draws(workload: Workload) -> Draw:
 
 
 def token_seconds(engine: EngineSetup, gpu: Gpu, workload: Workload) -> Callable[[float], float]:
-    """With the prompts of the other sequences computed in between; remembered by number."""
+    """Seconds per token by number of sequences, with their prompts computed in between."""
     prompts = workload.mean_tokens - workload.generated
     per_token = speed.prefill_seconds(engine, gpu, prompts) / max(1.0, workload.generated)
     known: dict[int, float] = {}
@@ -101,14 +102,3 @@ def limit(pipeline: Pipeline, result: Result) -> str:
     if pipeline.max_staleness == 0:
         return "both sides wait for each other"
     return "the gate, while groups wait for their longest"
-
-
-def with_failures(
-    pipeline: Pipeline, gpu_hours: float, gpus_per_engine: int, trainers: int
-) -> Pipeline:
-    """With one failure of a GPU per `gpu_hours`, which takes its engine or the whole trainer."""
-    seconds = gpu_hours * 3600
-    failures = Failures(
-        engine_every_s=seconds / gpus_per_engine, trainer_every_s=seconds / trainers
-    )
-    return replace(pipeline, failures=failures)

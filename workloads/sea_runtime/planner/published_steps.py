@@ -36,7 +36,7 @@ with all of them empty, so its first batches come in a burst."""
 MIN_GROUPS = 16
 """Fewer groups per batch are not simulated: a synchronous step waits for the longest of them."""
 PAUSE_SECONDS = 2.0
-"""Of an engine per version: assumed."""
+"""Pause of an engine per version: assumed."""
 SHORTEST, LONGEST = 1 / 32, 1 / 2
 """Mean length over the longest response, where a source states no mean."""
 
@@ -166,13 +166,15 @@ def ranges() -> Iterator[Comparison]:
         )
 
 
+def _qwen3(size: str) -> ModelShape:
+    found = builtin_models.of_source(f"Qwen3-{size}")
+    assert found is not None
+    return found
+
+
 def nemo_rl() -> Iterator[SetUp]:
     """GRPO on H100 in bf16, prompts of OpenMathInstruct-2 with 32 responses each."""
-    large, small = (builtin_models.of_source(f"Qwen3-{x}") for x in ("235B-A22B", "30B-A3B"))
-    dense = builtin_models.of_source("Qwen3-32B")
-    assert large
-    assert small
-    assert dense
+    large, small, dense = map(_qwen3, ("235B-A22B", "30B-A3B", "32B"))
     full = Recomputation.FULL
     wide = {"tensor": 2, "context": 2, "expert": 16, "pipeline": 8}
     four = {"tensor": 4, "pipeline": 4}
@@ -221,7 +223,7 @@ def nemo_rl() -> Iterator[SetUp]:
 
 
 def areal() -> Iterator[SetUp]:
-    """Without a mean length, which `ranges` sets."""
+    """AReaL's steps, without a mean length, which `ranges` sets."""
     work = Workload(512, 16, 27_648, 0, 0.95, turns=1, turn_seconds=0.01)
     one = SetUp(
         "AReaL, 1.5B on H800",
@@ -240,7 +242,7 @@ def areal() -> Iterator[SetUp]:
 
 
 def verl() -> Iterator[SetUp]:
-    """As `areal`; its asynchronous mode takes the engines' log-probabilities for proximal ones."""
+    """verl's; its asynchronous mode uses the engines' log-probabilities as proximal ones."""
     work = Workload(512, 16, 28_672, 0, 0.9, turns=1, turn_seconds=0.01)
     one = SetUp(
         "verl, 7B on H20", 356.3, QWEN25_7B, H20, 128, 128, work, 0, minibatches=16, forwards=1

@@ -41,7 +41,7 @@ class Engine:
         self.stopped_until = 0.0
         self.version = 0
         self.stamp = 0
-        """Of its newest event: older ones are void."""
+        """Stamp of its newest event: older events are ignored."""
         self.life = 0
         self.busy_s = self.slot_s = 0.0
 
@@ -49,6 +49,7 @@ class Engine:
         """Moves the virtual clock to `now`."""
         if now <= self.at:
             return
+        # Nothing is generated while it is stopped; its places are taken all the same.
         start = max(self.at, min(self.stopped_until, now))
         if self.running:
             self.clock += (now - start) / self.token_seconds(len(self.running))

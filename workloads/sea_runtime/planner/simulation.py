@@ -48,7 +48,7 @@ class Simulation:
         self._steps: list[Step] = []
 
     def run(self, steps: int, stage: int | None = None) -> Result:
-        """Until `steps` steps are trained, of a stage that has `stage`, by default as many."""
+        """Simulates the first `steps` steps of a stage that has `stage`, by default as many."""
         self._all = stage or steps
         for number, engine in enumerate(self.engines):
             self._fail_later(number)
@@ -70,13 +70,14 @@ class Simulation:
         )
 
     def _after(self, seconds: float, action: Callable[..., None], *arguments: Any) -> None:
+        # The counter decides between events of one moment: functions have no order.
         event = (self.now + seconds, next(self._order), action, arguments)
         heapq.heappush(self._events, event)
 
     # The gate, and leases.
 
     def _capacity(self, served: int) -> int:
-        """As `coordinator/staleness_gate.py`: `capacity`."""
+        """The formula of `capacity` in `coordinator/staleness_gate.py`."""
         one = self.pipeline
         version = min(self._version, served)
         batches = min(one.max_staleness + version + 1, self._all)
@@ -85,7 +86,7 @@ class Simulation:
         return max(0, min(one.max_groups - self._running, admitted))
 
     def _kept_share(self) -> float:
-        """As `coordinator/ledger/groups.py`: `kept_share`."""
+        """The formula of `kept_share` in `coordinator/ledger/groups.py`."""
         if len(self._outcomes) < 16:
             return 1.0
         return max(0.25, sum(self._outcomes) / len(self._outcomes))
@@ -119,6 +120,7 @@ class Simulation:
 
     def _begin_turn(self, number: int, life: int, name: int, episode: Episode) -> None:
         engine = self.engines[number]
+        # The engine has failed since: the episode was leased again elsewhere.
         if engine.life != life:
             return
         engine.advance(self.now)
@@ -127,6 +129,8 @@ class Simulation:
         self._schedule(number, engine)
 
     def _schedule(self, number: int, engine: Engine) -> None:
+        # The end of the next turn moves with every sequence that comes or goes. An event can't be
+        # taken from a heap, so the older ones are left there and ignored.
         engine.stamp += 1
         end = engine.next_end()
         if end is not None:
@@ -189,12 +193,14 @@ class Simulation:
         seconds = self.pipeline.train_s(self.random)
         if self.random.random() > seconds / failures.trainer_every_s:
             return 0.0
+        # Steps since the last checkpoint, and on average half of the one under way.
         again = len(self._steps) % self.pipeline.checkpoint_every
         return failures.trainer_restart_s + (again + 0.5) * seconds
 
     def _trained(self, batch: list[Group], seconds: float) -> None:
         self._trained_s += seconds
         tokens = sum(group.tokens for group in batch)
+        # Mean over tokens, as the trainer's `staleness` (`trainer/rl_batch.py`).
         lag = self._version - sum(group.weighted for group in batch) / max(1, tokens)
         waited = self.now - seconds - self._wait_from
         self._steps.append(Step(self.now, waited, seconds, lag, tokens))
@@ -253,7 +259,7 @@ class Simulation:
         self._fail_later(number)
 
     def _held_groups(self, engine: Engine, held: list[tuple[int, Episode]]) -> list[Group]:
-        """Of all its episodes: those that wait outside are found by their pending events."""
+        """Groups of all its episodes; pending events name those that wait outside."""
         running = {name for name, _ in held}
         outside = [
             arguments[3]

@@ -17,9 +17,9 @@ from sea_runtime.planner.gpus import Gpu
 from sea_runtime.planner.workload import Workload
 
 READ_FRACTION = 0.6
-"""Of the memory bandwidth, while an engine reads weights and KV cache: assumed."""
+"""Share of the memory bandwidth that an engine reads weights and KV cache at: assumed."""
 PREFILL_FRACTION = 0.4
-"""Of the peak, while an engine computes prompts: assumed."""
+"""Share of the peak FLOP/s that an engine computes prompts at: assumed."""
 LAYER_SECONDS = 80e-6
 """Per layer and token step of an engine over several GPUs, whatever the batch: kernel launches and
 two all-reduces. Assumed; Qwen3-235B at TP 8 then needs 9 ms per token for a single sequence."""
@@ -77,6 +77,7 @@ class TrainingTime:
 def microbatches(workload: Workload, layout: ParallelLayout, row_tokens: int) -> int:
     """Per step and data-parallel rank."""
     rows = workload.computed / (row_tokens * ROW_FILL)
+    # Half a row more: the last microbatch is rarely full, and all replicas have as many.
     return max(1, round(rows / layout.data + 0.5))
 
 
@@ -131,10 +132,13 @@ def token_step_seconds(engine: EngineSetup, gpu: Gpu, sequences: float, tokens: 
     shape = engine.shape
     count = parameters.of_model(shape)
     # An expert is read if any sequence chose it.
+    # With independent choices of k of E experts, none of n sequences reads a given one with the
+    # probability (1 - k / E)^n.
     missed = 1.0 - shape.experts_per_token / shape.experts if shape.experts else 0.0
     unread = count.experts * missed**sequences if shape.experts else 0.0
     held = parameters_per_gpu(shape, engine.tensor)
     read = (held - unread / engine.tensor) * engine.element
+    # Bandwidth or arithmetic, whichever takes longer: with many sequences it is arithmetic.
     read += sequences * tokens * kv_token_bytes(engine)
     compute = 2 * parameters.active(shape) * sequences / (engine.tensor * gpu.flops)
     layer = LAYER_SECONDS if engine.tensor > 1 else LAYER_SECONDS_ALONE
@@ -157,9 +161,9 @@ class Generation:
     generating: float
     """Sequences in the engine at one time; the others wait for users and tools."""
     token_s: float
-    """Between two tokens of a sequence."""
+    """Seconds between two tokens of a sequence."""
     episode_s: float
-    """Of a mean trajectory."""
+    """Seconds of a mean trajectory."""
 
     @property
     def episodes_per_s(self) -> float:
@@ -167,7 +171,7 @@ class Generation:
 
 
 def generation(engine: EngineSetup, gpu: Gpu, workload: Workload, episodes: float) -> Generation:
-    """An engine with so many episodes at a time, found by iteration: more wait if it is faster."""
+    """An engine with `episodes` at a time, found by iteration: more wait if it is faster."""
     waiting = workload.mean_turns * workload.turn_seconds
     prompts = workload.mean_tokens - workload.generated
     prefill = prefill_seconds(engine, gpu, prompts)

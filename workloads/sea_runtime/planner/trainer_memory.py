@@ -16,7 +16,7 @@ MAIN_BYTES = 4
 RUNTIME_BYTES = 3 * 10**9
 """CUDA context, libraries' workspaces and the buffers of the communicators: assumed."""
 FRAGMENTATION = 0.04
-"""Of the rest, that the caching allocator holds in pieces too small to use: assumed."""
+"""Share of the rest that the caching allocator holds in unusably small pieces: assumed."""
 HEAD_CHUNK_BYTES = {True: 512 << 20, False: 4 << 20}
 """FP32 logits of one chunk, on a GPU and on a CPU (`trainer/head.py`)."""
 HEAD_KEPT_BYTES = 64 << 20
@@ -64,7 +64,7 @@ class TrainerSetup:
 
 
 def items(setup: TrainerSetup, stage: int) -> list[Item]:
-    """Of each rank of a pipeline stage, at the peak of a step."""
+    """Memory items of each rank of a pipeline stage, at the peak of a step."""
     held = parameters.of_rank(setup.shape, setup.layout, stage)
     found = [
         Item("weights", held.total * setup.element),
@@ -92,9 +92,12 @@ def items(setup: TrainerSetup, stage: int) -> list[Item]:
 
 def optimizer_bytes(setup: TrainerSetup, held: parameters.Count) -> float:
     """Sharded over the replicas of each parameter (Megatron's distributed optimizer)."""
+    # Adam: two moments per parameter, and a main copy where the parameters themselves are not FP32.
     moment = 2 if setup.optimizer.moments is Precision.BF16 else 4
     each = 2 * moment + (MAIN_BYTES if setup.element < MAIN_BYTES else 0)
     layout = setup.layout
+    # Replicas of a dense parameter are the data and context ranks, those of an expert the
+    # expert-data ranks: each group divides its own states.
     dense = held.dense / (layout.data * layout.context)
     return each * (dense + held.experts / layout.expert_data)
 
@@ -108,6 +111,8 @@ def _kept(setup: TrainerSetup, stage: int) -> float:
         kernels=setup.kernels,
     )
     layers = setup.layout.stage_layers[stage]
+    # One forward, one backward: the first stage keeps the most microbatches, the last one a single
+    # one.
     rows = activations.in_flight(setup.layout, stage, setup.microbatches)
     return per_token * setup.element * setup.row_tokens * layers * rows
 
@@ -143,7 +148,7 @@ def peak_stage(setup: TrainerSetup) -> int:
 
 
 def peak_bytes(setup: TrainerSetup) -> float:
-    """Of its fullest rank."""
+    """Bytes on the fullest rank, at the peak of a step."""
     return total(items(setup, peak_stage(setup)))
 
 

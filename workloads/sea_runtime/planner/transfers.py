@@ -14,8 +14,8 @@ from sea_runtime.planner.gpus import Gpu
 from sea_runtime.planner.trainer_memory import MAIN_BYTES
 
 LINE_FRACTION = 0.88
-"""Of a network card's rate that one-sided reads reach. Source: prime-rl, GLM-5.2 on 64 + 32 H200:
-44 GB/s per GPU, 89 % of the line rate."""
+"""Share of a network card's rate that one-sided reads reach. Source: prime-rl, GLM-5.2 on 64 + 32
+H200: 44 GB/s per GPU, 89 % of the line rate."""
 CHECKSUM_BYTES_PER_SECOND = 8 * 25.4e9
 """xxh3 in eight threads (`transport/manifest.py`); one thread was measured."""
 COPY_BYTES_PER_SECOND = 17e9
@@ -25,7 +25,7 @@ REPLAY_TENSOR_SECONDS = 0.83 / 36945
 LOAD_TENSOR_SECONDS = 5.64 / 36945
 """Per tensor in vLLM's own `load_weights`, measured in the same way."""
 STORE_BYTES_PER_SECOND = 12.5e9
-"""Of one node to the object store: a 100 Gb/s link, assumed."""
+"""Rate of one node to the object store: a 100 Gb/s link, assumed."""
 SHARD_BUFFERS = 3
 """Host copies of a rank's part of a version (`trainer/shard_buffers.py`)."""
 
@@ -38,6 +38,8 @@ TRANSFER_NOTES = (
 
 def tensors(shape: ModelShape) -> int:
     """Hugging Face tensors of the model."""
+    # A router, and gate, up and down of each expert. The 8 of a layer: two norms, q, k, v, o, and
+    # the norms of q and k. Then embedding, last norm, and a head unless it is tied.
     mlp = 1 + 3 * shape.experts if shape.experts else 3
     return shape.layers * (8 + mlp) + (2 if shape.tied else 3)
 
@@ -67,7 +69,7 @@ class Update:
 
     @property
     def seconds(self) -> float:
-        """From published to served."""
+        """Seconds from published to served."""
         return self.transfer_s + self.verify_s + self.pause_s
 
 
@@ -83,7 +85,7 @@ class Fleet:
 
 
 def update(shape: ModelShape, element: int, fleet: Fleet, gpu: Gpu) -> Update:
-    """As the engines do it: every worker fetches what its GPU holds."""
+    """Times of one update: every worker fetches what its GPU holds."""
     nbytes = parameters_per_gpu(shape, fleet.tensor) * element
     return Update(
         bytes_per_worker=nbytes,
@@ -102,6 +104,7 @@ def load_seconds(shape: ModelShape, element: int, tensor: int, gpu: Gpu) -> floa
 def _wire(bytes_per_worker: float, fleet: Fleet, gpu: Gpu) -> float:
     """The slower of the two ends."""
     rate = gpu.network * LINE_FRACTION
+    # As if every engine read from the trainer: peers (`coordinator/relay.py`) only make it faster.
     sent = bytes_per_worker * fleet.engines * fleet.tensor / fleet.trainers
     return max(bytes_per_worker, sent) / rate
 

@@ -34,7 +34,7 @@ class Workload:
     group_size: int
     context: int
     mean_tokens: float
-    """Of a whole trajectory."""
+    """Tokens of a whole trajectory, on average."""
     generated_share: float = ASSUMED_GENERATED
     spread: float = ASSUMED_SPREAD
     turns: float = 0.0
@@ -115,7 +115,7 @@ def assumed(groups: int, group_size: int, context: int) -> Workload:
 
 
 def measured(before: Workload, rows: Iterable[Mapping[str, Any]]) -> Workload:
-    """With the means of a run's `reports/metrics.jsonl`; `before` if it has no RL step."""
+    """The workload with means from a run's `reports/metrics.jsonl`, if it has an RL step."""
     steps = [row["metrics"] for row in rows if row["metrics"].get("trajectories")]
     if not steps:
         return before
@@ -134,7 +134,7 @@ def measured(before: Workload, rows: Iterable[Mapping[str, Any]]) -> Workload:
 
 
 def with_mean(before: Workload, mean_tokens: float) -> Workload:
-    """With a mean length that the user gives."""
+    """The workload with a mean length that the user gives."""
     return replace(before, mean_tokens=mean_tokens, source="mean length given")
 
 

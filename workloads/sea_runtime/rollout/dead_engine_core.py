@@ -4,7 +4,7 @@ A call such as `/collective_rpc` waits for the core's answer without a time-out,
 the calls that are open when the core ends: neither if its process dies
 (`AsyncMPClient._call_utility_async`), nor if it reports that it can't go on because one of its
 workers died (`process_outputs_socket`). vLLM's watchdog then tells uvicorn to exit, which first
-waits for all open requests: for ever. The port is open meanwhile, so only the liveness probe ends
+waits for all open requests: forever. The port is open meanwhile, so only the liveness probe ends
 the container, minutes later. Without an open request the server does exit, but with code 0, as if
 it had been asked to. Here the process ends with its core; its clients see a closed connection.
 """
@@ -56,7 +56,7 @@ def _exit_when_it_gives_up(clients: Any) -> None:
             # or never if one of its workers hangs: this container's end is theirs as well.
             _exit("engine core failed, as it does when one of its worker processes dies")
 
-    # Called for every message of the core.
+    # Called forevery message of the core.
     clients.validate_alive = validated
 
 

@@ -21,7 +21,7 @@ class EngineState:
     def __init__(self) -> None:
         self.version: int | None = None
         self.attempt = 0
-        """Of the trainer that published the version; 0 for the base model."""
+        """Attempt of the trainer that published the version; 0 for the base model."""
         self.downs = 0
         """How often it was found down."""
         self.required: int | None = None

@@ -24,6 +24,7 @@ from sea_env.tasks import order
 from sea_env.tasks.task import Task
 from sea_env.tokens.renderer import Renderer
 from sea_env.users.base import User
+from sea_env.verify.verdict import Verdict
 from sea_runtime.errors import RuntimeFailure
 from sea_runtime.rollout.databases import Databases
 from sea_runtime.rollout.engine_client import EngineClient, EngineError, EngineRefusedError
@@ -182,6 +183,11 @@ class EpisodeRunner:
             # Not one of ours: a bug, so its trace is logged.
             _log.exception("Episode %s failed.", lease.lease_id)
             return self._unjudged(lease, f"The episode failed: {error!r}", started)
+        return self._judged(lease, episode, stop, verdict, started)
+
+    def _judged(
+        self, lease: Lease, episode: Episode, stop: Stop, verdict: Verdict, started: float
+    ) -> EpisodeResult:
         trajectory = Trajectory.pack(
             episode.tokens,
             episode.mask,

@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 
 MIN_LOGPROB, MAX_LOGPROB = -1000.0, 1e-3
-"""Of a token that was drawn, rounding included."""
+"""Bounds of the log-probability of a token that was drawn, rounding included."""
 
 
 class MalformedGenerationError(ValueError):
@@ -74,7 +74,7 @@ class ServedVersion(NamedTuple):
 
     number: int
     attempt: int = 0
-    """Of the trainer that published it."""
+    """Attempt of the trainer that published it."""
 
     def label(self) -> str:
         """What vLLM calls the weights: in its own state, so that a worker that restarts next to a
@@ -83,7 +83,7 @@ class ServedVersion(NamedTuple):
 
     @classmethod
     def of(cls, label: str) -> "ServedVersion":
-        """Of vLLM's label; `default` is the base model that it loaded from disk."""
+        """Parses vLLM's label; `default` is the base model that it loaded from disk."""
         if label == "default":
             return cls(0)
         number, _, attempt = label.partition("@")
@@ -105,7 +105,7 @@ def versions_of(spans: Sequence[_Span], length: int) -> list[int]:
 
 
 def experts_of(routed: str | None, tokens: int) -> tuple[bytes, ...]:
-    """What the routers chose for each of so many tokens; raises MalformedGenerationError."""
+    """What the routers chose for each of `tokens` tokens; raises MalformedGenerationError."""
     if routed is None:
         raise MalformedGenerationError(
             "The experts that it chose are missing: it was started without rollout.routerReplay."

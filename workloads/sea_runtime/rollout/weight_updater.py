@@ -58,7 +58,7 @@ def choose(
 
 @dataclass(frozen=True)
 class _Question:
-    """For a version after `after`, asked at a time of the event loop's clock."""
+    """A pending request for a version after `after`; `time` is the event loop's."""
 
     after: int
     time: float
@@ -203,9 +203,9 @@ class WeightUpdater:
         self._state.updating = True
         try:
             timings = await weight_swap.adopt(
-                # Before the pause: other engines wait for someone to read from.
                 self._engine,
                 version,
+                # Called before the pause: other engines wait for someone to read from.
                 fetched=lambda: self._background(self._announce()) if version.relay else None,
                 layout=self._layout,
             )

@@ -47,7 +47,7 @@ def check(store: ObjectStore, folder: str) -> None:
 
 def _is_refused(store: ObjectStore, url: str, etag: str | None) -> bool:
     try:
-        # Another body each time: `put_if` recognises its own as a repeated write.
+        # Another body each time: `put_if` recognizes its own as a repeated write.
         store.put_if(url, uuid.uuid4().bytes, etag)
     except (PreconditionFailedError, ObjectNotFoundError):
         return True

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 PART = 16 << 20
 """Bytes. What a dropped connection repeats."""
 MAX_PARTS = 10_000
-"""Of one object, in S3."""
+"""S3's limit per object."""
 CONCURRENCY = 8
 MAX_RETRIES = 8
 REQUEST_SECONDS = 120
@@ -183,12 +183,6 @@ def _watched(pieces: Iterable[memoryview], raised: list[Exception]) -> Iterator[
     except Exception as error:
         raised.append(error)
         raise
-
-
-def in_pieces(data: memoryview, nbytes: int) -> Iterator[memoryview]:
-    """The data cut into pieces of at most `nbytes`."""
-    for start in range(0, len(data), nbytes):
-        yield data[start : start + nbytes]
 
 
 def try_upload(client: Any, bucket: str, key: str) -> None:

@@ -69,7 +69,7 @@ class RowParams(PackedSeqParams):
 
 
 def context_spans(bounds: Sequence[int], context: int, rank: int) -> list[Span]:
-    """Of a rank's chunks: queries are its own tokens, keys those of the whole row."""
+    """Spans of a rank's chunks: queries are its own tokens, keys those of the whole row."""
     found: list[Span] = []
     at = 0
     for start, end in pairwise(bounds):

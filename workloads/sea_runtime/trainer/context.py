@@ -32,7 +32,7 @@ class PodSettings:
     processes: int
     """Training processes of this pod."""
     grace_s: float = 0.0
-    """From SIGTERM to SIGKILL."""
+    """Seconds from SIGTERM to SIGKILL."""
 
     @staticmethod
     def from_environment(environment: Mapping[str, str] = os.environ) -> "PodSettings":

@@ -28,7 +28,7 @@ class Packed:
     version: int
     attempt: int
     index: int
-    """Of the buffer."""
+    """Index of the buffer."""
     blocks: Sequence[Block]
     """With checksums."""
     buffer: torch.Tensor

@@ -19,11 +19,11 @@ class Policy(GPTModel):
     """A GPTModel whose last stage returns log-probabilities of the labels, not logits."""
 
     temperature = 1.0
-    """Of the sampling that the log-probabilities are about; set before each pass."""
+    """Sampling temperature that the log-probabilities are for; set before each pass."""
     entropy = False
     """Compute the entropies; set before each pass."""
     vocabulary = 0
-    """Without the rows that pad it."""
+    """Entries, without the rows that pad it."""
 
     def _preprocess(self, *args: Any, **options: Any) -> tuple[Any, ...]:
         """What the layers get; the angles of RoPE are those of each token's own position."""

@@ -120,7 +120,7 @@ class _Part:
 
 
 class _Logprobs(torch.autograd.Function):
-    """Of rows that all have a label."""
+    """Log-probabilities and entropies of rows that all have a label."""
 
     @staticmethod
     def forward(

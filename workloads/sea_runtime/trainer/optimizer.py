@@ -14,7 +14,8 @@ from megatron.core.distributed import finalize_model_grads
 from megatron.core.optimizer import OptimizerConfig, get_megatron_optimizer
 
 from sea_api.v1alpha1.data import Precision
-from sea_api.v1alpha1.stages import RLStage, SFTStage
+from sea_api.v1alpha1.sft_stage import SFTStage
+from sea_api.v1alpha1.stages import RLStage
 from sea_api.v1alpha1.trainer_memory import OptimizerMemory
 from sea_runtime.trainer.device import device_names, has_cuda, has_te, training_device
 from sea_runtime.trainer.errors import DivergenceError, OptimizerError

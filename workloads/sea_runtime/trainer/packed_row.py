@@ -37,9 +37,9 @@ class PackedRow:
     """The row of one replica: where its sequences are. Pure."""
 
     parts: tuple[Part, ...]
-    """Of the sequences that have tokens, in order."""
+    """Parts of the sequences that have tokens, in order."""
     lengths: tuple[int, ...]
-    """Of these sequences, whole."""
+    """Tokens of these sequences, as wholes."""
     heads: tuple[int, ...]
     """For each part, the position in the row of the sequence that has its tokens before `begin`."""
     bounds: tuple[int, ...]
@@ -48,6 +48,8 @@ class PackedRow:
 
     @staticmethod
     def of(microbatch: Microbatch, row: int, lengths: Sequence[int], grid: Grid) -> "PackedRow":
+        # `head` stays at the bundle's first part, whose prompt the others attend to. Each part is
+        # padded to the grid's multiple, so that context ranks get chunks of equal size.
         parts, heads, bounds = [], [], [0]
         for bundle in microbatch.bundles[row]:
             head = bounds[-1]
@@ -84,6 +86,7 @@ class PackedRow:
 
     def positions(self) -> NDArray[np.int64]:
         """[T] of each token's number in its sequence."""
+        # Padding gets positions too: attention computes them, and nothing reads the result.
         found = np.concatenate([np.arange(b - a) for a, b in pairwise(self.bounds)])
         for part, start in self.placed():
             found[start : start + part.tokens] += part.begin
@@ -161,7 +164,7 @@ class MicrobatchTensors:
     labels_t: Tensor
     """The next token of the same sequence; -1 where there is none, or nobody reads its log p."""
     experts_tlk: Tensor | None = None
-    """Of the rank's layers, as the engine chose them; None: the routers choose."""
+    """Experts of the rank's layers, as the engine chose them; None: the routers choose."""
 
     def per_token(self, rows: PerToken, dtype: Any, fill: float = 0) -> Tensor:
         """Per-token arrays [S] of the batch's sequences, by the position that predicts the token:

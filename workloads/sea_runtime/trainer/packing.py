@@ -16,7 +16,7 @@ from sea_runtime.trainer import shared_prefixes
 from sea_runtime.trainer.shared_prefixes import Bundle, PerToken, Rows
 
 BUNDLES_PER_ROW = 4
-"""With several replicas, so many bundles at least would fill a row of mean length: fewer, larger
+"""With several replicas, the least number of bundles that fill a row of mean length: fewer, larger
 ones couldn't be balanced."""
 
 

@@ -18,7 +18,7 @@ from sea_runtime.trainer.device import has_cuda
 from sea_runtime.trainer.process_protocol import RankAssignment
 
 BROADCAST_BYTES = 1 << 30
-"""Of one collective, of bytes that may be many."""
+"""Bytes per collective where there may be many."""
 
 
 @dataclass(frozen=True)
@@ -163,7 +163,7 @@ def build_model_parallel_groups(layout: ParallelLayout, timeout_s: float) -> Non
 
 
 def _sizes() -> dict[str, int]:
-    """Of the groups that exist."""
+    """Sizes of the groups that exist."""
     return {
         "tensor_model_parallel_size": parallel_state.get_tensor_model_parallel_world_size(),
         "pipeline_model_parallel_size": parallel_state.get_pipeline_model_parallel_world_size(),

@@ -67,7 +67,7 @@ class RankAssignment:
 
 
 class ExitCode(IntEnum):
-    """Of a training process."""
+    """How a training process ends."""
 
     STOPPED = 0
     """The coordinator said stop."""

@@ -143,7 +143,7 @@ def _train(
 
 @dataclass
 class _Sums:
-    """Of a step, over the microbatches of this rank."""
+    """Sums of a step over the microbatches of this rank."""
 
     additive: np.ndarray = field(default_factory=lambda: np.zeros(_ADDITIVE))
     importance_max: float = 0.0

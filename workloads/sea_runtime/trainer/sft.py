@@ -9,7 +9,8 @@ import math
 import numpy as np
 from torch import Tensor
 
-from sea_api.v1alpha1.stages import SFTStage, StageType
+from sea_api.v1alpha1.sft_stage import SFTStage
+from sea_api.v1alpha1.stages import StageType
 from sea_runtime.trainer import objective as objectives
 from sea_runtime.trainer import packing, pipeline, sft_data
 from sea_runtime.trainer.optimizer import AdamW, sft_rate

@@ -31,7 +31,7 @@ class Part:
     """The tokens of a sequence that a row computes."""
 
     index: int
-    """Of the sequence in the batch."""
+    """Index of the sequence in the batch."""
     begin: int
     """First token; those before are those of the bundle's first sequence."""
     end: int
@@ -86,6 +86,6 @@ def _common(a: NDArray[Any], b: NDArray[Any]) -> int:
 
 
 def indices(row: Sequence[Bundle]) -> Iterator[int]:
-    """Of the sequences of several bundles, in order."""
+    """Indices of the sequences of several bundles, in order."""
     for one in row:
         yield from (part.index for part in one)

@@ -209,7 +209,7 @@ class Supervisor:
         ]
 
     def _stacks_file(self, number: int) -> Path:
-        """Empty for each process that starts: stacks of the one before would be taken for its."""
+        """Empty for each process that starts: stacks of the one before would look like its own."""
         file = self._settings.data_dir / f"stacks-{number}.txt"
         file.unlink(missing_ok=True)
         return file

@@ -66,7 +66,7 @@ class TaskWatch:
             self._failing = (stage, failures)
 
     def stage_ended(self, stage: str) -> None:
-        """Nothing of the stage fails any more: the next task may be long in coming."""
+        """Reports that nothing of the stage fails now: the next task may be long in coming."""
         self.failing(stage, lambda: ())
 
     def _report_failures(self) -> None:

@@ -138,7 +138,7 @@ def _patch(out: Any, gaps: Any, values: Any, wide: Any) -> bool:
 
 @cache
 def _compiled(function: Function) -> Function:
-    """By numba, without the GIL; compiled once per machine where a folder can be written.
+    """Compiles with numba, without the GIL; once per machine if a cache folder is writable.
 
     numba is imported here and not with this module: vLLM 0.32 looks through all loaded modules when
     its CPU worker starts (`register_kernels`), and breaks on objects of llvmlite.

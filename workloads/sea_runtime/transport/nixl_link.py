@@ -39,7 +39,7 @@ class NixlReadTimeoutError(NixlReadError, TimeoutError):
 
 
 def _agent(name: str, progress_thread: bool) -> Any:
-    """An agent with a unique name: a restarted process is never taken for the one before."""
+    """An agent with a unique name: a restarted process is never mistaken for the one before."""
     if not torch.cuda.is_available():
         # UCX reads it when the agent is created. Shared memory would be chosen otherwise and then
         # fail between pods.
@@ -162,7 +162,7 @@ class NixlSink:
         return _Read(agent_name, nbytes, out, handle, state, timeout_s, deadline)
 
     def _descriptors(self, pieces: Iterable[tuple[int, int]]) -> Any:
-        """Of (address, bytes) in host memory."""
+        """NIXL's descriptors of (address, bytes) in host memory."""
         return self._agent.get_xfer_descs([(at, size, 0) for at, size in pieces], "DRAM")
 
     def finish(self, read: _Read) -> None:

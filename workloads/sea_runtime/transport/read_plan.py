@@ -38,7 +38,7 @@ class ShardRead:
 
     @property
     def nbytes(self) -> int:
-        """Of the reader's buffer."""
+        """Size of the reader's buffer."""
         return max((run.local + run.nbytes for run in self.runs), default=0)
 
 

@@ -31,7 +31,7 @@ class Source:
 
     transport: str
     name: str
-    """Of the peer's pod, the trainer's NIXL agent, or the object."""
+    """Name of the peer's pod, of the trainer's NIXL agent, or of the object."""
     runs: tuple[Run, ...]
     """By `remote`, an offset in the shard; `local` is the offset at the source."""
     agent: str = ""

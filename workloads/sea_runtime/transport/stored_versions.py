@@ -20,7 +20,7 @@ from sea_runtime.wire.weights import WeightVersion
 
 MANIFEST = "registry.json"
 FORMAT = 1
-"""Of the manifest and of what it names."""
+"""Format of the manifest and of what it names."""
 MAX_CHAIN = 1000
 """Deltas that are followed back at most: far more than `weights.anchorEvery` should be."""
 
@@ -137,7 +137,7 @@ def path_to(
     while True:
         if anchored is None and has_copy(at):
             anchored = Path(at, tuple(reversed(deltas)))
-        # Farther back than what is held, only an anchor is of use.
+        # Farther back than what is held, only an anchor helps.
         behind = held is None or at.version <= held[0]
         if (anchored and behind) or not has_deltas(at) or len(deltas) == MAX_CHAIN:
             break
@@ -154,7 +154,7 @@ def path_to(
             break
     if anchored is None:
         raise StoredVersionError(
-            f"Version {wanted.version} can't be had from the object store: version {at.version} "
+            f"Version {wanted.version} can't be read from the object store: version {at.version} "
             f"({len(deltas)} deltas back) has neither a copy nor deltas there."
         )
     return anchored

@@ -111,7 +111,7 @@ def _as_words(rows: Tensor) -> Tensor:
 
 
 def _sum_of_rows(words: Tensor, starts: Tensor) -> int:
-    """Of int64 [rows, words]; `starts`: index of each row's first word in the tensor."""
+    """Sum of int64 [rows, words]; `starts`: index of each row's first word in the tensor."""
     rows, width = words.shape
     chunk = _CPU_CHUNK if words.device.type == "cpu" else max(1, words.numel())
     index = _indices(min(width, chunk), words.device)
@@ -136,7 +136,7 @@ def _chunk(words: Tensor, index: Tensor, first: Tensor) -> Tensor:
 
 
 def _sum_of_elements(rows: Tensor, starts: Tensor) -> int:
-    """Of [rows, elements] of any alignment; tens of times slower than words."""
+    """Sum of [rows, elements] of any alignment; tens of times slower than by words."""
     size = rows.element_size()
     within = WORD // size
     index = torch.arange(rows.shape[1], dtype=torch.int64, device=rows.device)

@@ -1,4 +1,4 @@
-"""`POST /v1/heartbeat`: every pod says that it lives and learns what is wanted of it."""
+"""`POST /v1/heartbeat`: every pod reports that it is alive and learns what it should do."""
 
 from enum import StrEnum
 

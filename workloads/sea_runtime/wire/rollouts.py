@@ -16,7 +16,7 @@ from sea_runtime.wire.base import Message
 
 Count = Annotated[int, msgspec.Meta(ge=0)]
 BYTE_EXPERTS = 256
-"""So many experts at most have numbers of one byte; vLLM's rule (`RoutedExpertsCapturer`)."""
+"""Up to this many experts have numbers of one byte; vLLM's rule (`RoutedExpertsCapturer`)."""
 MAX_EXPERT_BYTES = 256 << 20
 """Of the experts chosen in one trajectory of full length; a result's body may have twice as much
 (`coordinator/app.py`)."""
@@ -71,7 +71,7 @@ class Lease(Message):
     greeting: bool = False
     """True begins the agent's context with its greeting."""
     timeout_s: float | None = None
-    """Of the whole episode, which has no verdict if it takes longer; None: no limit."""
+    """Seconds for the whole episode, which has no verdict if it takes longer; None: no limit."""
 
 
 class LeaseRequest(Message):

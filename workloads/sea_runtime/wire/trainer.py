@@ -61,7 +61,7 @@ class StageProgress(Message):
     step: int
     total_steps: int
     spec_generation: int = 0
-    """Of the spec that the step followed."""
+    """Generation of the spec that the step followed."""
     metrics: dict[str, float]
     """loss, learning_rate, grad_norm, tokens, plus seconds as `*_s`; RL: reward, staleness, ..."""
 
@@ -97,7 +97,7 @@ class StageDone(Message):
     attempt: int
     step: int
     spec_generation: int = 0
-    """Of the spec by which the stage ended."""
+    """Generation of the spec by which the stage ended."""
 
 
 class LedgerSnapshot(Message):

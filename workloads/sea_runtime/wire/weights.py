@@ -35,7 +35,7 @@ class Block(Part):
     checksum: int = 0
     """xxh3, 64 bits, of the bytes."""
     weighted_sum: int = 0
-    """Of the region's elements at their places in the tensor (`transport/weight_sums.py`)."""
+    """Sum over the region's elements at their places in the tensor (`transport/weight_sums.py`)."""
 
 
 class ShardDelta(Part):
@@ -85,7 +85,7 @@ class HeldPart(Part):
     rank: int
     """The shard's."""
     address: int
-    """Of the worker's buffer for this shard, in its NIXL agent's process."""
+    """Address of the worker's buffer for this shard, in its NIXL agent's process."""
     runs: str
     """`transport.sources.pack_runs`: offset in the shard, offset in the buffer, bytes. Every block
     inside is verified and has the checksum that the shard lists."""
@@ -128,7 +128,7 @@ class WeightVersion(Message):
     run_url: str = ""
     """Folder of the run that it belongs to."""
     format: int = 1
-    """Of the manifest in the object store (`transport/stored_versions.py`)."""
+    """Format of the manifest in the object store (`transport/stored_versions.py`)."""
     peers: list[EngineCopy] = []
     """Engines to read from first; the coordinator fills it in for the engine that asks."""
     relay: bool = False
@@ -182,7 +182,7 @@ class FailedSource(Part):
 
     transport: str
     name: str
-    """Of the peer's pod, the trainer's NIXL agent, or the object."""
+    """Name of the peer's pod, of the trainer's NIXL agent, or of the object."""
     cause: FetchCause
     reason: str
     """For people."""
@@ -194,7 +194,7 @@ class Adopted(Message):
     pod: str
     version: int
     attempt: int = 0
-    """That published it."""
+    """The attempt that published it."""
     transport: str
     """Peer, NIXL (the trainer) or ObjectStore: the last of them that was needed."""
     transfer_s: float

@@ -24,7 +24,7 @@ Step = tuple[Message, Sequence[Message]]
 
 
 def native(messages: Sequence[Message]) -> list[dict[str, Any]]:
-    """With `tool_calls` and `tool` messages that name the call they answer."""
+    """Messages with `tool_calls`, and `tool` messages that name the call they answer."""
     shown: list[dict[str, Any]] = []
     for number, (turn, results) in enumerate(steps(agent_view(messages))):
         if turn["role"] != "assistant":
@@ -48,7 +48,7 @@ def native(messages: Sequence[Message]) -> list[dict[str, Any]]:
 
 
 def tagged(messages: Sequence[Message]) -> list[dict[str, Any]]:
-    """With Hermes tags in the text: for models whose server knows nothing of tools."""
+    """Messages with Hermes tags in the text, for servers that don't support tools."""
     shown: list[dict[str, Any]] = []
     for turn, results in steps(agent_view(messages)):
         if turn["role"] != "assistant":

@@ -67,6 +67,7 @@ class Player:
                     return await self._once(trial, world, attempt)
             except INFRASTRUCTURE as error:
                 problem = str(error) or f"The episode took longer than {self._timeout_s:g} s."
+                # Asked once more the endpoint would refuse once more.
                 if isinstance(error, RefusedError):
                     break
             except Exception as error:

@@ -35,7 +35,7 @@ from sea_env.users.scripted import ScriptedUser
 from sea_env.verify.judge import Judge
 from sea_env.verify.sandbox.limits import FunctionLimits
 from sea_env.verify.sandbox.pool import FunctionSandbox
-from sea_env.verify.verdict import Verifier
+from sea_env.verify.verdict import Verifier, split_verifiable, without_judge
 
 _NO_LIMIT = 1 << 30
 
@@ -103,6 +103,7 @@ def prepare(request: Request) -> Prepared:
         found.append(kept)
         refused += others
     planned = trials.trials(found, request.trials, request.seed, request.max_tasks)
+    # Each task is opened once here: one that can't be is found now, not after hours of episodes.
     for task in (trial.task for trial in planned if trial.number == 0):
         folder = folders[task.domain]
         open_environment(folder.domain, folder.world(task).database, task)
@@ -122,16 +123,16 @@ def _folders(sources: Sequence[Source]) -> dict[str, tasks.Folder]:
 
 
 def _scorable(request: Request, folder: tasks.Folder) -> tuple[list[Task], list[str]]:
-    """As `tasks.scorable`; raises EvaluationError if no task of the domain can be scored."""
+    """(tasks that can be scored, a sentence on each other); raises EvaluationError if none can."""
     found = folder.tasks()
     if request.drop_nl_assertions:
-        found = list(map(tasks.without_judged_parts, found))
-    kept, refused = tasks.scorable(found, judged=request.judge is not None)
+        found = list(map(without_judge, found))
+    kept, refused = split_verifiable(found, judged=request.judge is not None)
     if not kept:
         raise EvaluationError(
             f"None of the {len(found)} tasks of {folder.name} can be scored. {refused[0]}"
         )
-    return kept, refused
+    return kept, list(map(str, refused))
 
 
 def settings(request: Request, found: Sequence[Task]) -> dict[str, Any]:
@@ -166,6 +167,7 @@ def finish(prepared: Prepared, clock: Callable[[], float] = time.time) -> dict[s
     """Writes scores and page of what has been played so far; returns the scores."""
     store = prepared.store
     order = {trial.key: number for number, trial in enumerate(prepared.planned)}
+    # In the plan's order, whichever episode ended first: the same run writes the same files.
     played = [
         store.done[key] for key in sorted(store.done, key=lambda key: order.get(key, _NO_LIMIT))
     ]
@@ -254,6 +256,6 @@ def _cast(request: Request, domain: Domain, http: aiohttp.ClientSession) -> Cast
 
 
 def passed_share(records: Sequence[EpisodeRecord]) -> float | None:
-    """Of episodes with a verdict, for the progress line."""
+    """Share of the episodes with a verdict that passed, for the progress line."""
     judged = [record.passed for record in records if record.passed is not None]
     return sum(judged) / len(judged) if judged else None

@@ -4,7 +4,6 @@ Two layouts: tau2-bench's (`tasks.json`, `db.*`, `policy.md`) and the published 
 with a `db_path` each). A world is read once and shared by its episodes.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,7 +14,6 @@ from sea_env.domains import registry
 from sea_env.domains.base import Domain
 from sea_env.domains.database import Database, DatabaseError
 from sea_env.tasks.task import Task
-from sea_env.verify.verdict import UnverifiableTaskError, check_verifiable
 
 NAMES = (
     "rl_test.jsonl",
@@ -96,14 +94,14 @@ class Folder:
     def _tau2(self) -> World:
         database = tau2.database(self.root, self.domain)
         policy = tau2.policy(self.root) if self.domain.policy_file else None
-        return World(database, policy, self._told(tau2.find(self.root, "db")))
+        return World(database, policy, self._source(tau2.find(self.root, "db")))
 
     def _published(self, task: Task) -> World:
         path = self.database_path(task)
         database = database_files.read(self.domain, path)
-        return World(database, self._policy(path), self._told(path))
+        return World(database, self._policy(path), self._source(path))
 
-    def _told(self, path: Path | None) -> str:
+    def _source(self, path: Path | None) -> str:
         if path is None or not self._address:
             return str(path)
         return f"{self._address.rstrip('/')}/{path.relative_to(self._copied)}"
@@ -164,22 +162,3 @@ def _named(task: Task, name: str) -> Task:
     if task.domain == name:
         return task
     return replace(task, domain=name, row={**task.row, "domain": name})
-
-
-def scorable(tasks: Sequence[Task], *, judged: bool) -> tuple[list[Task], list[str]]:
-    """(tasks that can be scored, sentences on the others)."""
-    kept, refused = [], []
-    for task in tasks:
-        try:
-            check_verifiable(task, judged=judged)
-            kept.append(task)
-        except UnverifiableTaskError as error:
-            refused.append(str(error))
-    return kept, refused
-
-
-def without_judged_parts(task: Task) -> Task:
-    """The task without what only a judge model could check."""
-    criteria = task.criteria
-    basis = tuple(part for part in criteria.reward_basis if part != "NL_ASSERTION")
-    return replace(task, criteria=replace(criteria, reward_basis=basis, nl_assertions=()))

@@ -17,7 +17,8 @@ from sea_env.users.base import Reply, Signal
 
 Read = Callable[[str], str]
 """`read(prompt) -> line`; raises EOFError at the end of input."""
-Tell = Callable[[str], None]
+Write = Callable[[str], None]
+"""Writes a line for the person."""
 Show = Callable[[], None]
 """Writes what was said and done since it was last called."""
 
@@ -33,10 +34,10 @@ class Terminal:
     prompt = ""
 
     def __init__(
-        self, task: Task, tools: Sequence[Tool], read: Read, tell: Tell, show: Show
+        self, task: Task, tools: Sequence[Tool], read: Read, write: Write, show: Show
     ) -> None:
         self._tools = {tool.name: tool for tool in tools}
-        self._task, self._read, self._tell, self._show = task, read, tell, show
+        self._task, self._read, self._write, self._show = task, read, write, show
 
     def _next(self) -> str | ToolCall:
         """The person's text or call; a text may be a command of the side's own.
@@ -49,15 +50,15 @@ class Terminal:
                 return line
             name = line[1:].partition(" ")[0]
             if name in self._tools:
-                call = _called(line, self._tools, self._tell)
+                call = _called(line, self._tools, self._write)
                 if call is not None:
                     return call
             elif self._ends(name):
                 return line
             elif name == "tools":
-                _tell_tools(self._tools, self._tell)
+                _list_tools(self._tools, self._write)
             elif not self._command(name):
-                self._tell(self.help)
+                self._write(self.help)
 
     def _ends(self, name: str) -> bool:
         """True if this command is a turn by itself."""
@@ -75,9 +76,9 @@ class HandAgent(Terminal):
     prompt = "agent> "
 
     def __init__(
-        self, domain: Domain, task: Task, policy: str, read: Read, tell: Tell, show: Show
+        self, domain: Domain, task: Task, policy: str, read: Read, write: Write, show: Show
     ) -> None:
-        super().__init__(task, domain.tools, read, tell, show)
+        super().__init__(task, domain.tools, read, write, show)
         self._policy = policy
 
     async def turn(self, messages: Sequence[Message]) -> AgentTurn:
@@ -88,9 +89,9 @@ class HandAgent(Terminal):
 
     def _command(self, name: str) -> bool:
         if name == "policy":
-            self._tell(self._policy)
+            self._write(self._policy)
         elif name == "expected":
-            _tell_expected(self._task, self._tell)
+            _write_expected(self._task, self._write)
         return name in {"policy", "expected"}
 
 
@@ -123,23 +124,23 @@ class HandUser(Terminal):
 
     def _command(self, name: str) -> bool:
         if name == "scenario":
-            tell_scenario(self._task, self._tell)
+            write_scenario(self._task, self._write)
         return name == "scenario"
 
 
-def _called(line: str, tools: Mapping[str, Tool], tell: Tell) -> ToolCall | None:
+def _called(line: str, tools: Mapping[str, Tool], write: Write) -> ToolCall | None:
     """The call that a line makes; None, with a sentence to the person, if it can't be read."""
     name, _, rest = line[1:].partition(" ")
     try:
         return ToolCall(name, arguments(tools[name], rest))
     except ValueError as error:
-        tell(f"{error} It takes {signature(tools[name])}.")
+        write(f"{error} It takes {signature(tools[name])}.")
         return None
 
 
-def _tell_tools(tools: Mapping[str, Tool], tell: Tell) -> None:
+def _list_tools(tools: Mapping[str, Tool], write: Write) -> None:
     for tool in tools.values():
-        tell(f"  /{signature(tool)}  {tool.description}")
+        write(f"  /{signature(tool)}  {tool.description}")
 
 
 def _line(read: Read, prompt: str) -> str:
@@ -191,15 +192,15 @@ def signature(tool: Tool) -> str:
     return f"{tool.name}({', '.join(given)})"
 
 
-def tell_scenario(task: Task, tell: Tell) -> None:
+def write_scenario(task: Task, write: Write) -> None:
     """What the user knows and wants."""
     for name, value in task.instructions.items():
         if value:
-            tell(f"  {name.replace('_', ' ')}: {value}")
+            write(f"  {name.replace('_', ' ')}: {value}")
 
 
-def _tell_expected(task: Task, tell: Tell) -> None:
+def _write_expected(task: Task, write: Write) -> None:
     for action in task.criteria.actions:
-        tell(f"  {action.name} {json.dumps(dict(action.arguments), ensure_ascii=False)}")
+        write(f"  {action.name} {json.dumps(dict(action.arguments), ensure_ascii=False)}")
     for info in task.criteria.communicate_info:
-        tell(f"  say: {info}")
+        write(f"  say: {info}")

@@ -94,7 +94,7 @@ def _plot(label: str, note: str, points: list[Point]) -> Plot:
 
 
 def _range(values: Sequence[float]) -> tuple[float, float]:
-    """Of the axis: rewards are shown from 0 to 1, all else with a little room."""
+    """Range of the axis: rewards from 0 to 1, anything else with a small margin."""
     low, high = min(values), max(values)
     if low >= 0.0 and high <= 1.0:
         return 0.0, 1.0

@@ -28,7 +28,7 @@ class Page:
     """`evaluation/<stage>.json`, see `scores.report`."""
     records: Sequence[EpisodeRecord]
     title: str = ""
-    """Of the run: the job's or the model's name."""
+    """Title of the run: the job's or the model's name."""
     made: str = ""
     """Date and time for readers."""
     earlier: Sequence[Mapping[str, Any]] = ()

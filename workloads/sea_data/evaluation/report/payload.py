@@ -19,7 +19,7 @@ from sea_env.verify.checks import communicated, made_all
 LONGEST_TEXT = 20_000
 """Characters of one text or argument; more is cut, and says so."""
 MOST_BYTES = 64 * 2**20
-"""Of all bodies together. Failed episodes are embedded first; the index always holds all."""
+"""Bound on all bodies together. Failed episodes are embedded first; the index always holds all."""
 
 
 _UNSAFE = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}

@@ -111,7 +111,7 @@ def table(report: Mapping[str, Any], earlier: Sequence[Result]) -> Table:
 
 
 def _intervals(report: Mapping[str, Any]) -> Intervals:
-    """By domain and measure; empty for reports that have none."""
+    """Confidence intervals by domain and measure; empty for reports that have none."""
     found: Intervals = (report.get("confidence") or {}).get("intervals") or {}
     return found
 

@@ -14,7 +14,7 @@ from sea_data.formats import jsonl
 
 EPISODES = "episodes.jsonl"
 FOLDER = "evaluation"
-"""Of a job's evaluations, in its folder."""
+"""Folder of a job's evaluations, in the run's folder."""
 _EPISODES = f".{EPISODES}"
 _BESIDE = ("scores.json", "metrics.jsonl", "reports/metrics.jsonl")
 
@@ -97,7 +97,7 @@ def _source(file: Path) -> Source:
 
 
 def _records(path: Path) -> Sequence[EpisodeRecord]:
-    """Of an episode with several lines (it was played again) the last."""
+    """All episodes; of one that was played again, and so has several lines, the last."""
     found = {}
     with path.open("rb") as file:
         for record in records.read(file, str(path)):

@@ -112,6 +112,7 @@ class ModelBackend:
         source = self._sources[item.index % len(self._sources)]
         seed = int(digest(item.random_seed)[:7], 16)
         candidate = await task_worker.write(self._client, source, item, seed, meter)
+        # What is checked here comes before the checks that cost requests.
         task = sound_task(source, candidate, item)
         cases = function_cases(source, task)
         failure = await checkers.check_task(self._client, source, item.plan, candidate, meter)

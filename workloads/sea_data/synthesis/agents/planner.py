@@ -122,6 +122,8 @@ class Planner:
     async def _more(self, count: int, found: Sequence[Plan], number: int) -> list[dict[str, Any]]:
         request = {"role": "user", "content": _request(count, found[-_MAX_LISTED:])}
         messages = [_system(PLANNER, self._source), request]
+        # After a request without a new plan the next one has the same messages: another seed gets
+        # another answer.
         seed = self._seed + number
         return await ask_json(
             self._client, messages, _drafts, self.meter, temperature=1.0, seed=seed

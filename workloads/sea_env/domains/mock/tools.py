@@ -93,7 +93,7 @@ def add_notification(
 
 @tool(Kind.READ)
 def assert_number_of_tasks(state: State, user_id: str, expected_number: int) -> bool:
-    """Whether a user has so many tasks."""
+    """Whether a user has that many tasks."""
     return len(_user(state, user_id)["tasks"]) == expected_number
 
 

@@ -5,7 +5,7 @@ from datetime import date, timedelta
 TODAY = date(2025, 2, 25)
 
 _TERM = timedelta(days=14)
-"""From the issue of a bill to its due date."""
+"""Time from the issue of a bill to its due date."""
 
 
 def first_of_month(day: date, months: int) -> date:

@@ -76,7 +76,7 @@ def line_by_phone(state: State, phone_number: str) -> Record:
 
 
 def customer_by_phone(state: State, phone_number: str) -> Record:
-    """By the customer's contact number or that of one of the customer's lines."""
+    """The customer with this contact number or with a line of this number."""
     return customer(state, _customer_id(state, phone_number))
 
 

@@ -19,7 +19,7 @@ class FunctionLimits:
     memory_bytes: int = limits.FUNCTION_MEMORY_BYTES
     """Address space (RLIMIT_AS) on top of what the process holds when the function starts."""
     output_bytes: int = 64 * 1024
-    """Of the verdict with its reason, and of what the function prints."""
+    """Most bytes of the verdict with its reason, and of what the function prints."""
 
     def as_arguments(self) -> dict[str, float]:
         """As the process inside takes them."""

@@ -27,7 +27,7 @@ WITH_GROUP = (
 
 @dataclass(frozen=True)
 class Worker:
-    """Whose lease it is: a pod, in one life of its worker process."""
+    """The owner of a lease: a pod, in one life of its worker process."""
 
     pod: str
     incarnation: str

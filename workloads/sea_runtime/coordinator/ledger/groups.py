@@ -213,7 +213,7 @@ def by_number(db: Database, number: int) -> sqlite3.Row:
 
 
 def end(db: Database, number: int, to: GroupState, now: float, error: str | None = None) -> None:
-    """Fails or cancels a group: no result of it is taken any more, its blobs go."""
+    """Fails or cancels a group: its results are refused from now on, its blobs deleted."""
     rows = db.rows("SELECT sample, state FROM episodes WHERE group_number = ?", number)
     for sample, state in rows:
         if state in (EpisodeState.PENDING, EpisodeState.LEASED):

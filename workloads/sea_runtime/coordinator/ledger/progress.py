@@ -17,7 +17,7 @@ class StepRow(NamedTuple):
     time: float
     metrics: dict[str, float]
     number: int = 0
-    """Of the row, in the order of arrival."""
+    """Number of the row, in the order of arrival."""
 
 
 def add(db: Database, stage: str, row: StageProgress, now: float) -> None:

@@ -42,7 +42,7 @@ class StoredTrajectory:
     """A finished episode's trajectory, and where its bytes are."""
 
     number: int
-    """Of the group."""
+    """Number of the group."""
     sample: int
     reward: float
     nbytes: int

@@ -89,7 +89,7 @@ def bound_dropped(db: Database, stage: str) -> None:
 
 
 def drop_uncounted(db: Database, stage: str) -> None:
-    """Forgets those of dropped groups that no batch will count any more."""
+    """Forgets dialogues of dropped groups that no batch will count."""
     drop(db, _uncounted(db, stage))
 
 

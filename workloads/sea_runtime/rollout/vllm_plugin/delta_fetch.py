@@ -170,7 +170,7 @@ class DeltaFetcher:
     def _read(
         self, delta: ShardDelta, wanted: Sequence[int], nbytes: Sequence[int]
     ) -> list[memoryview]:
-        """The deltas of some blocks, of so many bytes each, in as few requests as that takes."""
+        """The deltas of some blocks, with the given sizes, in as few requests as possible."""
         sizes = delta.sizes
         if len(delta.offsets) != len(sizes) or max(wanted) >= len(sizes) or min(sizes) < 0:
             raise DamagedDeltaError(f"The manifest lists other blocks than {delta.url} has.")

@@ -114,7 +114,7 @@ class _Fetch:
     """Name of the source that is tried."""
 
     def failure(self, cause: FetchCause, reason: str) -> FailedSource:
-        """Of the source that is tried."""
+        """The failure of the source that is tried."""
         return FailedSource(
             transport=self.transport, name=self.current, cause=cause, reason=reason[:MAX_REASON]
         )
@@ -209,7 +209,7 @@ class Fetcher:
         )
 
     def _end(self, one: _Fetch) -> FailedSource | None:
-        """Waits for the reads and verifies; None, or why the bytes are of no use."""
+        """Waits for the reads and verifies; None, or why the bytes can't be used."""
         if error := self._wait(one):
             return one.failure(cause_of(error), _words(error))
         # After the read, never trusted from it: a one-sided read of a buffer that its owner
@@ -235,7 +235,7 @@ class Fetcher:
 
 
 def cause_of(error: Exception) -> FetchCause:
-    """By the exception's type; NIXL and UCX raise types of their own for a source that is gone."""
+    """The cause by exception type; NIXL and UCX raise their own types if a source is gone."""
     hung = isinstance(error, TimeoutError)
     return FetchCause.TIMED_OUT if hung else FetchCause.UNREACHABLE
 
@@ -245,7 +245,7 @@ def _words(error: Exception) -> str:
 
 
 def _failures(fetches: Sequence[_Fetch]) -> tuple[FailedSource, ...]:
-    """Of all shards, each source once: a peer that is gone fails for every one of them."""
+    """Failures of all shards, each source once: a peer that is gone fails for all of them."""
     found = {(one.transport, one.name): one for each in fetches for one in each.failed}
     return tuple(found[key] for key in sorted(found))
 

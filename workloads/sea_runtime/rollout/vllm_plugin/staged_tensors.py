@@ -56,7 +56,7 @@ class StagedTensors:
         return out
 
     def weighted_sum(self, name: str, region: Region, tensor: Sequence[int]) -> int:
-        """Of a region, as it was published; for a part of a block, as its verified bytes have it.
+        """Weighted sum of a region as published; for a part of a block, of its verified bytes.
 
         Args:
             tensor: shape of the whole tensor.

@@ -24,7 +24,7 @@ STORE_RETRY_TIMEOUT_SECONDS = 60.0
 
 
 class Store(Protocol):
-    """Of `sea_runtime.store.s3.ObjectStore`."""
+    """What is used of `sea_runtime.store.s3.ObjectStore`."""
 
     def get(self, url: str) -> bytes: ...
 

@@ -23,7 +23,7 @@ from sea_runtime.trainer.checkpoint.reader import CheckpointReader
 from sea_runtime.trainer.checkpoint.reshard import Copy, Held, Wanted
 
 SHARD_BYTES = 2 << 30
-"""Of weights, per file."""
+"""Bytes of weights per file."""
 TYPES = {"FP32": ("float32", np.float32), "BF16": ("bfloat16", np.uint16)}
 """By `model.precision`: safetensors' name, and the type that holds the bits."""
 

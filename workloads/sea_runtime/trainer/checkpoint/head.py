@@ -78,7 +78,7 @@ class Manifest(Message):
         return [*self.objects, *([self.ledger] if self.ledger else [])]
 
     def parallel_layout(self) -> ParallelLayout:
-        """Of the ranks that saved it.
+        """The layout of the ranks that saved it.
 
         Raises:
             CheckpointError: the manifest doesn't have it.
@@ -132,6 +132,7 @@ def kept(
     if keep_every is not None:
         for entry in entries:
             firsts.setdefault(entry.step // keep_every, entry)
+    # Steps before the first multiple are in group 0, which no multiple asks for.
     firsts.pop(0, None)
     named = [*newest, *firsts.values()]
     return [one for one in entries if one in named or one.pinned or one.step == exported]

@@ -86,12 +86,12 @@ def sections(dtypes: Sequence[tuple[str, str]], elements: int) -> tuple[list[Sec
 
 
 def checksum(data: memoryview) -> str:
-    """Of one piece; releases the GIL."""
+    """xxh3 of one piece, in hex; releases the GIL."""
     return f"{xxhash.xxh3_64_intdigest(data):016x}"
 
 
 def checksums(data: memoryview) -> Iterator[str]:
-    """Of each piece of an object, or of a part that begins with a piece."""
+    """Checksum of each piece of an object, or of a part that begins with a piece."""
     for start in range(0, len(data), PIECE):
         yield checksum(data[start : start + PIECE])
 

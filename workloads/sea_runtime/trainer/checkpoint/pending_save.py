@@ -45,7 +45,7 @@ class PendingSave:
     replaced: Event = field(default_factory=Event)
     """A later one waits: a store that is away is not waited for any longer."""
     uploading: Future[list[StoredObject]] = field(default_factory=Future)
-    """Of this rank's objects; on rank 0 the ledger's is the first."""
+    """Uploads of this rank's objects; on rank 0 the ledger's is the first."""
     committing: Future[None] | None = None
     """On rank 0, once all ranks have stored their objects."""
     uploaded: bool = False
@@ -92,7 +92,7 @@ class PendingSave:
         objects: list[StoredObject],
         ledger: StoredObject,
     ) -> Manifest:
-        """Of what all ranks have stored, and of the ledger's snapshot."""
+        """The manifest of what all ranks have stored, with the ledger's snapshot."""
         assert task.spec is not None
         return Manifest(
             format=FORMAT,
@@ -123,5 +123,5 @@ def until_back(call: Callable[[], Result]) -> Result:
 
 
 def described(error: BaseException) -> str:
-    """An error as it is reported beside others."""
+    """An error as it is reported next to others."""
     return f"{type(error).__name__}: {error}"[:MAX_CAUSE]

@@ -55,7 +55,7 @@ class CheckpointReader:
         self._indexes: dict[int, RankIndex] = {}
 
     def index(self, rank: int) -> RankIndex:
-        """Of a rank that saved; raises CheckpointError if it saved nothing."""
+        """The index of a rank that saved; raises CheckpointError if it saved nothing."""
         if rank not in self._indexes:
             self._indexes[rank] = read_index(self._commits, self._object(index_name(rank)))
         return self._indexes[rank]
@@ -103,6 +103,8 @@ class CheckpointReader:
     def _read(self, rank: int, extents: Sequence[_Extent], put: Put) -> None:
         index = self.index(rank)
         stored = self._object(state_name(rank))
+        # Widened to whole pieces, of which the index has the checksums; only an object's last one
+        # is shorter.
         start = extents[0].start // PIECE * PIECE
         stop = -(-max(one.stop for one in extents) // PIECE) * PIECE
         data = np.empty(min(stop, index.nbytes) - start, np.uint8)
@@ -110,6 +112,8 @@ class CheckpointReader:
         for one in extents:
             section = index.section(one.kind)
             values = data[one.start - start : one.stop - start].view(TYPES[section.dtype])
+            # A view: rows are `source_stride` elements apart in what was read, and `put` copies
+            # them once.
             rows = np.lib.stride_tricks.as_strided(
                 values,
                 (one.copy.rows, one.copy.columns),
@@ -225,6 +229,8 @@ def batches(extents: Iterator[_Extent]) -> Iterator[list[_Extent]]:
     batch: list[_Extent] = []
     stop = 0
     for one in sorted(extents, key=lambda extent: (extent.start, extent.stop)):
+        # A gap costs its bytes, another request a round trip; MAX_READ bounds the memory of a
+        # thread.
         far = batch and one.start - stop > MAX_GAP
         if batch and (far or max(stop, one.stop) - batch[0].start > MAX_READ):
             yield batch

@@ -25,9 +25,9 @@ class Held:
     region: Region
     """In the tensor, 2-dimensional."""
     offset: int
-    """Of its first element."""
+    """Offset of its first element."""
     stride: int
-    """Between its rows."""
+    """Distance between its rows."""
 
     def part(self, region: Region) -> "Held":
         """The same for a region within this one."""
@@ -81,9 +81,11 @@ def rectangles(start: int, stop: int, columns: int) -> Iterator[Region]:
     while start < stop:
         row, column = divmod(start, columns)
         if column or stop - start < columns:
+            # A part of one row: the rest of the first one, or the beginning of the last one.
             width = min(columns - column, stop - start)
             yield Region((row, column), (1, width))
         else:
+            # As many whole rows as are left.
             width = (stop - start) // columns * columns
             yield Region((row, 0), (width // columns, columns))
         start += width
@@ -111,10 +113,14 @@ def held_by_run(
             if common is None:
                 continue
             source = _two_dimensional(block.source)
+            # Target and source of a block have the same shape: a position moves by the difference
+            # of their starts.
             start = tuple(
                 at - here + there
                 for at, here, there in zip(common.start, target.start, source.start, strict=True)
             )
+            # Rows in the section are as far apart as those of the whole parameter, not those of the
+            # tensor.
             flat = common.start[0] * columns + common.start[1]
             yield (
                 block.tensor,
@@ -191,6 +197,7 @@ def plan(wanted: Sequence[Wanted], saved: Saved, prefer: int = -1) -> list[Copy]
     found: list[Copy] = []
     for one in wanted:
         missing = [one.held.region]
+        # A stable sort: the preferred rank first, then the others in the order of ranks.
         candidates = sorted(saved.get(one.tensor, ()), key=lambda held: held[0] != prefer)
         for rank, held in candidates:
             if not missing:
@@ -199,6 +206,8 @@ def plan(wanted: Sequence[Wanted], saved: Saved, prefer: int = -1) -> list[Copy]
                 common = region.intersection(held.region)
                 if common is not None:
                     found.append(_copy(rank, held.part(common), one.name, one.held.part(common)))
+            # Less what this rank has: its replicas have nothing to add, so no element is read
+            # twice.
             missing = [rest for region in missing for rest in without(region, held.region)]
         if missing:
             raise CheckpointError(

@@ -106,6 +106,7 @@ def _offer(call: CustomerCall) -> _Offer:
             continue
         date, cabin = call.rng.choice(ahead), call.rng.choice(_CABINS)
         origin, destination = flight["origin"], flight["destination"]
+        # The cheapest of the route and day, which need not be the flight that was drawn.
         number = call.index.cheapest(origin, destination, date, cabin, 1)
         if number:
             cost = call.index.flights[number]["dates"][date]["prices"][cabin]

@@ -67,7 +67,7 @@ _OUT_OF_SCOPE = (
 
 
 def too_late_to_cancel(call: CustomerCall) -> Goal:
-    """Cancel an order that isn't pending any more."""
+    """Cancel an order that is no longer pending."""
     order = call.take(PROCESSED, DELIVERED)
     request = f"cancel {call.name(order)}, because {{I}} no longer need it"
     why = (

@@ -13,7 +13,7 @@ _FIRST_PAUSE_SECONDS, _MAX_PAUSE_SECONDS = 0.0001, 0.01
 # The kernel counts RLIMIT_CPU and ru_utime by different clocks, a few ticks apart.
 _CPU_TOLERANCE_SECONDS = 0.1
 _CONFINE_SECONDS = 30.0
-"""For confining a fork; the function's own time begins after that."""
+"""Time limit for confining a fork; the function's own begins after that."""
 
 
 def judge(source: str, episode: dict[str, Any], limits: dict[str, Any]) -> dict[str, Any]:

@@ -21,7 +21,7 @@ MODULES = (
 )
 """What a function may import: loaded before files become unreachable."""
 _CHECK_SECONDS = 30.0
-"""For the sandbox's own first function: a row's time-out doesn't apply to it."""
+"""Time limit of the sandbox's own first function: a row's doesn't apply to it."""
 _PR_SET_PDEATHSIG = 1
 Databases = dict[str, tuple[dict[str, Any], dict[str, Any]]]
 """Agent's and user's tables by the worker's key."""
