@@ -86,10 +86,8 @@ class Reconciler:
             # doesn't answer keeps nobody else from being served.
             observed = await self._logs.with_failed(observed)
         try:
-            async with self.sources.slots.of(key[0]):
-                if claim is Claim.ANNOUNCE:
-                    return await self._announce(key, observed.job)
-                return await self._act(key, observed)
+            if (after := await self._in_slot(key, observed, claim)) is not None:
+                return after
         except TokenExistsError:
             # A pass before this one was cut off. Not again and again: it is read from now on.
             log.info("the token of a new job exists", extra={"job": "/".join(key)})
@@ -100,6 +98,13 @@ class Reconciler:
                 raise
         return await self(key)
 
+    async def _in_slot(self, key: Key, observed: Observed, claim: Claim) -> float | None:
+        """Seconds until the next pass; None if that comes at once."""
+        async with self.sources.slots.of(key[0]):
+            if claim is Claim.ANNOUNCE:
+                return await self._announce(key, observed.job)
+            return await self._act(key, observed)
+
     def _forget(self, key: Key) -> None:
         """There is no such job any more."""
         self._claims.forget(key)
@@ -109,6 +114,7 @@ class Reconciler:
         self._backoffs.pop(key, None)
 
     async def _act(self, key: Key, observed: Observed) -> float | None:
+        """As `_in_slot`."""
         now, backoff = self.clock(), self._backoff(key, observed.job)
         if undeleted := backoff.objects("delete", POD.name):
             observed = replace(observed, undeleted=undeleted)
@@ -125,7 +131,7 @@ class Reconciler:
         if _writes_first(plan) and not status_first:
             current = await self._is_current(observed, backoff)
             if current is False and self._is_gone(key):
-                return await self(key)
+                return None
             if current is not False:
                 # With the pod goes its log, and with the coordinator the way to the object store.
                 await self._logs.keep_going(observed, plan)
@@ -145,6 +151,8 @@ class Reconciler:
             current = wrote is not None or await self._is_current(observed, backoff)
         if status_first and current is not False:
             await actions.before_status(plan)
+            if wrote is not None and backoff.blockers:
+                return None  # what failed belongs into the status, before anything is tried again
         recorded = not backoff.fails(STATUS) or is_recorded(observed.job.status, status)
         if current is not False and recorded:
             await actions.after_status(plan)

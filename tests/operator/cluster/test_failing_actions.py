@@ -177,6 +177,7 @@ async def test_a_child_that_is_refused_is_sent_again_ever_more_rarely(
     """Nothing changes before a person acts; a refused PATCH costs the API server a whole check."""
     await operator.settle()
     await forbid_changed_sets(world, until)
+    operator.stop_clock()
     try:
         await world.edit(rollout={"replicas": (await world.sizes())["j-rollout"] + 1})
 

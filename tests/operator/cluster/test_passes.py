@@ -165,6 +165,8 @@ async def test_a_write_by_somebody_else_in_between_is_noticed(
 ) -> None:
     await world.create_secret()
     await world.create_job()
+    await settle(world, reconcile)
+    await world.edit(trainer={"replicas": 3})
     real = recorder.apply
 
     async def edit_meanwhile(*given: Any, **more: Any) -> Any:
@@ -177,7 +179,7 @@ async def test_a_write_by_somebody_else_in_between_is_noticed(
     with pytest.raises(ConflictError):
         await reconcile(world)
     await reconcile(world)
-    assert (await world.status())["observedGeneration"] == 2
+    assert (await world.status())["observedGeneration"] == 3
 
 
 async def test_somebody_who_annotates_the_job_all_the_time_does_not_starve_its_status(

@@ -219,6 +219,7 @@ class RunningOperator:
         self.world, self.recorder = world, recorder
         self.ahead = 0.0
         """Seconds by which its monotonic clock runs ahead."""
+        self._stopped: float | None = None
         self.cache = Cache(lambda key: None)
         self.reflectors = reflectors(world.client, world.namespace, self.cache)
         secrets, refusals = SecretReader(recorder, self._now), RefusalReader(recorder, self._now)
@@ -228,7 +229,11 @@ class RunningOperator:
         self.reconcile = Reconciler(sources, settings, clock, monotonic=self._now)
 
     def _now(self) -> float:
-        return time.monotonic() + self.ahead
+        return (self._stopped or time.monotonic()) + self.ahead
+
+    def stop_clock(self) -> None:
+        """From now on time passes by `ahead` alone, however slow the machine is."""
+        self._stopped = time.monotonic()
 
     async def a_pass(self) -> float | None:
         """One pass, and the next while the cache is late, as the work queue does it."""
