@@ -72,6 +72,7 @@ async def test_a_refused_deletion_of_pods_stops_neither_stages_nor_status(
 ) -> None:
     await operator.settle()
     await forbid_pod_deletion(world, until)
+    operator.stop_clock()
     try:
         await world.edit(trainer={"template": {"env": [{"name": "X", "value": "1"}]}})
         world.coordinators["j"].complete("sft", running="rl", step=3)
