@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sea_runtime.rollout import engine, engine_args
+from sea_runtime.rollout import base_model, engine, engine_args
 from sea_runtime.rollout.engine_args import Placement
 from sea_runtime.rollout.settings import Settings
 from sea_runtime.wire.weights import ModelReply
@@ -37,8 +37,8 @@ def test_every_start_of_an_engine_samples_with_another_seed(
     (tmp_path / "config.json").write_text(json.dumps(TINY))
     found = reply()
     monkeypatch.setattr(engine, "ObjectStore", lambda: None)
-    monkeypatch.setattr(engine.base_model, "await_model", lambda *_: found)
-    monkeypatch.setattr(engine.base_model, "fetch", lambda *_, **__: tmp_path)
+    monkeypatch.setattr(base_model, "await_model", lambda *_: found)
+    monkeypatch.setattr(base_model, "fetch", lambda *_, **__: tmp_path)
     seeds = set()
     for pod in ("a", "a", "b"):
         settings = Settings("http://c", "t", pod, "127.0.0.1", "rollout", "policy", 0, tmp_path)

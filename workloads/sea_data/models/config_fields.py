@@ -203,8 +203,8 @@ def problems(config: Config) -> Iterator[str]:
     Complete clauses without a period; nothing for a configuration that is computed exactly.
     """
     names = config.get("architectures")
-    listed = isinstance(names, list) and names and isinstance(names[0], str)
-    first = names[0] if listed else "(none)"
+    named = names[0] if isinstance(names, list) and names else None
+    first = named if isinstance(named, str) else "(none)"
     family = FAMILIES.get(first)
     if family is None:
         yield (
