@@ -174,7 +174,7 @@ async def load(engine: EngineClient, version: WeightVersion, *, check: bool) -> 
 async def adopt(
     engine: EngineClient,
     version: WeightVersion,
-    fetched: Callable[[], None] = lambda: None,
+    fetched: Callable[[], object] = lambda: None,
     layout: Layouts = _no_layout,
 ) -> Timings:
     """Brings the engine to `version`.
