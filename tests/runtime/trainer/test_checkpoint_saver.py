@@ -153,8 +153,8 @@ def test_a_checkpoint_that_a_killed_attempt_did_not_report_is_reported_by_the_ne
 class OfTwo(Alone):
     """Rank 0's group with another rank, whose upload ended as it says."""
 
-    def __init__(self, state: int, trouble: str) -> None:
-        self.other = (state, trouble, False)
+    def __init__(self, state: int, failure: str) -> None:
+        self.other = (state, failure, False)
 
     def all_gather(self, value: Any) -> list[Any]:
         return [value, self.other]
@@ -170,7 +170,7 @@ def test_what_another_ranks_upload_failed_with_is_known_until_a_checkpoint_is_co
     saver.exports.newest = 2
     saver.start(NOTHING, NOTHING, Position(3, 3))
     saver.finish()
-    assert saver.trouble == (
+    assert saver.failure == (
         "The checkpoint of step 3 isn't committed (rank 1: AccessDeniedError: the keys may not "
         "write.). Training goes on; a failure now goes back to step 2."
     )
@@ -178,10 +178,10 @@ def test_what_another_ranks_upload_failed_with_is_known_until_a_checkpoint_is_co
     saver.start(NOTHING, NOTHING, Position(4, 4))
     saver.finish()
     assert [one.step for one in coordinator.committed] == [4]
-    assert saver.trouble == ""
+    assert saver.failure == ""
 
 
-def test_an_outage_that_passes_leaves_no_trouble(
+def test_an_outage_that_passes_leaves_no_failure(
     saver: Saver, context: RankContext, coordinator: FakeCoordinator
 ) -> None:
     saver.context = without(context, "store")
@@ -189,7 +189,7 @@ def test_an_outage_that_passes_leaves_no_trouble(
 
     def waits() -> bool:
         saver.poll()
-        return "rank 0: StoreUnavailableError" in saver.trouble
+        return "rank 0: StoreUnavailableError" in saver.failure
 
     wait_for("the outage", waits)
     saver.context = context
@@ -199,7 +199,7 @@ def test_an_outage_that_passes_leaves_no_trouble(
         return not saver.busy
 
     wait_for("the commit", ended)
-    assert ([one.step for one in coordinator.committed], saver.trouble) == ([3], "")
+    assert ([one.step for one in coordinator.committed], saver.failure) == ([3], "")
 
 
 def test_each_step_reports_how_far_its_checkpoint_is_behind(

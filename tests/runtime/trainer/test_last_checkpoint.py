@@ -125,8 +125,8 @@ def test_a_last_checkpoint_that_training_waits_for_is_reported(
     seen: list[str] = []
 
     def alive() -> None:
-        if saver.trouble:
-            seen.append(saver.trouble)
+        if saver.failure:
+            seen.append(saver.failure)
             store._error = AccessDeniedError("no")
 
     context: Any = saver.context

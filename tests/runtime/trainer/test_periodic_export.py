@@ -48,11 +48,11 @@ def test_whatever_ends_an_export_is_in_the_log_and_reported(
     wait_for("the end", lambda: exports.under_way is None)
     said = "The export of step 4 failed (RuntimeError): No space left on device"
     assert said in caplog.text
-    assert exports.trouble.startswith(said)
+    assert exports.failure.startswith(said)
     monkeypatch.setattr(Exports, "_write", lambda *_: None)
     exports.committed(step(8), 4)
     wait_for("the end", lambda: exports.under_way is None)
-    assert exports.trouble == ""
+    assert exports.failure == ""
 
 
 def test_an_outage_costs_no_export(
@@ -69,7 +69,7 @@ def test_an_outage_costs_no_export(
     exports.committed(step(4), 4)
     wait_for("the end", lambda: exports.under_way is None)
     assert "The export of step 4 waits for the store: away" in caplog.text
-    assert (answers, exports.trouble) == ([], "")
+    assert (answers, exports.failure) == ([], "")
 
 
 @pytest.mark.parametrize(
@@ -142,11 +142,11 @@ def test_an_attempt_makes_the_export_that_the_one_before_did_not_finish(
     newest: Any = step(21)
     exports.resume(newest, 10)
     wait_for("the end", lambda: exports.under_way is None)
-    assert (made, exports.newest, exports.trouble) == ([(20, 20)], 21, "")
+    assert (made, exports.newest, exports.failure) == ([(20, 20)], 21, "")
     assert deleted == [urls[1].url]
 
 
-def test_an_outage_during_the_look_for_exports_is_no_trouble_once_it_is_over(
+def test_an_outage_during_the_look_for_exports_is_no_failure_once_it_is_over(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Every attempt looks, also of a job that exports nothing: no export would clear it."""
@@ -163,7 +163,7 @@ def test_an_outage_during_the_look_for_exports_is_no_trouble_once_it_is_over(
     exports.resume(step(21), None)
     wait_for("the end", lambda: exports.under_way is None)
     assert "The look for exports that were cut off waits for the store: away" in caplog.text
-    assert (answers, exports.trouble) == ([], "")
+    assert (answers, exports.failure) == ([], "")
 
 
 def test_a_look_that_fails_is_no_export_that_failed(tmp_path: Path) -> None:
@@ -174,7 +174,7 @@ def test_a_look_that_fails_is_no_export_that_failed(tmp_path: Path) -> None:
     exports.resume(step(21), None)
     wait_for("the end", lambda: exports.under_way is None)
     said = "The look for exports that were cut off failed (AccessDeniedError): LIST: access denied"
-    assert exports.trouble.startswith(said)
+    assert exports.failure.startswith(said)
 
 
 def test_a_stage_ends_once_its_exports_have(
@@ -223,8 +223,8 @@ def test_a_store_that_stays_away_holds_the_end_of_a_stage_up_for_a_while_only(
     )
     exports.committed(step(4), 4)
     assert waits.wait(HANG_S)
-    wait_for("the sentence", lambda: "waits for the store: PUT: no answer." in exports.trouble)
+    wait_for("the sentence", lambda: "waits for the store: PUT: no answer." in exports.failure)
     exports.finish()
-    assert exports.trouble.startswith(
+    assert exports.failure.startswith(
         "The export of step 4 failed (StoreUnavailableError): PUT: no answer."
     )

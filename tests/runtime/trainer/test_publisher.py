@@ -95,10 +95,10 @@ def test_a_stage_does_not_end_before_its_last_version_is_in_the_store(
     end = background.start("end", publisher.finish)
     wait_for("a second attempt", lambda: "Uploading version 1 again" in caplog.text)
     assert not end.done()
-    assert "Weight version 1 is not in the object store (rank 0: " in publisher.trouble
+    assert "Weight version 1 is not in the object store (rank 0: " in publisher.failure
     publisher.context = with_store(publisher.context, store)
     end.result(HANG_S)
-    assert publisher.trouble == ""
+    assert publisher.failure == ""
     url = coordinator.versions[-1].shards[0].object_url
     assert url is not None
     assert url.endswith("v000001/shard-0-a1.bin")
@@ -337,7 +337,7 @@ def test_a_version_that_engines_wait_for_is_uploaded_again(
     wait_for("the failure", lambda: uploaded(publisher))
     # Right after the step, as in `StageTrainer.settle`: only then does the trainer wait.
     publisher.settle()
-    assert "(rank 0: StoreUnavailableError: " in publisher.trouble
+    assert "(rank 0: StoreUnavailableError: " in publisher.failure
     publisher.context = with_store(publisher.context, store)
 
     def stored() -> bool:
@@ -345,7 +345,7 @@ def test_a_version_that_engines_wait_for_is_uploaded_again(
         return kinds(coordinator.versions) == "F"
 
     wait_for("the copy", stored)
-    assert publisher.trouble == ""
+    assert publisher.failure == ""
 
 
 def test_an_upload_that_is_refused_is_not_repeated_at_once(
@@ -369,13 +369,13 @@ def test_an_upload_that_is_refused_is_not_repeated_at_once(
     for _ in range(3):
         publisher.settle(again=True)
     assert sent == 1
-    assert "AccessDeniedError" in publisher.trouble
+    assert "AccessDeniedError" in publisher.failure
     publisher.context = with_store(publisher.context, store)
     now = publishing.REFUSED_SECONDS
     publisher.settle(again=True)
     wait_for("the copy", lambda: uploaded(publisher))
     publisher.settle(again=True)
-    assert (kinds(coordinator.versions), publisher.trouble) == ("F", "")
+    assert (kinds(coordinator.versions), publisher.failure) == ("F", "")
 
 
 def test_an_anchor_that_nobody_waits_for_is_made_again_with_a_later_version(
@@ -386,8 +386,8 @@ def test_an_anchor_that_nobody_waits_for_is_made_again_with_a_later_version(
     wait_for("the failure", lambda: uploaded(publisher))
     publisher.settle(again=True)
     assert publisher._upload_of is None
-    assert "Weight version 1 is not in the object store" in publisher.trouble
+    assert "Weight version 1 is not in the object store" in publisher.failure
     publisher.context = with_store(publisher.context, store)
     publisher.publish(MODEL, 2, 2)
     publisher.finish()
-    assert (kinds(coordinator.versions), publisher.trouble) == ("-F", "")
+    assert (kinds(coordinator.versions), publisher.failure) == ("-F", "")

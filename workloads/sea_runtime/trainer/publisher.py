@@ -110,7 +110,7 @@ class Publisher:
         """As rank 0 registered it last."""
         self._published: tuple[Packed, Shard, int] | None = None
         """The newest version on this rank, and its step."""
-        self.trouble = ""
+        self.failure = ""
         """Why the newest version that should be in the object store isn't there; the same on every
         rank, empty unless an upload has failed since the last that succeeded."""
 
@@ -263,7 +263,7 @@ class Publisher:
             needed: `finish` uploads again what failed.
             again: nothing else is to be done until engines have the version, so that what failed
                 is uploaded again: with `maxStaleness` 0 no other version may ever come. Until it is
-                there `trouble` says why not.
+                there `failure` says why not.
         """
         stored = self._upload_of
         if stored is None:
@@ -289,7 +289,7 @@ class Publisher:
                 return
             self._upload_of = self.buffers.stored = None
             return
-        self._upload_of, self.trouble = None, ""
+        self._upload_of, self.failure = None, ""
         # Collective: only now it is known where each block's delta is.
         rank = self.context.assignment.rank
         deltas = dict(self.context.control.gather((rank, stored.delta())))
@@ -302,10 +302,10 @@ class Publisher:
 
     def _note_failure(self, version: int, errors: list[str]) -> None:
         ranks = [f"rank {rank}: {error}" for rank, error in enumerate(errors) if error]
-        trouble = f"Weight version {version} is not in the object store ({'; '.join(ranks[:3])})."
-        if trouble != self.trouble:
-            log.warning("%s", trouble)
-        self.trouble = trouble
+        failure = f"Weight version {version} is not in the object store ({'; '.join(ranks[:3])})."
+        if failure != self.failure:
+            log.warning("%s", failure)
+        self.failure = failure
 
     def _with_urls(self, stored: _Stored, deltas: Mapping[int, ShardDelta | None]) -> WeightVersion:
         version = stored.version

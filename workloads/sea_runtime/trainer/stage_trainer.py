@@ -162,9 +162,9 @@ class StageTrainer:
     def failures(self) -> list[BackgroundFailure]:
         """What fails next to training now; on rank 0 of all ranks."""
         found = {
-            BackgroundWork.CHECKPOINT: self.saver.trouble,
-            BackgroundWork.WEIGHTS: self.publisher.trouble,
-            BackgroundWork.EXPORT: self.saver.exports.trouble,
+            BackgroundWork.CHECKPOINT: self.saver.failure,
+            BackgroundWork.WEIGHTS: self.publisher.failure,
+            BackgroundWork.EXPORT: self.saver.exports.failure,
         }
         return [
             BackgroundFailure(work=work, message=text[:MAX_FAILURE])

@@ -49,7 +49,7 @@ class PendingSave:
     committing: Future[None] | None = None
     """On rank 0, once all ranks have stored their objects."""
     uploaded: bool = False
-    trouble: str = ""
+    failure: str = ""
     """What this rank's last call failed with; empty once it has succeeded."""
     away: bool = False
     """Store or coordinator don't answer this rank's call, which is being repeated."""
@@ -72,7 +72,7 @@ class PendingSave:
             try:
                 result = call()
             except (StoreUnavailableError, CoordinatorUnreachableError) as error:
-                self.trouble = described(error)
+                self.failure = described(error)
                 if self.gives_up():
                     raise
                 log.warning(
@@ -82,7 +82,7 @@ class PendingSave:
                     error,
                 )
             else:
-                self.trouble, self.away = "", False
+                self.failure, self.away = "", False
                 return result
 
     def manifest(

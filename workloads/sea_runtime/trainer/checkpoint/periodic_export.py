@@ -68,7 +68,7 @@ class Exports:
         """Step of the newest checkpoint."""
         self._running: Future[None] | None = None
         self._step = 0
-        self.trouble = ""
+        self.failure = ""
         """Why the last export failed, or waits; empty if it did neither."""
         self._stage_ended: float | None = None
         """Monotonic seconds."""
@@ -164,7 +164,7 @@ class Exports:
         what = f"The export of step {manifest.step}"
         try:
             self._patiently(what, lambda: self._write(manifest, folder, url))
-            self.trouble = ""
+            self.failure = ""
             log.info("The weights of step %d are exported to %s.", manifest.step, url)
         # Of any type, also safetensors' own: nobody waits for the thread.
         except Exception as error:
@@ -186,19 +186,19 @@ class Exports:
                 waited, ended = True, self._stage_ended
                 if ended is not None and time.monotonic() - ended > MAX_OUTAGE_SECONDS:
                     raise
-                self.trouble = f"{what} waits for the store: {error}"
-                log.warning("%s", self.trouble)
+                self.failure = f"{what} waits for the store: {error}"
+                log.warning("%s", self.failure)
             else:
-                if waited:  # no export may follow that would end the trouble
-                    self.trouble = ""
+                if waited:  # no export may follow that would clear the failure
+                    self.failure = ""
                 return found
 
     def _failed(self, what: str, error: Exception) -> None:
-        self.trouble = (
+        self.failure = (
             f"{what} failed ({type(error).__name__}): {error} The checkpoints are sound: use `sea "
             "checkpoint export`."
         )
-        log.error("%s", self.trouble)
+        log.error("%s", self.failure)
 
     def _write(self, manifest: Manifest, folder: Path, url: str) -> None:
         store, precision = self._commits.store, manifest.precision

@@ -76,7 +76,7 @@ class Saver:
         knows."""
         self.away = False
         """The save waits for a store or coordinator that doesn't answer; the same on every rank."""
-        self._trouble = (0, "")
+        self._failure = (0, "")
         """On rank 0: step of the save that failed or waits, and the sentences about it."""
 
     def follow(self, policy: Checkpoint) -> None:
@@ -89,9 +89,9 @@ class Saver:
         return self._save is not None
 
     @property
-    def trouble(self) -> str:
+    def failure(self) -> str:
         """On rank 0: why the newest checkpoint isn't committed; empty if nothing is wrong."""
-        return self._trouble[1]
+        return self._failure[1]
 
     def prepare(self, model: Model, optimizer: Optimizer) -> None:
         """Begins to allocate the memory for copies; the first save waits for it."""
@@ -133,10 +133,10 @@ class Saver:
         while not done:
             self.context.status.alive()
             mine = background.finished(save.uploading, WAIT_SECONDS)
-            found = self.context.control.all_gather((mine, save.trouble))
+            found = self.context.control.all_gather((mine, save.failure))
             done = all(ended for ended, _ in found)
             # A needed save waits for a store that is away however long: not in silence.
-            self._note_trouble(save, _of_ranks(text for _, text in found))
+            self._note_failure(save, _of_ranks(text for _, text in found))
 
     def _upload(self, save: PendingSave, staged: StagedSave) -> list[StoredObject]:
         """Stores this rank's objects, and on rank 0 first the ledger's. In a thread."""
@@ -228,15 +228,15 @@ class Saver:
         error = background.error_of(save.uploading)
         fenced = isinstance(error, StaleAttemptError)
         if error is not None and not fenced:
-            save.trouble = described(error)
+            save.failure = described(error)
             self._log_failure("upload", save, error)
         # All ranks decide by the same list, so that they drop the save or go on with it together.
         own = (_FENCED if fenced else _FAILED) if error else int(save.uploading.done())
-        found = self.context.control.all_gather((own, save.trouble, save.away))
+        found = self.context.control.all_gather((own, save.failure, save.away))
         states = [state for state, _, _ in found]
         self.away = any(away for _, _, away in found)
         # Of every rank: the others' are in their logs only.
-        self._note_trouble(save, _of_ranks(text for _, text, _ in found))
+        self._note_failure(save, _of_ranks(text for _, text, _ in found))
         # Dropped only when no rank uploads any more: its copy is overwritten by the next save.
         if min(states) < 0 and 0 not in states:
             self._save, self.failed, self.away = None, True, False
@@ -251,7 +251,7 @@ class Saver:
             flat = [one for part in objects for one in part]
             save.committing = background.start("commit", lambda: self._commit(save, flat))
 
-    def _note_trouble(self, save: PendingSave, ranks: list[str]) -> None:
+    def _note_failure(self, save: PendingSave, ranks: list[str]) -> None:
         step = save.position.step
         if ranks:
             more = f" and {len(ranks) - 3} more ranks" if len(ranks) > 3 else ""
@@ -259,10 +259,10 @@ class Saver:
                 f"The checkpoint of step {step} isn't committed ({'; '.join(ranks[:3])}{more}). "
                 f"Training goes on; a failure now goes back to step {self.exports.newest}."
             )
-            self._trouble = (step, text)
+            self._failure = (step, text)
         # What an earlier save failed with stands until a checkpoint is committed.
-        elif self._trouble[0] == step:
-            self._trouble = (0, "")
+        elif self._failure[0] == step:
+            self._failure = (0, "")
 
     def _log_failure(self, what: str, save: PendingSave, error: BaseException) -> None:
         log.error(
@@ -337,19 +337,19 @@ class Saver:
     def _outcome(self, save: PendingSave, committing: Future[None]) -> str | None:
         """Empty while under way, None when it has ended, a sentence if a newer attempt commits."""
         if not committing.done():
-            self._note_trouble(save, [f"rank 0: {save.trouble}"] if save.trouble else [])
+            self._note_failure(save, [f"rank 0: {save.failure}"] if save.failure else [])
             return ""
         error = committing.exception()
         if isinstance(error, FencedError | StaleAttemptError):
             return str(error) or "A newer attempt commits."
         if error is not None:
             self.failed = True
-            self._note_trouble(save, [f"rank 0: {described(error)}"])
+            self._note_failure(save, [f"rank 0: {described(error)}"])
             self._log_failure("commit", save, error)
         else:
-            self._trouble = (0, "")
+            self._failure = (0, "")
         return None
 
 
-def _of_ranks(troubles: Iterable[str]) -> list[str]:
-    return [f"rank {rank}: {text}" for rank, text in enumerate(troubles) if text]
+def _of_ranks(failures: Iterable[str]) -> list[str]:
+    return [f"rank {rank}: {text}" for rank, text in enumerate(failures) if text]
