@@ -9,7 +9,7 @@ import pytest
 from sea_api.v1alpha1.policy import Cause
 from sea_runtime.coordinator.app import Components
 from sea_runtime.coordinator.errors import NotReadyError, RefusedError, StaleError
-from sea_runtime.coordinator.ledger import stages
+from sea_runtime.coordinator.ledger import lineage, stages
 from sea_runtime.coordinator.trainer_world import RECENT_SECONDS, WorldRecord
 from sea_runtime.wire.membership import HeartbeatReply, PodState
 from sea_runtime.wire.rollouts import LeaseRequest
@@ -54,6 +54,37 @@ def test_a_world_is_formed_when_all_have_called(core: Components) -> None:
     assert world.pods == ["job-trainer-0", "job-trainer-1"]
     assert (world.master_address, world.master_port) == ("10.0.0.0", 29501)
     assert beat(core, 1).world == found.world
+
+
+def test_processes_that_have_outlived_the_ledger_go_on_once_all_have_called(
+    core: Components,
+) -> None:
+    """The first to call must not be ended because the others have yet to."""
+    lineage.restored(core.ledger.db, {"policy": 0}, 1, ran=True)
+    with pytest.raises(NotReadyError, match="Attempt 1 has outlived the ledger"):
+        beat(core, 0, attempt=1, state=PodState.READY)
+    assert beat(core, 1, attempt=1, state=PodState.READY).run
+    assert beat(core, 0, attempt=1, state=PodState.READY).run
+    assert core.rendezvous.failure is None
+
+
+@pytest.mark.parametrize("ended", ["attempt 0", "failed"])
+def test_an_attempt_does_not_start_again_in_a_restored_ledger(core: Components, ended: str) -> None:
+    """It would publish other weights under its numbers: the next one goes on."""
+    lineage.restored(core.ledger.db, {"policy": 0}, 1, ran=True)
+    with pytest.raises(NotReadyError):
+        beat(core, 0, attempt=1, state=PodState.READY)
+    if ended == "failed":
+        assert not beat(core, 1, attempt=1, state=PodState.FAILED).run
+    else:
+        assert not beat(core, 1).run
+    failure = kit.some(core.state.assemble().trainer_failure)
+    assert (failure.attempt, failure.pod) == (1, "job-trainer-1")
+    assert "its processes in job-trainer-1 have ended" in failure.message
+    assert not beat(core, 0, attempt=1, state=PodState.READY).run
+    core.job.adopt(kit.desired(kit.spec(), attempt=2))
+    beat(core, 0)
+    assert beat(core, 1).run
 
 
 def test_before_joining_a_pod_may_be_replaced_unless_it_is_the_master(core: Components) -> None:

@@ -11,7 +11,7 @@ from typing import Any, Generic, NoReturn, TypeVar
 from urllib.parse import urlencode
 
 import msgspec
-from tenacity import RetryCallState, stop_any
+from tenacity import RetryCallState
 
 from sea_env.retry import IF_TRANSIENT, backoff, stop_at
 from sea_runtime.errors import RuntimeFailure
@@ -134,6 +134,9 @@ def until(
         gives_up: asked after each failure that may pass: True ends the call before its time.
     """
 
+    # Per call: the deadline counts from the first attempt.
+    too_late = stop_at(time.monotonic() + timeout)
+
     def give_up(state: RetryCallState) -> NoReturn:
         last = state.outcome.exception() if state.outcome else None
         raise CoordinatorUnreachableError(
@@ -144,8 +147,7 @@ def until(
     return {
         "retry": IF_TRANSIENT,
         "wait": backoff(FIRST_DELAY_SECONDS, MAX_DELAY_SECONDS),
-        # Computed per call: the deadline counts from the first attempt.
-        "stop": stop_any(lambda _: gives_up(), stop_at(time.monotonic() + timeout)),
+        "stop": lambda state: gives_up() or too_late(state),
         "retry_error_callback": give_up,
     }
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from tenacity import RetryCallState, Retrying, before_sleep_log, stop_any
+from tenacity import RetryCallState, Retrying, before_sleep_log
 
 from sea_api.redaction import redacted
 from sea_data.object_store import StoreUnavailableError
@@ -54,17 +54,18 @@ class RetryPolicy:
                 raise translate(error, what) from error
 
         began, given_up = self.clock(), False
+        too_late = stop_at(began + self.timeout_s, self.clock)
 
-        def ask(_: RetryCallState) -> bool:
+        def stop(state: RetryCallState) -> bool:
             nonlocal given_up
+            # The question first: the other rule must not hide a failure from it.
             given_up = self.gives_up()
-            return given_up
+            return given_up or too_late(state)
 
         retrying = Retrying(
             retry=IF_TRANSIENT,
             wait=backoff(FIRST_DELAY_SECONDS, MAX_DELAY_SECONDS, self.jitter),
-            # The question first: the other rule must not hide a failure from it.
-            stop=stop_any(ask, stop_at(began + self.timeout_s, self.clock)),
+            stop=stop,
             sleep=self.sleep,
             before_sleep=before_sleep_log(_log, logging.WARNING),
             # Raise the last error itself, not tenacity's RetryError.

@@ -78,6 +78,7 @@ class History:
 
     def __init__(self, folder: Path, number: int) -> None:
         self.chance = Random(number)
+        self.happens = [*HAPPENS, *(OUTSIDE if number >= FIRST_OUTSIDE else ())]
         # The processes of one pod outlive a coordinator that has lost its volume; those of two are
         # started again, since the first of them calls before there is a world.
         copies, pods = self.chance.choice([NEVER, NEVER, 2]), self.chance.choice([1, 2])
@@ -103,9 +104,9 @@ class History:
             self.parts_are_lost(moment)
             return
         which = self.chance.randrange(2)
-        name = self.chance.choice(list(HAPPENS))
+        name = self.chance.choice(self.happens)
         self.events.append(f"{moment}: {name} {which}")
-        HAPPENS[name](self, which)
+        {**HAPPENS, **OUTSIDE}[name](self, which)
 
     def parts_are_lost(self, moment: str) -> None:
         trainer, coordinator = self.chance.choice(TRAINER), self.chance.choice(COORDINATOR)
@@ -168,6 +169,15 @@ class History:
         steps = [one.step for one in (*head.kept, *head.checkpoints)] or [EVERY]
         self.run.ask_to_go_back(steps[-1 - which % len(steps)])
 
+    def go_back_in_an_outage(self, which: int) -> None:
+        self.go_back(which)
+        self.store_away(which)
+
+    def go_back_behind_a_pinned_one(self, _: int) -> None:
+        self.run.pin(-1)
+        if self.run.head.checkpoints:
+            self.run.ask_to_go_back(self.run.head.checkpoints[0].step)
+
     def undisturbed_the_stage_ends(self) -> None:
         run = self.run
         run.drain, run.away_until = False, 0
@@ -217,11 +227,18 @@ HAPPENS: dict[str, Callable[[History, int], None]] = {
     "pods return": History.pods_return,
     "pod leaves": History.pod_leaves,
     "go back": History.go_back,
+}
+OUTSIDE: dict[str, Callable[[History, int], None]] = {
     "store away": History.store_away,
+    "go back in an outage": History.go_back_in_an_outage,
+    "go back behind a pinned one": History.go_back_behind_a_pinned_one,
     "pin": History.pin,
     "head lost": History.head_lost,
 }
-HISTORIES = range(60)
+"""What the object store does, and a person."""
+FIRST_OUTSIDE = 60
+"""Number of the first history in which they do it."""
+HISTORIES = range(80)
 
 
 def play(numbers: Iterable[int] = HISTORIES) -> int:

@@ -505,12 +505,11 @@ class Run:
     def _advance(self, process: Process) -> None:
         """Uploads go on: the next phase of a save, and the copy of a version."""
         # Each call is repeated until the store is back.
-        if self.store.away:
-            return
-        for copy in process.copies:
-            self._copy(process, copy)
-        process.copies = []
-        if process.saves:
+        if not self.store.away:
+            for copy in process.copies:
+                self._copy(process, copy)
+            process.copies = []
+        if process.saves and not (self.store.away and process.saves[0].phase):
             self._save_phase(process, process.saves[0])
 
     def _copy(self, process: Process, version: WeightVersion) -> None:
@@ -526,7 +525,11 @@ class Run:
         training = self.core.training
         if save.phase == 0:
             training.require_known("rl", save.step, process.attempt)
-            save.ledger = self.await_(self.core.snapshots.take("rl", save.step, process.attempt))
+            try:
+                taken = self.core.snapshots.take("rl", save.step, process.attempt)
+                save.ledger = self.await_(taken)
+            except StoreUnavailableError:
+                return
             self.saved[key] = save.lineage
         elif save.phase == 1:
             if not self.store.exists(
