@@ -52,6 +52,7 @@ def test_a_new_job_waits_for_a_correction(make: Any) -> None:
     job = make.job(spec=make.spec(rollout=PATCH))
     nothing = make.observed(make.job(), children={}, pods=(), state=None)
     plan = decide(dataclasses.replace(nothing, job=job), make.context())
+    assert plan.lifecycle.blocker is not None
     assert plan.lifecycle.blocker.reason == "PodPatchRefused"
     assert "spec.rollout.template.patch.spec.containers[worker]" in plan.lifecycle.blocker.message
     assert plan.applies == ()
