@@ -27,7 +27,7 @@ from sea_runtime.coordinator.errors import GoneError, NotReadyError
 from sea_runtime.coordinator.ledger import batches, groups, stages
 from sea_runtime.coordinator.training import AheadError
 from sea_runtime.trainer.checkpoint import head as heads
-from sea_runtime.trainer.checkpoint.commit import Commits, remove_abandoned
+from sea_runtime.trainer.checkpoint.commit import Commits, clean_up
 from sea_runtime.wire.checkpoints import Entry, Head, entry_of
 from sea_runtime.wire.membership import PodState, TrainerWorld
 from sea_runtime.wire.rollouts import Batch, Lease, LeaseRequest
@@ -442,7 +442,7 @@ class Run:
         self._write_head(head)
         objects: Any = self.store
         commits = Commits(objects, self.run_url, "rl", process.attempt)
-        remove_abandoned(commits, self.head)
+        clean_up(commits, self.head)
         newest = head.newest
         process.lineage = self.saved[newest.manifest_key] if newest else ()
         if newest is None and task.origin is not None:

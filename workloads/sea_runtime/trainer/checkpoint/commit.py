@@ -22,6 +22,7 @@ from sea_data.object_store import ObjectNotFoundError, PreconditionFailedError, 
 from sea_runtime.store.s3 import ObjectStore
 from sea_runtime.trainer.checkpoint import head as heads
 from sea_runtime.trainer.checkpoint.head import MANIFEST, parse_manifest
+from sea_runtime.trainer.errors import CheckpointError
 from sea_runtime.wire.checkpoints import Entry, Head
 
 log = logging.getLogger(__name__)
@@ -149,6 +150,14 @@ def folders_of_older(keys: Iterable[str], root: str, attempt: int) -> set[str]:
         if int(shape[1]) < attempt:
             found.add(f"{root}{name}/")
     return found
+
+
+def clean_up(commits: Commits, head: Head) -> None:
+    """As `remove_abandoned`, but what keeps it from deleting anything stops no training."""
+    try:
+        remove_abandoned(commits, head)
+    except (StoreError, ValueError, CheckpointError) as error:
+        log.warning("Objects of checkpoints that were never committed are kept: %s", error)
 
 
 def remove_abandoned(commits: Commits, head: Head) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from sea_data import urls
-from sea_data.object_store import ObjectNotFoundError, StoreError
+from sea_data.object_store import ObjectNotFoundError
 from sea_runtime.trainer import background
 from sea_runtime.trainer.checkpoint import commit
 from sea_runtime.trainer.checkpoint import state as states
@@ -108,7 +108,7 @@ def _take_over(context: RankContext, commits: Commits) -> _Newest:
     head = _on_rank_0(context, commits.fence)
     if head is None:
         return _received(context.control.broadcast(None))
-    background.start("abandoned checkpoints", lambda: _clean_up(commits, head))
+    background.start("abandoned checkpoints", lambda: commit.clean_up(commits, head))
     steps = ", ".join(str(one.step) for one in head.damaged)
     return _sent(context, head, f"steps {steps} are set aside as damaged." if steps else "")
 
@@ -147,13 +147,6 @@ def _manifest(context: RankContext, commits: Commits, entry: Entry) -> tuple[Man
     # Every rank loads the manifest that rank 0 saw; two reads could see two heads.
     text, damage = context.control.broadcast(_on_rank_0(context, look))
     return (Manifest.model_validate_json(text) if text else None), damage
-
-
-def _clean_up(commits: Commits, head: Head) -> None:
-    try:
-        commit.remove_abandoned(commits, head)
-    except (StoreError, ValueError, CheckpointError) as error:
-        log.warning("Objects of checkpoints that were never committed are kept: %s", error)
 
 
 def foreign(manifest: Manifest, entry: Entry, commits: Commits) -> str:
