@@ -29,5 +29,5 @@ class Store:
 
 def test_objects_that_were_never_committed_are_deleted_all_the_same() -> None:
     store: Any = Store()
-    remove_abandoned(Commits(store, "s3://runs/a", "rl", 2), Head(attempt=2))
+    remove_abandoned(Commits(store, "s3://runs/a", "rl", 2), Head(attempt=2, kept_known=True))
     assert store.deleted == [f"{FOLDER}/step-000002-a1/rank-00000.state"]

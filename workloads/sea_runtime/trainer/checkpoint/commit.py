@@ -192,7 +192,9 @@ def remove_abandoned(commits: Commits, head: Head) -> None:
         # didn't list what a rollback left pinned.
         own = {one.manifest_key for one in head.checkpoints}
         whole = {f"{one}{MANIFEST}" for one in found} & set(keys) - own
-        head = _keep(commits, sorted(whole - _listed(head)))
+        left = sorted(whole - _listed(head))
+        if left or not head.kept_known:
+            head = _keep(commits, left)
         found -= {one.removesuffix(MANIFEST) for one in whole}
     if not found:
         return
