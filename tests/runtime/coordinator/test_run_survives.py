@@ -201,6 +201,8 @@ def test_a_checkpoint_that_cannot_be_gone_back_to_stops_nothing(
             run.store.objects[ledger] = run.store.objects[ledger][:-1]
         case "ledger changed":
             run.store.objects[ledger] = run.store.objects[ledger][:-1] + b"?"
+    if damage.startswith("ledger"):
+        run.damaged.add(first.manifest_key)
     attempt = run.attempt
     run.ask_to_go_back(3 if damage == "another step" else 4)
     assert run.order is not None

@@ -232,7 +232,10 @@ class Run:
             runs = order.stage == "rl" and not self.complete
             named = runs and self.asked_named and self._names(order.step)
             known = self.store.objects.keys()
-            sound = named and all(self._objects(one) <= known for one in self.head.checkpoints)
+            sound = named and all(
+                self._objects(one) <= known and one.manifest_key not in self.damaged
+                for one in self.head.checkpoints
+            )
             assert check.done or not sound, check.problem
             self.requests.append(check)
             self.order = None
