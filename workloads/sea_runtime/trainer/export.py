@@ -23,6 +23,9 @@ from sea_runtime.trainer.model_files import READY
 from sea_runtime.wire.trainer import TrainerTask
 
 log = logging.getLogger(__name__)
+
+NAME = "The export of the stage's model"
+"""What sentences about it begin with."""
 SHARD_BYTES = 4 << 30
 
 
@@ -30,15 +33,11 @@ def export(
     context: RankContext, task: TrainerTask, model: Model, initial: Path, version: int
 ) -> None:
     """Uploads the model to `stages/<stage>/export/`. Collective."""
-    url = urls.join(task.run_url, "stages", task.stage, "The export of the stage's model")
+    url = urls.join(task.run_url, "stages", task.stage, "export")
     dtype = model.gpt.config.params_dtype
     # Every rank computes the same list: its own files' numbers and the total are part of names.
     files = shards(model.shape, model.layout, dtype.itemsize, SHARD_BYTES)
-    folder = (
-        context.pod.data_dir
-        / "The export of the stage's model"
-        / f"{task.stage}-rank-{context.assignment.rank}"
-    )
+    folder = context.pod.data_dir / "export" / f"{task.stage}-rank-{context.assignment.rank}"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     mark = urls.join(url, READY)
@@ -56,11 +55,7 @@ def export(
             strips_thoughts=model_files.strips_thoughts(task),
         )
     # All ranks, also those without files: see `background.rank_barrier`.
-    background.rank_barrier(
-        context,
-        "The export of the stage's model",
-        lambda: upload_folder(context.store, folder, url),
-    )
+    background.rank_barrier(context, NAME, lambda: upload_folder(context.store, folder, url))
     ready = {"version": version, "stage": task.stage, "attempt": context.attempt}
     # Only after the barrier above: a folder with READY.json is complete. No rank leaves before it
     # is written: `complete` then reports the stage as done.
@@ -70,9 +65,7 @@ def export(
 
 def _on_rank_0(context: RankContext, work: Callable[[], object]) -> None:
     """All ranks wait for it: in a thread, since an outage may outlast a collective."""
-    background.rank_barrier(
-        context, "The export of the stage's model", work if context.leads else None
-    )
+    background.rank_barrier(context, NAME, work if context.leads else None)
 
 
 def _write(
@@ -105,4 +98,4 @@ def _write(
             (folder / name).unlink()
 
     # Not next to the gathers of the next turn: an outage of the store may outlast a collective.
-    background.rank_barrier(context, "The export of the stage's model", work if own else None)
+    background.rank_barrier(context, NAME, work if own else None)
