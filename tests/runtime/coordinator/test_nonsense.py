@@ -127,8 +127,8 @@ class Asked:
         """A coordinator of its own, in the middle of an RL stage."""
         store = ObjectStore(endpoint="http://127.0.0.1:9", retry_timeout=0.0)
         self.core = kit.coordinator(self.folder, kit.desired(self.spec), kit.Clock(), store)
-        self.core.membership.heard(kit.beat("rollout-0", "rollout", "life", adopted=1))
-        registry.publish(self.core.ledger.db, kit.version(1), 1.0)
+        self.core.membership.heard(kit.beat("rollout-0", "rollout", "life", adopted=0))
+        registry.publish(self.core.ledger.db, kit.version(0), 1.0)
         # No background loops: they would ask the object store.
         return TestClient(TestServer(app.serve(self.core, "token")))
 
