@@ -114,6 +114,10 @@ def _asking_again(child: Object, observed: Observed, now: float) -> Object:
     meta = child["metadata"]
     if role_of(meta["labels"]) not in observed.refusals or "template" not in child["spec"]:
         return child
-    period = str(int(now // REFUSED_SECONDS))
-    annotations = {**meta.get("annotations", {}), RETRY_ANNOTATION: period}
+    annotations = {**meta.get("annotations", {}), RETRY_ANNOTATION: str(retry_period(now))}
     return {**child, "metadata": {**meta, "annotations": annotations}}
+
+
+def retry_period(now: float) -> int:
+    """Another number for each further attempt to make refused pods."""
+    return int(now // REFUSED_SECONDS)

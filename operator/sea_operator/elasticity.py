@@ -81,10 +81,10 @@ def counted(pods: int, kind: str = "") -> str:
 def forgetting(memory: ElasticRole, now: float) -> ElasticRole:
     """Without shrinks of more than an hour ago, and without times that are still to come."""
     kept = [min(time, int(now)) for time in memory.shrunk if now - time < MEMORY_SECONDS]
-    began = not_after(memory.since, now)
-    if (kept, began) == (memory.shrunk, memory.since):
+    began, grew = not_after(memory.since, now), memory.grown and not_after(memory.grown, now)
+    if (kept, began, grew) == (memory.shrunk, memory.since, memory.grown):
         return memory
-    return memory.model_copy(update={"shrunk": kept, "since": began})
+    return memory.model_copy(update={"shrunk": kept, "since": began, "grown": grew})
 
 
 def shrunk(memory: ElasticRole, now: float) -> list[int]:

@@ -73,7 +73,7 @@ class Reconciler:
             self._forget(key)
             return None
         # `observe` itself always runs: the coordinator's answer is what changes without an event.
-        if settled is not None and settled.still_holds(observed):
+        if settled is not None and settled.still_holds(observed, self.clock()):
             self._settled[key] = settled = settled.polled()
             wait = settled.wait(self.settings.intervals)
             return max(wait, observed.ask_again_after or 0.0)
@@ -199,7 +199,7 @@ class Reconciler:
         # revision, so it could never hold. Nor while another operator claims the job, whose end
         # brings no event.
         if written is None and is_timeless(observed, plan) and self._claims.rival(key) is None:
-            self._settled[key] = Settled.of(observed, plan.requeue)
+            self._settled[key] = Settled.of(observed, plan.requeue, self.clock())
         return plan.requeue
 
     def _backoff(self, key: Key, job: Job) -> ActionBackoff:

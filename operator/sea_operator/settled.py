@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from sea_api.v1alpha1.policy import Role
 from sea_api.wire.state import CoordinatorState
+from sea_operator.children import retry_period
 from sea_operator.observed import Observed, SecretSeen, is_leaving
 from sea_operator.plan import Plan, Suspension
 from sea_operator.settings import Intervals
@@ -32,11 +33,16 @@ class Settled:
     refusals: Mapping[Role, str]
     node_troubles: Mapping[str, str]
     requeue: float
+    began: bool
+    """Whether a pod but the coordinator's ever ran: its processes may fail without an event."""
+    period: int | None
+    """Period in which refused pods were asked for last; the next one asks again."""
     polls: int = field(default=0, compare=False)
     """Polls that have found the same since."""
 
     @classmethod
-    def of(cls, seen: Observed, requeue: float) -> "Settled":
+    def of(cls, seen: Observed, requeue: float, now: float) -> "Settled":
+        """`now`: unix seconds."""
         return cls(
             seen.revision,
             seen.token,
@@ -47,12 +53,14 @@ class Settled:
             seen.refusals,
             seen.node_troubles,
             requeue,
+            any(pod.began for pod in seen.pods if pod.role is not Role.COORDINATOR),
+            retry_period(now) if seen.refusals else None,
         )
 
-    def still_holds(self, now: Observed) -> bool:
+    def still_holds(self, seen: Observed, now: float) -> bool:
         """Whether another pass would see the same, and so decide the same."""
         # By identity: the link returns the very same state for the same text.
-        return self.state is now.state and self == Settled.of(now, self.requeue)
+        return self.state is seen.state and self == Settled.of(seen, self.requeue, now)
 
     def polled(self) -> "Settled":
         """After one more poll that brought nothing."""
@@ -62,11 +70,17 @@ class Settled:
         """Seconds until the next poll."""
         if self.polls < CALM_POLLS:
             return self.requeue
-        # For GPUs, for example, whose coming brings an event. Not before the coordinator has
-        # checked its inputs, which may end with a sentence at any time.
-        checked = self.state is not None and self.state.prepared is True
-        only_waits = checked and self.requeue >= intervals.waiting
-        return max(self.requeue, intervals.calm_waiting if only_waits else intervals.calm)
+        calm = intervals.calm_waiting if self._only_waits(intervals) else intervals.calm
+        return max(self.requeue, calm)
+
+    def _only_waits(self, intervals: Intervals) -> bool:
+        """For GPUs, for example, whose coming brings an event."""
+        # Refused pods bring none, nor does the end of the coordinator's problem.
+        if self.requeue < intervals.waiting or self.began or self.lacking:
+            return False
+        # Nor its check of the inputs, which may end with a sentence at any time.
+        state = self.state
+        return state is not None and state.prepared is True and state.problem is None
 
 
 def is_timeless(observed: Observed, plan: Plan) -> bool:

@@ -11,10 +11,12 @@ from sea_api.v1alpha1.policy import Role
 from sea_api.v1alpha1.status import Roles, RoleStatus, Status
 from sea_api.wire.state import RollbackCheck
 from sea_operator import decide as decisions
+from sea_operator.elasticity import forgetting
 from sea_operator.policies import elastic
 from sea_operator.report import between
 from sea_operator.resources.role_settings import full_size
 from sea_operator.status import compute
+from sea_operator.timestamps import stamp
 
 RANGE = {"minReplicas": 1, "maxReplicas": 2, "giveUpSeconds": 10, "stableSeconds": 5}
 SPEC = {"trainer": {"replicas": 2, "elastic": RANGE}}
@@ -363,3 +365,14 @@ def test_a_pod_that_pulls_its_image_is_not_missing(make: Any) -> None:
     assert elastic._coming(seen, pods) == frozenset({0})
     unplaced = (dataclasses.replace(pods[0], node=None),)
     assert elastic._coming(seen, unplaced) == frozenset()
+
+
+def test_times_of_a_clock_that_ran_ahead_are_forgotten(make: Any) -> None:
+    """Until then failures of engines would count as older than the pods that the role counts."""
+    ahead, now = stamp(make.now + 3600), stamp(make.now)
+    memory = ElasticRole(
+        state="Reduced", size=1, asked=2, began_with=1, since=now, grown=ahead, shrunk=[]
+    )
+    assert forgetting(memory, make.now).grown == now
+    of_before = memory.model_copy(update={"grown": None})
+    assert forgetting(of_before, make.now) is of_before

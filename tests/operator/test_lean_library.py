@@ -20,6 +20,10 @@ client = kube_config.ApiClient()
 assert callable(client.request), client
 from kubernetes.client import V1Pod
 """
+TWICE = """
+from kubernetes.config import kube_config
+assert type(kube_config.ApiClient()) is type(kube_config.ApiClient())
+"""
 
 
 def models(first: str, last: str = "") -> int:
@@ -38,6 +42,10 @@ def test_no_model_is_loaded() -> None:
 
 def test_a_login_that_needs_the_whole_library_gets_it() -> None:
     assert models(LEAN, OIDC) == 0
+
+
+def test_a_second_renewal_loads_nothing_again() -> None:
+    assert models(LEAN, TWICE) == 0
 
 
 def test_the_workaround_is_still_needed() -> None:

@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from sea_api.wire.state import Problem, Severity
 from sea_operator.action_backoff import MAX_SECONDS
 from sea_operator.cache import Cache, Key
+from sea_operator.children import REFUSED_SECONDS
 from sea_operator.coordinator_link import Answer
 from sea_operator.decide import SOON_SECONDS
 from sea_operator.errors import (
@@ -180,14 +182,14 @@ class Operator:
             if not self.server.writes:
                 return
 
-    def start_pod(self, role: str = "trainer") -> None:
+    def start_pod(self, role: str = "trainer", ready: str = "True") -> None:
         """News that only the status reports."""
         of = self.server.objects[STATEFUL_SET.name, f"j-{role}"]
         template, owner = of["spec"]["template"], {"uid": of["metadata"]["uid"]}
         meta = {"name": f"j-{role}-0", "namespace": "n", "creationTimestamp": BORN_AT}
         owned: dict[str, Any] = {**meta, "ownerReferences": [{**owner, "controller": True}]}
         labels = template["metadata"]["labels"]
-        status = {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}
+        status = {"phase": "Running", "conditions": [{"type": "Ready", "status": ready}]}
         spec = {"nodeName": "node-1"}
         pod = {"metadata": {**owned, "labels": labels}, "spec": spec, "status": status}
         self.cache.put(POD, self.server.store(POD, pod))
@@ -204,6 +206,7 @@ class Operator:
         return self.server.objects[STATEFUL_SET.name, "j-trainer"]["spec"]["replicas"]
 
 
+WARNING = Problem(reason="StoreFails", message="No.", severity=Severity.WARNING)
 S3 = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 
 
@@ -571,3 +574,38 @@ async def test_a_job_that_only_waits_for_its_pods_is_polled_rarely(
     await operator.quiet()
     found = [await operator.reconcile(KEY) for _ in range(CALM_POLLS + 1)]
     assert found == [5.0] * (CALM_POLLS - 1) + ([20.0, 20.0] if prepared else [5.0, 5.0])
+
+
+@pytest.mark.parametrize("news", ["refused", "problem", "began"])
+async def test_a_job_that_may_go_on_without_an_event_is_not_polled_rarely(
+    operator: Operator, make: Any, news: str
+) -> None:
+    problem = WARNING if news == "problem" else None
+    state = make.state(stages=("sft",), prepared=True, problem=problem)
+    operator.link.answer = Answer(state)
+    await operator.reconcile(KEY)
+    operator.start_pod("coordinator")
+    if news == "began":
+        operator.start_pod("trainer", ready="False")
+    if news == "refused":
+        refuse(operator)
+    await operator.quiet()
+    sent = operator.link.specs[-1].digest
+    operator.link.answer = Answer(state.model_copy(update={"spec_digest": sent}))
+    await operator.quiet()
+    found = [await operator.reconcile(KEY) for _ in range(CALM_POLLS + 1)]
+    assert found == [5.0] * (CALM_POLLS + 1)
+    operator.now += REFUSED_SECONDS
+    operator.server.writes.clear()
+    await operator.reconcile(KEY)
+    asks = ["StatefulSet j-rollout"] if news == "refused" else []
+    assert operator.server.writes == asks, "pods are asked for again although nothing has changed"
+
+
+def refuse(operator: Operator) -> None:
+    """A quota is used up; its end brings no event."""
+
+    async def words(*_: Any) -> dict[str, str]:
+        return {"j-rollout": "exceeded quota: q, requested: pods=1, used: pods=9"}
+
+    operator.reconcile.sources.refusals.words = words  # type: ignore[method-assign]

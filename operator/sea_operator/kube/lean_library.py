@@ -6,9 +6,11 @@ in place of those whose `__init__` loads everything; the modules below them load
 first of all by `__main__`. `tests/operator/test_lean_library.py` says when it is no longer needed.
 """
 
+import functools
 import importlib
 import importlib.util
 import sys
+import threading
 from types import ModuleType
 from typing import Any
 
@@ -34,6 +36,18 @@ def install() -> None:
 
 def _whole_client(*arguments: Any, **named: Any) -> Any:
     """An `ApiClient` of the whole library: a kubeconfig with OpenID Connect renews tokens by it."""
+    # Logins of several threads may need it at one time, and a half-loaded library is none.
+    with _loading:
+        client = _whole()
+    return client.ApiClient(*arguments, **named)
+
+
+_loading = threading.Lock()
+
+
+@functools.cache
+def _whole() -> ModuleType:
+    """`kubernetes.client` with its models; loaded once, not with each renewal."""
     for name in [name for name in sys.modules if name.partition(".")[0] == "kubernetes"]:
         del sys.modules[name]
-    return importlib.import_module("kubernetes.client").ApiClient(*arguments, **named)
+    return importlib.import_module("kubernetes.client")
