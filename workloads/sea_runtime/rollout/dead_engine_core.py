@@ -56,7 +56,7 @@ def _exit_when_it_gives_up(clients: Any) -> None:
             # or never if one of its workers hangs: this container's end is theirs as well.
             _exit("engine core failed, as it does when one of its worker processes dies")
 
-    # Called forevery message of the core.
+    # Called for every message of the core.
     clients.validate_alive = validated
 
 
