@@ -66,7 +66,7 @@ def _repaired(
 ) -> Iterator[str]:
     """Each row as a line; a row that can't be read is left out and reported.
 
-    One that stays bad is written as it was, and reported too.
+    One that stays bad is written with what could be repaired, and reported too.
     """
     inspector = Inspector(given.domain, judged=True)  # whether there is a judge isn't in the row
     for number, row in jsonl.objects(lines, given.file):

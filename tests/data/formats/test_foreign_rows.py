@@ -166,7 +166,7 @@ def test_a_prompt_that_lists_something_else_than_schemas_checks_no_calls(listed:
         ([USER, result("c1")], ["messages[1] is a tool's result that answers no call"]),
         (
             [USER, CALLING, result("c1"), USER],
-            ["messages[3] comes before 1 of the calls before it are answered"],
+            ["messages[3] follows calls without a result: 1"],
         ),
         (
             [USER, CALLING, result("c1"), result("c2"), {"role": "tool", "content": "r"}],

@@ -84,6 +84,9 @@ PARAMETERS = {
             "d": {"type": "dict"},
             "t": {"type": "str"},
             "a": {"allOf": [{"type": "number"}]},
+            "r": {"anyOf": [{"$ref": "#/$defs/Cabin"}, {"type": "null"}]},
+            "g": {"type": "STRING"},
+            "v": {"type": ["string", "uint64"]},
         }
     }
 }
@@ -220,6 +223,10 @@ def xml(body: str) -> AgentTurn:
         ("d", '{"a": 1}', {"a": 1}),
         ("t", "12", "12"),
         ("a", "1.5", 1.5),
+        ("r", "1", "1"),
+        ("r", "null", None),
+        ("g", "12", "12"),
+        ("v", "12", 12),
         ("unknown", "1", "1"),
     ],
 )

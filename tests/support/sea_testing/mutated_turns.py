@@ -31,6 +31,9 @@ TYPES: list[dict[str, Any]] = [
     {"enum": ["a", None]},
     {"type": "string", "enum": ["1", "2"]},
     {"$ref": "#/$defs/x"},
+    {"anyOf": [{"$ref": "#/$defs/x"}, {"type": "null"}]},
+    {"type": "STRING"},
+    {"type": ["string", "uint64"]},
 ]
 """Schemas of one argument, as domains, pydantic and published tool lists write them."""
 HUGE = "9" * 40

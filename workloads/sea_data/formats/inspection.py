@@ -137,7 +137,7 @@ def _unanswered(found: Dialogue) -> Iterator[str]:
                 yield f"messages[{index}] is a tool's result that answers no call"
             continue
         if waiting > 0:
-            yield f"messages[{index}] comes before {waiting} of the calls before it are answered"
+            yield f"messages[{index}] follows calls without a result: {waiting}"
         waiting = len(calls_of(message))
 
 

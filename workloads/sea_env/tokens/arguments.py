@@ -4,7 +4,7 @@ Used by `call_formats` on what a model wrote, by the evaluation's agent on what 
 and by `sea_data.formats` on rows of dialogues.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from sea_env.tokens import plain_json
@@ -21,16 +21,17 @@ _PYTHON: Mapping[str, tuple[type, ...]] = {
 }
 
 
+_INTEGERS = ("int", "int32", "int64", "uint", "uint32", "uint64", "long", "short", "unsigned")
 _OTHER_NAMES = {
     **dict.fromkeys(("str", "text", "varchar", "char", "enum"), "string"),
-    **dict.fromkeys(("int", "int32", "int64", "uint", "long", "short", "unsigned"), "integer"),
+    **dict.fromkeys(_INTEGERS, "integer"),
     **dict.fromkeys(("float", "float32", "float64", "double"), "number"),
     **dict.fromkeys(("list", "arr", "sequence", "tuple"), "array"),
     "bool": "boolean",
     "dict": "object",
 }
-"""Types as published tool lists spell them (xLAM, ToolACE: `dict`, `float`), which vLLM's parsers
-read too (vllm/tool_parsers/utils.py of 0.32)."""
+"""Types as published tool lists spell them (xLAM, ToolACE: `dict`, `float`; Gemini: `STRING`, in
+lower case here), which vLLM's parsers read too (vllm/tool_parsers/utils.py of 0.32)."""
 
 
 class ArgumentsError(ValueError):
@@ -56,15 +57,19 @@ def read(value: Any) -> dict[str, Any]:
     return found
 
 
-def kinds(schema: Mapping[str, Any]) -> set[str]:
-    """All JSON types that a schema allows, as vLLM's parsers read it; empty if it doesn't say."""
+def kinds(schema: Mapping[str, Any], unnamed: Iterable[str] = ()) -> set[str]:
+    """All JSON types that a schema allows, as vLLM's parsers read it; empty if it doesn't say.
+
+    `unnamed`: the types of a choice in it that names none, such as a `$ref`.
+    """
     given = schema.get("type") or ()
     named = {given} if isinstance(given, str) else set(given)
-    found = {_OTHER_NAMES.get(kind, kind) for kind in named}
+    spelled = {kind.strip().lower() for kind in named}
+    found = {_OTHER_NAMES.get(kind, kind) for kind in spelled}
     found |= {_kind_of(value) for value in schema.get("enum") or ()}
     for choices in ("anyOf", "oneOf", "allOf"):
         for choice in schema.get(choices) or ():
-            found |= kinds(choice)
+            found |= kinds(choice, unnamed) or set(unnamed)
     if schema.get("nullable") is True and found:
         found.add("null")
     return found

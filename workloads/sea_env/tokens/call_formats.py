@@ -177,7 +177,7 @@ def _typed(text: str, schema: Mapping[str, Any]) -> Any:
 
     In the order of vLLM's parsers: `12` is a number wherever a number is allowed.
     """
-    kinds = call_arguments.kinds(schema)
+    kinds = call_arguments.kinds(schema, unnamed=("string",))
     if not kinds:
         return text
     for kind, read in _READERS.items():
