@@ -32,6 +32,8 @@ class Engine(Pod):
             except CoordinatorError:
                 continue
             if found.newest is not None:
+                # First: a beat in between must not give the version to an attempt before.
+                self.adopted_attempt = found.newest.attempt
                 self.adopted = found.newest.version
 
 

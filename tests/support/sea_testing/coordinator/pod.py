@@ -17,6 +17,7 @@ class Pod(threading.Thread):
         self.incarnation = uuid.uuid4().hex
         self.client = job.client()
         self.adopted: int | None = None
+        self.adopted_attempt = 0
         self.attempt = 0
         self.state = PodState.READY
         self.ended = threading.Event()
@@ -49,6 +50,7 @@ class Pod(threading.Thread):
                 state=self.state,
                 attempt=self.attempt,
                 adopted=self.adopted,
+                adopted_attempt=self.adopted_attempt,
             )
         )
         return self.reply

@@ -103,7 +103,8 @@ def restored(db: Database, line: Mapping[str, int], attempt: int, *, ran: bool) 
             at the checkpoint and go on from there, or ahead of the ledger and have to end.
         ran: they had begun before.
     """
-    for stream, version in line.items():
+    # Before the first attempt nothing was published: a new run leaves nothing behind.
+    for stream, version in line.items() if attempt > 1 else ():
         leave_behind(db, stream, version, attempt)
     db.put_text(_RESTORED, str(attempt if ran else 0))
 
