@@ -608,4 +608,4 @@ def refuse(operator: Operator) -> None:
     async def words(*_: Any) -> dict[str, str]:
         return {"j-rollout": "exceeded quota: q, requested: pods=1, used: pods=9"}
 
-    operator.reconcile.sources.refusals.words = words  # type: ignore[method-assign]
+    operator.reconcile.sources.refusals.words = words  # type: ignore[method-assign, assignment]

@@ -81,7 +81,7 @@ def test_an_attempt_outlasts_an_outage_at_any_moment_of_its_start(
 ) -> None:
     """It takes the stage over, reads the manifest, looks at sizes, sets a damaged one aside."""
     monkeypatch.setattr(background, "POLL_SECONDS", 0.01)
-    monkeypatch.setattr(restore.commit, "clean_up", lambda *_: None)
+    monkeypatch.setattr("sea_runtime.trainer.checkpoint.commit.clean_up", lambda *_: None)
     store: Any = Flaky()
     first = Commits(store, RUN, "stage", 1)
     for step in (1, 2):
