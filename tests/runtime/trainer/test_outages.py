@@ -7,7 +7,6 @@ import pytest
 
 from sea_data.object_store import StoreUnavailableError
 from sea_runtime.trainer import background
-from sea_runtime.trainer.checkpoint import restore
 from sea_runtime.trainer.checkpoint.commit import Commits
 from sea_testing.checkpoints import commit, restored
 from sea_testing.coordinator.memory_store import MemoryStore
