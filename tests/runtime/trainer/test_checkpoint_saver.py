@@ -10,6 +10,7 @@ from sea_api.v1alpha1.policy import Checkpoint
 from sea_runtime.client.sync_client import CoordinatorClient
 from sea_runtime.store.s3 import ObjectStore
 from sea_runtime.trainer import background
+from sea_runtime.trainer.checkpoint import pending_save
 from sea_runtime.trainer.checkpoint import saver as saving
 from sea_runtime.trainer.checkpoint.commit import Commits
 from sea_runtime.trainer.checkpoint.pending_save import Position
@@ -46,6 +47,7 @@ def saver(
     coordinator.task = make_task(RUN, {"type": "RL", "rl": {}})
     monkeypatch.setattr(saving, "WAIT_SECONDS", 0.05)
     monkeypatch.setattr(saving, "RankState", State)
+    monkeypatch.setattr(pending_save, "HICCUP_SECONDS", 0.0)
     commits = Commits(context.store, f"s3://runs/{RUN}", "stage", 1)
     return Saver(context, coordinator.task, Checkpoint(), commits, Path())
 

@@ -21,6 +21,11 @@ from sea_runtime.wire.trainer import TrainerTask
 
 log = logging.getLogger(__name__)
 Result = TypeVar("Result")
+HICCUP_SECONDS = 8.0
+"""How long a row of failures may last before a save that another one replaces is given up: one
+answer of a busy store, such as SlowDown, must not discard a finished upload."""
+ROW_SECONDS = 60.0
+"""After which the next failure begins another row: longer than a request and its back-off."""
 MAX_CAUSE = 200
 """Characters that are reported of a rank's error; its log has all of it."""
 
@@ -53,11 +58,17 @@ class PendingSave:
     """What this rank's last call failed with; empty once it has succeeded."""
     away: bool = False
     """Store or coordinator don't answer this rank's call, which is being repeated."""
+    clock: Callable[[], float] = time.monotonic
+    _row: tuple[float, float] | None = None
+    """When the first and the last of the failures in a row were."""
 
     def gives_up(self) -> bool:
         """Asked after each failure of a call that may pass: whether it isn't repeated any more."""
-        self.away = True
-        return self.replaced.is_set() and not self.needed
+        self.away, now = True, self.clock()
+        goes_on = self._row is not None and now - self._row[1] < ROW_SECONDS
+        first = self._row[0] if self._row is not None and goes_on else now
+        self._row = first, now
+        return self.replaced.is_set() and not self.needed and now - first >= HICCUP_SECONDS
 
     def persist(self, call: Callable[[], Result]) -> Result:
         """The call's result, retried until store and coordinator are back.
@@ -82,7 +93,7 @@ class PendingSave:
                     error,
                 )
             else:
-                self.failure, self.away = "", False
+                self.failure, self.away, self._row = "", False, None
                 return result
 
     def manifest(
