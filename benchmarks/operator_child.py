@@ -29,6 +29,10 @@ def operator(coordinators: str) -> None:
         has_address = any(pod.name == name and pod.ip for pod in pods)
         return f"{coordinators}/{job.name}" if has_address else None
 
+    with contextlib.suppress(ImportError):
+        from sea_operator import gc_pauses
+
+        gc_pauses.install()
     logging.basicConfig(level=logging.WARNING)
     settings = Settings(
         namespaces=(NAMESPACE,),
