@@ -227,7 +227,7 @@ class Observed:
     def rank_pods(self) -> frozenset[str]:
         """Names of the trainer pods that hold ranks; empty if that isn't known."""
         status, state = self.job.status, self.state
-        # Of an attempt that the operator has left behind it says nothing any more.
+        # Of an attempt that the operator has left behind it no longer says anything.
         if state is None or state.attempt < (status.trainer_attempt or 1):
             return frozenset()
         return frozenset(state.rank_pods or ())
