@@ -12,16 +12,16 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import orjson
 import psutil
 import yaml
+from operator_seen import NAMESPACE, Seen, TooSlowError, watch
 
 from sea_api.contract import JOB_LABEL
 from sea_api.v1alpha1.job import GROUP, KIND, VERSION
@@ -34,7 +34,6 @@ from sea_operator.kube.client import JOB, LEASE, POD, SECRET, STATEFUL_SET, Kind
 from sea_operator.kube.connection import Connection
 
 FOLDER = Path(__file__).parent
-NAMESPACE = "bench"
 ACCOUNT = "operator"
 USER = f"system:serviceaccount:{NAMESPACE}:{ACCOUNT}"
 NAMESPACES = Kind("v1", "Namespace", "namespaces")
@@ -59,72 +58,6 @@ AUDIT = {
     "rules": [{"level": "Metadata", "users": [USER]}, {"level": "None"}],
 }
 """The operator's requests and nobody else's; a watch counts when it ends."""
-
-
-class TooSlowError(Exception):
-    """A part of the benchmark can't be measured; others can."""
-
-
-@dataclass
-class Seen:
-    """What a watcher that isn't the operator has seen, with the time of it."""
-
-    sets: dict[str, int] = field(default_factory=dict)
-    """StatefulSets of each job."""
-    last_set: dict[str, float] = field(default_factory=dict)
-    ready: dict[str, int] = field(default_factory=dict)
-    """Ready rollout pods, as each job's status says."""
-    ready_at: dict[str, float] = field(default_factory=dict)
-    job_at: dict[str, float] = field(default_factory=dict)
-    """When each job was first seen."""
-    status_at: dict[str, float] = field(default_factory=dict)
-    """When each job had its first status."""
-    running: set[str] = field(default_factory=set)
-    reasons: dict[str, str] = field(default_factory=dict)
-    """Of each job's condition `Ready`."""
-    changed: asyncio.Event = field(default_factory=asyncio.Event)
-
-    def take_set(self, type_: str, live: dict[str, Any]) -> None:
-        job = live["metadata"].get("labels", {}).get(JOB_LABEL)
-        if type_ == "ADDED" and job:
-            self.sets[job] = self.sets.get(job, 0) + 1
-            self.last_set[job] = time.monotonic()
-
-    def take_job(self, _: str, live: dict[str, Any]) -> None:
-        name, status = live["metadata"]["name"], live.get("status", {})
-        self.job_at.setdefault(name, time.monotonic())
-        conditions = {one["type"]: one for one in status.get("conditions", [])}
-        if "Ready" in conditions:
-            self.status_at.setdefault(name, time.monotonic())
-            self.reasons[name] = conditions["Ready"]["reason"]
-            if conditions["Ready"]["status"] == "True":
-                self.running.add(name)
-        ready = status.get("roles", {}).get("rollout", {}).get("ready", 0)
-        if ready != self.ready.get(name):
-            self.ready[name] = ready
-            self.ready_at[name] = time.monotonic()
-
-    async def until(self, check: Callable[[], bool], seconds: float, what: str) -> None:
-        """Waits for `check`. Raises `TooSlowError` after `seconds`."""
-        try:
-            async with asyncio.timeout(seconds):
-                while not check():
-                    self.changed.clear()
-                    await self.changed.wait()
-        except TimeoutError:
-            raise TooSlowError(f"{what}: not within {seconds:.0f} s.") from None
-
-
-async def watch(client: KubeClient, kind: Kind, take: Callable[..., None], seen: Seen) -> None:
-    """Feeds `take` with all events from the start, when nothing exists."""
-    version = (await client.page(kind, NAMESPACE, "")).version
-    while True:
-        with contextlib.suppress(KubeError):
-            async for type_, live in client.watch(kind, NAMESPACE, "", version):
-                version = live["metadata"]["resourceVersion"]
-                if type_ != "BOOKMARK":
-                    take(type_, live)
-                    seen.changed.set()
 
 
 class Requests:
@@ -258,6 +191,16 @@ async def create(client: KubeClient, names: list[str], spec: dict[str, Any]) -> 
             await client.create(JOB, NAMESPACE, {**kind, "metadata": {"name": name}, "spec": spec})
 
     await asyncio.gather(*(some() for _ in range(CREATORS)))
+
+
+async def delete(client: KubeClient, job: str) -> None:
+    """A job; returns when its last pod has gone."""
+    await client.request("DELETE", JOB.path(NAMESPACE, job))
+    for _ in range(600):
+        if not await client.list(POD, NAMESPACE, f"{JOB_LABEL}={job}"):
+            return
+        await asyncio.sleep(0.1)
+    raise TooSlowError(f"{job} has pods a minute after its deletion.")
 
 
 async def set_unready(client: KubeClient, pod: str) -> None:
