@@ -107,6 +107,11 @@ class Cache:
         )
         return family.view
 
+    def jobs(self) -> list[Job]:
+        """All that there are."""
+        found = (family.entries.get((JOB.name, key[1])) for key, family in self._families.items())
+        return [one.value for one in found if one is not None and isinstance(one.value, Job)]
+
     # --- from lists and watches ---
 
     def put(self, kind: Kind, live: Object) -> None:

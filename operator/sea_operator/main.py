@@ -1,4 +1,4 @@
-"""Wires the operator and runs it: election, watches, workers, kopf, health; ends on SIGTERM."""
+"""Wires the operator and runs it: election, watches, workers, kopf, HTTP; ends on SIGTERM."""
 
 import argparse
 import asyncio
@@ -10,12 +10,14 @@ import signal
 import threading
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 
 import aiohttp
 from aiohttp import web
 
 from sea_api import logs
 from sea_api.contract import JOB_LABEL, Env
+from sea_operator import metrics
 from sea_operator import settings as env
 from sea_operator.cache import Cache, Key
 from sea_operator.coordinator_link import CoordinatorLink, Resolver, by_pod_ip
@@ -26,6 +28,7 @@ from sea_operator.kube.connection import Connection
 from sea_operator.kube.reflector import Reflector
 from sea_operator.leader import Elector
 from sea_operator.lease_thread import LeaseThread
+from sea_operator.metrics import PassMetrics
 from sea_operator.node_reader import NodeReader
 from sea_operator.observe import Sources
 from sea_operator.pass_slots import PassSlots
@@ -75,7 +78,10 @@ def parse(arguments: Sequence[str] | None) -> Settings:
         help="name of the Lease; operators of one name and namespace take turns",
     )
     parser.add_argument(
-        "--health-port", type=int, default=Settings.health_port, help="port of /healthz"
+        "--health-port",
+        type=int,
+        default=Settings.health_port,
+        help="port of /healthz and /metrics",
     )
     parser.add_argument(
         "--identity", help=f"name in the Lease (default: {Env.POD_NAME}, or unique)"
@@ -124,9 +130,15 @@ async def serve(
             )
         )
         elector = _lease(settings)
-        await _serve_health(stack, settings, elector)
         queue: WorkQueue[Key] = WorkQueue(clock=time.monotonic, random=random.random)
-        cache = Cache(queue.add)
+        cache, passes = Cache(queue.add), PassMetrics()
+
+        async def scraped() -> bytes:
+            # A thread: with thousands of jobs the text takes longer than a pass may wait.
+            now = partial(metrics.page, passes, cache.jobs(), queue.lateness, leads=elector.leads)
+            return await asyncio.to_thread(now)
+
+        await _serve_http(stack, settings, elector, scraped)
         reflectors = _reflectors(client, cache, settings)
         guarded = client.guarded_by(elector.check)
         # Reads only, hence unguarded: what it knows is warm when this process starts to lead.
@@ -138,7 +150,7 @@ async def serve(
         sources = Sources(guarded, cache, secrets, link, refusals, nodes, slots)
         gate = MayAct(reflectors, elector)
         reconciler = Reconciler(sources, settings, time.time, complete=gate.knows)
-        workers = Workers(queue, reconciler, gate)
+        workers = Workers(queue, reconciler, gate, ended=passes.ended)
         kopf = KopfWatch(client, cache, settings.namespaces, random.random)
         parts = {"elector": elector.run, "workers": workers.run, "kopf": kopf.run}
         parts |= {f"watch-{i}": one.run for i, one in enumerate(reflectors)}
@@ -189,17 +201,26 @@ def _end_soon() -> threading.Timer:
     return end
 
 
-async def _serve_health(
-    stack: contextlib.AsyncExitStack, settings: Settings, elector: LeaseThread
+async def _serve_http(
+    stack: contextlib.AsyncExitStack,
+    settings: Settings,
+    elector: LeaseThread,
+    scraped: Callable[[], Awaitable[bytes]],
 ) -> None:
-    """`/healthz`, from the loop that does the work: it answers as long as that loop runs."""
+    """`/healthz`, from the loop that does the work: it answers as long as that loop runs; and
+    `/metrics`, with what `scraped` gives.
+    """
 
     async def healthz(_: web.Request) -> web.Response:
         found = {"identity": settings.identity, "leads": elector.leads}
         return web.json_response({"operator": found})
 
+    async def metrics_page(_: web.Request) -> web.Response:
+        return web.Response(body=await scraped(), headers={"Content-Type": metrics.CONTENT_TYPE})
+
     app = web.Application()
     app.router.add_get("/healthz", healthz)
+    app.router.add_get("/metrics", metrics_page)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)

@@ -124,6 +124,13 @@ class WorkQueue(Generic[K]):
         """Whether a key is due or in a pass."""
         return bool(self._running) or self._next_due(polls=True) is not None
 
+    @property
+    def lateness(self) -> float:
+        """Seconds that the first of the due keys has waited; 0 if none is due."""
+        now = self.clock()
+        heads = (self._head(event=True), self._head(event=False))
+        return max([0.0, *(now - head[0] for head in heads if head is not None)])
+
     async def get(self, may_poll: Callable[[], bool] = lambda: True) -> tuple[K, bool]:
         """The next due key and whether an event brought it; running until `done` or `failed`.
 

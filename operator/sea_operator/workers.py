@@ -52,10 +52,13 @@ class Workers(Generic[K]):
         reconcile: Callable[[K], Awaitable[float | None]],
         gate: Gate,
         size: int = MAX_PASSES,
+        ended: Callable[[str, float], None] = lambda outcome, seconds: None,
     ) -> None:
+        """`ended` is told how each pass ended, and its seconds."""
         self._queue = queue
         self._reconcile = reconcile
         self._gate = gate
+        self._ended = ended
         self._slots = asyncio.Semaphore(size)
         self._max_polls = max(1, size - size // EVENT_SHARE)
         self._polls = 0
@@ -98,15 +101,16 @@ class Workers(Generic[K]):
         try:
             # Asked again: the lease may have been lost while the queue was empty.
             await self._gate.wait()
+            self._progress = began = self._queue.clock()
+            outcome = await self._attempt(key)
             self._progress = self._queue.clock()
-            await self._attempt(key)
-            self._progress = self._queue.clock()
+            self._ended(outcome, self._progress - began)
         finally:
             self._polls -= not event
             self._slots.release()
 
-    async def _attempt(self, key: K) -> None:
-        """Puts the key back whatever the pass raises."""
+    async def _attempt(self, key: K) -> str:
+        """Puts the key back whatever the pass raises; how the pass ended, in a word."""
         try:
             async with asyncio.timeout(PASS_TIMEOUT_SECONDS):
                 after = await self._reconcile(key)
@@ -114,15 +118,18 @@ class Workers(Generic[K]):
         except (ConflictError, NotLeadingError) as error:
             log.info("pass given up, next soon: %s", error, extra={"job": _text(key)})
             self._queue.done(key, CONFLICT_SECONDS)
+            return "conflict"
         except BusyError as error:
             log.info("pass put off: %s", error, extra={"job": _text(key)})
             self._queue.done(key, BUSY_SECONDS)
+            return "busy"
         # CancelledError isn't an Exception: at shutdown the key stays out, and the process ends.
         except Exception:
             delay = self._queue.failed(key)
             log.exception("pass failed, next in %.1f s", delay, extra={"job": _text(key)})
-        else:
-            self._queue.done(key, after)
+            return "failed"
+        self._queue.done(key, after)
+        return "done"
 
 
 def _text(key: object) -> str:

@@ -87,6 +87,27 @@ async def test_a_failed_pass_comes_back(
     assert len([record for record in caplog.records if "pass" in record.message]) == 2
 
 
+async def test_how_each_pass_ended_is_told(queue: Any) -> None:
+    told, all_told = [], asyncio.Event()
+    todo: list[Exception | None] = [None, ConflictError("x"), BusyError("y"), ValueError("z")]
+
+    async def reconcile(key: Any) -> None:
+        if error := todo[key]:
+            todo[key] = None
+            raise error
+
+    def ended(outcome: str, seconds: float) -> None:
+        told.append((outcome, seconds >= 0))
+        if len(told) == 4:
+            all_told.set()
+
+    async with running(Workers(queue, reconcile, Gate(), 1, ended)):
+        for key in range(4):
+            queue.add(key)
+        await asyncio.wait_for(all_told.wait(), 120)
+    assert told == [("done", True), ("conflict", True), ("busy", True), ("failed", True)]
+
+
 async def test_conflicts_in_a_row_do_not_make_the_next_pass_wait_longer() -> None:
     """Somebody who writes to the job all the time must not starve it."""
     now = 1000.0

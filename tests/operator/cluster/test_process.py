@@ -327,8 +327,10 @@ async def leads(operator: Any) -> Any:
         return None
 
 
-async def test_many_jobs_at_once_are_all_served(world: World, operators: Any, until: Any) -> None:
-    await operators()
+async def test_many_jobs_at_once_are_all_served_and_counted(
+    world: World, operators: Any, until: Any
+) -> None:
+    operator = await operators()
     await world.create_secret()
     names = [f"m{i}" for i in range(20)]
     await asyncio.gather(*(world.create_job(name) for name in names))
@@ -340,6 +342,16 @@ async def test_many_jobs_at_once_are_all_served(world: World, operators: Any, un
     await until(all_have_tokens, within=400)
     secret = await world.client.get(SECRET, world.namespace, "m0-auth")
     assert token_of(secret)
+
+    async def metrics_show_all() -> Any:
+        text = await asyncio.to_thread(operator.metrics)
+        return text if text.count("sea_job_state{") == len(names) else None
+
+    text = await until(metrics_show_all)
+    m0 = f'job_name="m0",job_namespace="{world.namespace}"'
+    assert f'sea_job_pods{{{m0},role="rollout"}} 1.0' in text
+    assert "sea_operator_leader 1.0" in text
+    assert 'sea_operator_passes_total{outcome="done"}' in text
 
 
 async def test_a_namespace_that_refuses_concerns_its_own_jobs_alone(

@@ -55,8 +55,16 @@ class Operator:
             self.lines.append(line.decode())
 
     def health(self) -> Any:
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/healthz", timeout=120) as answer:
-            return json.loads(answer.read())
+        return json.loads(self._get("healthz"))
+
+    def metrics(self) -> str:
+        """What Prometheus would read."""
+        return self._get("metrics")
+
+    def _get(self, path: str) -> str:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/{path}", timeout=120) as answer:
+            text: bytes = answer.read()
+        return text.decode()
 
     async def stop(self, how: int = signal.SIGTERM) -> int | None:
         if self.process is None:
