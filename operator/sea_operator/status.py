@@ -84,7 +84,7 @@ def _situation(
         waiting,
         update_waits=plan.update_waits,
         ignored=job.ignored,
-        spec_warning=spec_warning(job, plan.lifecycle.inherited),
+        spec_warning=spec_warning(job, plan.lifecycle.inherited, plan.lifecycle.later),
         conflict=conflict,
         plan=state.plan if state else None,
         plan_unknown=state is None,

@@ -88,9 +88,11 @@ def _secrets(spec: Spec) -> Mapping[Role, list[str]]:
 @functools.lru_cache(maxsize=256)
 def _by_role(same: Same[Spec]) -> Mapping[Role, list[str]]:
     spec = same.value
-    needed = [(name, users) for _, name, _, users in named_secrets(spec) if name]
-    needed += [(name, users) for _, name, _, users in patched_secrets(spec) if name]
-    return {role: sorted({name for name, users in needed if role in users}) for role in roles(spec)}
+    needed = [one for one in (*named_secrets(spec), *patched_secrets(spec)) if one.name]
+    return {
+        role: sorted({one.name for one in needed if one.name and role in one.roles})
+        for role in roles(spec)
+    }
 
 
 def _digest(observed: Observed, role: Role, names: list[str]) -> str | None:

@@ -13,6 +13,7 @@ from typing import Any
 from sea_api.contract import (
     COORDINATOR_PORT,
     ENGINE_PORT,
+    HASH_LABEL,
     JOB_LABEL,
     SECRETS_ANNOTATION,
     TRAINER_HEALTH_PORT,
@@ -27,7 +28,7 @@ from sea_api.v1alpha1.pod_patch import PodPatch
 from sea_api.v1alpha1.policy import Role
 from sea_operator.observed import Job, Same
 from sea_operator.resources.patch import PatchRefusedError
-from sea_operator.resources.role_settings import FIELDS, roles, template_of
+from sea_operator.resources.role_settings import FIELDS, edited, roles, template_of
 from sea_operator.resources.roles import (
     coordinator_claims,
     coordinator_template,
@@ -87,6 +88,14 @@ def objects(
 def refused_patches(job: Job, spec: Spec, images: Images) -> Mapping[Role, str]:
     """Why roles' patches can't be merged into their pod templates, a sentence each."""
     return _refused(_Inputs(job, (job.namespace, job.name, job.uid), Same(spec), images))
+
+
+def unpatched_hash(job: Job, spec: Spec, role: Role, images: Images) -> str:
+    """Hash of a role's pod template without the user's patch, and without the job's token."""
+    plain = template_of(spec, role).model_copy(update={"patch": PodPatch()})
+    spec = edited(spec, role, template=plain)
+    inputs = _Inputs(job, (job.namespace, job.name, job.uid), Same(spec), images)
+    return str(_template(inputs, role)["metadata"]["labels"][HASH_LABEL])
 
 
 @dataclass(frozen=True)
