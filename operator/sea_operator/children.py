@@ -6,7 +6,7 @@ edit of its layout is unchecked, and while another revision of the operator wait
 
 from collections.abc import Sequence
 
-from sea_api.contract import RETRY_ANNOTATION, TOKEN_ANNOTATION, role_name
+from sea_api.contract import RETRY_ANNOTATION, TOKEN_ANNOTATION
 from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.policy import Role
 from sea_operator.attempts import known_attempt
@@ -66,8 +66,8 @@ def children(
 
 def _live_digest(observed: Observed) -> str:
     """Of the token that the job's pods were started with, where nobody knows the present one."""
-    sets = (live for (kind, _), live in observed.children.items() if kind == "StatefulSet")
-    notes = (one["spec"]["template"]["metadata"].get("annotations", {}) for one in sets)
+    sets = (observed.stateful_set(role) for role in Role)
+    notes = (one["spec"]["template"]["metadata"].get("annotations", {}) for one in sets if one)
     return str(next((one[TOKEN_ANNOTATION] for one in notes if TOKEN_ANNOTATION in one), ""))
 
 
@@ -81,14 +81,14 @@ def _lacks(observed: Observed, child: Object, roles: frozenset[Role]) -> bool:
     """Whether a child is a StatefulSet of one of `roles` that doesn't exist yet."""
     if child["kind"] != "StatefulSet" or _role(child) not in roles:
         return False
-    return refused_patches.live_set(observed, _role(child)) is None
+    return observed.stateful_set(_role(child)) is None
 
 
 def _templated(observed: Observed, child: Object, refused: frozenset[Role]) -> Object:
     """A child whose template can't be made, with its live one."""
     if child["kind"] != "StatefulSet" or _role(child) not in refused:
         return child
-    live = refused_patches.live_set(observed, _role(child))
+    live = observed.stateful_set(_role(child))
     assert live is not None
     return kept(child, live)
 
@@ -105,7 +105,7 @@ def _avoiding(child: Object, nodes: Sequence[str]) -> Object:
 
 def _renews(observed: Observed, lifecycle: Lifecycle) -> bool:
     """True if the job's pods are replaced, or made after it had none."""
-    sizes = (observed.replicas(role_name(observed.job.name, role)) for role in lifecycle.replicas)
+    sizes = (observed.replicas(role) for role in lifecycle.replicas)
     starts = not any(sizes) and any(lifecycle.replicas.values())
     return starts or lifecycle.attempt > known_attempt(observed)
 

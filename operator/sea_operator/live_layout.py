@@ -14,7 +14,7 @@ import orjson
 from pydantic import ValidationError
 
 from sea_api import lenient
-from sea_api.contract import PARALLELISM_ANNOTATION, role_name
+from sea_api.contract import PARALLELISM_ANNOTATION
 from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.names import GPU
 from sea_api.v1alpha1.policy import Role
@@ -71,7 +71,7 @@ def is_another(observed: Observed, spec: Spec) -> bool:
 
 def trainer_pods(observed: Observed) -> int:
     """Pods that the trainer's StatefulSet asks for."""
-    return observed.replicas(role_name(observed.job.name, Role.TRAINER)) or 0
+    return observed.replicas(Role.TRAINER) or 0
 
 
 # The same object for the same layouts: what is made from a spec is cached by its identity.
@@ -101,7 +101,7 @@ def _kept(observed: Observed, spec: Spec, role: Role) -> Layout | None:
 
 def _live(observed: Observed, role: Role) -> Object | None:
     """The pod template of a role that has pods."""
-    found = observed.children.get(("StatefulSet", role_name(observed.job.name, role)))
+    found = observed.stateful_set(role)
     if found is None or not found["spec"].get("replicas", 1):
         return None
     template: Object = found["spec"]["template"]

@@ -131,6 +131,14 @@ def test_a_layout_that_another_release_noted_otherwise_is_not_guessed(
     assert followed(observed, case.edited.spec, TRAINER) is case.edited.spec
 
 
+def test_the_layout_of_somebody_elses_pods_is_not_followed(make: Any) -> None:
+    case = Case(make, {"trainer": {"parallelism": {"tensor": 2}}})
+    observed = case.observed()
+    live = observed.children["StatefulSet", "j-trainer"]
+    live["metadata"]["ownerReferences"] = []
+    assert followed(observed, case.edited.spec, TRAINER) is case.edited.spec
+
+
 def test_the_same_layouts_make_the_same_spec(make: Any) -> None:
     """What is made from a spec is cached by its identity."""
     case = Case(make, {"trainer": {"parallelism": {"tensor": 2}}})

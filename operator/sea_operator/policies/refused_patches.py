@@ -13,10 +13,10 @@ every later edit of it is one that is made by today's rules.
 from collections.abc import Mapping
 from typing import Any
 
-from sea_api.contract import MADE_BY_ANNOTATION, role_name
+from sea_api.contract import MADE_BY_ANNOTATION
 from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.policy import Role
-from sea_operator.observed import Blocker, Object, Observed, is_leaving, is_ours, role_of
+from sea_operator.observed import Blocker, Object, Observed, role_of
 from sea_operator.policies.drift import is_subset
 from sea_operator.policies.prerequisites import Unmet
 from sea_operator.policies.updates import record
@@ -61,7 +61,7 @@ def noted(child: Object, observed: Observed, spec: Spec, images: Images) -> Obje
 
 
 def _is_inherited(observed: Observed, spec: Spec, role: Role, images: Images) -> bool:
-    live = live_set(observed, role)
+    live = observed.stateful_set(role)
     if live is None:
         return False
     ours, _, made = record(live).partition(".")
@@ -94,14 +94,6 @@ def _carries_entries(live: list[Any], patch: list[Any], path: Path, key: str) ->
     if {DIRECTIVE: "replace"} in patch and not found.keys() <= named.keys():
         return False
     return all(carries(found.get(name), entry, path) for name, entry in named.items())
-
-
-def live_set(observed: Observed, role: Role) -> Object | None:
-    """The StatefulSet of a role, if this job has one that stays."""
-    found = observed.children.get(("StatefulSet", role_name(observed.job.name, role)))
-    if found is None or is_leaving(found, observed.job) or not is_ours(found, observed.job):
-        return None
-    return found
 
 
 def _inputs(observed: Observed, spec: Spec, role: Role, images: Images) -> str:

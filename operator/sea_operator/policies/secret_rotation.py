@@ -10,7 +10,7 @@ import functools
 import hashlib
 from collections.abc import Mapping
 
-from sea_api.contract import SECRETS_ANNOTATION, role_name
+from sea_api.contract import SECRETS_ANNOTATION
 from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.policy import Role
 from sea_api.wire.state import Severity
@@ -105,7 +105,7 @@ def _digest(observed: Observed, role: Role, names: list[str]) -> str | None:
 
 def _stored(observed: Observed, role: Role) -> str | None:
     """The digest in the role's live StatefulSet."""
-    live = observed.children.get(("StatefulSet", role_name(observed.job.name, role)))
+    live = observed.stateful_set(role)
     meta = live["spec"]["template"]["metadata"] if live else {}
     found = meta.get("annotations", {}).get(SECRETS_ANNOTATION)
     return str(found) if found else None

@@ -24,7 +24,7 @@ from sea_api.contract import (
     TOKEN_ANNOTATION,
 )
 from sea_api.v1alpha1.policy import Role
-from sea_operator.observed import Object, Observed, is_leaving, role_of
+from sea_operator.observed import Object, Observed, role_of
 
 FROZEN = ("selector", "serviceName", "podManagementPolicy", "volumeClaimTemplates")
 """Fields of a StatefulSet that the API server lets nobody change."""
@@ -127,7 +127,8 @@ def update(
 
 def _pair(observed: Observed, child: Object, revision: str, frozen: frozenset[Role]) -> _Pair:
     role = role_of(child["metadata"]["labels"])
-    return _Pair(child, _live(observed, child), revision, role in frozen)
+    assert role is not None
+    return _Pair(child, observed.stateful_set(role), revision, role in frozen)
 
 
 def _keeps(observed: Observed, pairs: list[_Pair], *, renews: bool) -> bool:
@@ -206,11 +207,6 @@ def _recorded(child: Object, noted: str) -> Object:
 def record(live: Object) -> str:
     """`REVISION.HASH` as the revision wrote it that last decided about a StatefulSet; or empty."""
     return str(live["metadata"].get("annotations", {}).get(MADE_BY_ANNOTATION, ""))
-
-
-def _live(observed: Observed, child: Object) -> Object | None:
-    found = observed.children.get((child["kind"], child["metadata"]["name"]))
-    return None if found is None or is_leaving(found, observed.job) else found
 
 
 def _hash(child: Object) -> str:
