@@ -18,7 +18,7 @@ from sea_operator.policies import phase, refused_patches, rollback
 from sea_operator.policies.conditions import together
 from sea_operator.policies.drift import due, outdated, strays
 from sea_operator.policies.failure_policy import Verdict
-from sea_operator.policies.failures import lost_pods
+from sea_operator.policies.failures import lost_pods, undeleted
 from sea_operator.policies.prerequisites import (
     Unmet,
     needed_later,
@@ -172,20 +172,12 @@ def _to_delete(
     stays = lifecycle.suspension is Suspension.DRAINING
     named = [
         *(verdict.delete if verdict else ()),
-        *(pod for pod in observed.pods if _goes_still(observed, pod)),
+        *undeleted(observed),
         *(() if stays else outdated(observed, _template_hashes(wanted))),
     ]
     # Its successor could not be made.
     going = (pod for pod in named if pod.deleted is None and pod.role not in lifecycle.frozen)
     return tuple({pod.uid: pod for pod in going}.values())
-
-
-def _goes_still(observed: Observed, pod: Pod) -> bool:
-    """Whether a pod whose deletion failed is tried again.
-
-    Not once it holds ranks of the attempt that its deletion was to begin: that one would end too.
-    """
-    return pod.uid in observed.undeleted and pod.name not in observed.rank_pods
 
 
 def _template_hashes(wanted: list[Object]) -> Mapping[Role, str]:

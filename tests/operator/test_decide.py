@@ -295,6 +295,14 @@ def test_a_refused_deletion_does_not_hit_the_next_attempt(
     assert [one.name for one in plan.removals] == (["j-trainer-0"] if goes else [])
 
 
+def test_a_refused_deletion_of_an_engine_is_not_made_up_for_once_nothing_asks_for_it(
+    make: Any,
+) -> None:
+    """Its Secret has its old value again, for example."""
+    observed = make.observed(undeleted=frozenset({"uid-j-rollout-0", "uid-j-coordinator-0"}))
+    assert decide(observed, make.context()).removals == ()
+
+
 @pytest.mark.parametrize("now", ["suspended", "complete", "failed"])
 def test_a_missing_secret_keeps_no_pod_of_a_job_that_needs_none(make: Any, now: str) -> None:
     """It held GPUs until somebody made the Secret again."""
