@@ -1,5 +1,6 @@
 """What a job lacks for another stage than the one that runs: a warning, and no standstill."""
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -56,3 +57,14 @@ def test_a_stage_runs_without_the_secret_of_another(make: Any) -> None:
     assert (stalled.status, stalled.reason) == ("True", "SecretNotFound")
     assert after.stage == "rl"
     assert "SpecWarning" not in {one.type for one in after.conditions}
+
+
+def test_a_name_that_is_taken_stalls_whichever_stage_runs(make: Any) -> None:
+    """Only a job that says so looks whether it is free again."""
+    job = make.job(spec=make.spec(rollout={"warm": False}), status=make.status())
+    observed = make.observed(job)
+    stranger = {"kind": "Service", "metadata": {"name": "j-rollout", "uid": "x"}, "spec": {}}
+    children = {**observed.children, ("Service", "j-rollout"): stranger}
+    plan = decide(dataclasses.replace(observed, children=children), make.context())
+    assert plan.lifecycle.blocker is not None
+    assert (plan.lifecycle.blocker.reason, plan.lifecycle.later) == ("NameTaken", ())

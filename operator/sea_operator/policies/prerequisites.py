@@ -68,7 +68,8 @@ def unmet(observed: Observed, spec: Spec) -> tuple[Unmet, ...]:
 
 def stalls(one: Unmet, observed: Observed, spec: Spec, index: int) -> bool:
     """Whether a running job lacks something for the stage at `index`, which runs."""
-    if one.refused:
+    # A name that is taken is looked at again only for a job that says so (`observe._strangers`).
+    if one.refused or one.taken is not None:
         return True
     if one.stage is None:
         return _needs(one.roles, spec, index)
