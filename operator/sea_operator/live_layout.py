@@ -114,9 +114,13 @@ def _ranks(observed: Observed) -> int:
 
 
 def _differs(live: Object, spec: Spec, role: Role) -> bool:
-    blocks = {Role.TRAINER: spec.trainer, Role.ROLLOUT: spec.rollout, Role.USER: spec.user_model}
-    parallelism = blocks[role].parallelism.model_dump_json()
-    return (_parallelism(live), _gpus(live)) != (parallelism, gpus_of(spec, role))
+    asked: Mapping[Role, TrainerParallelism | RolloutParallelism] = {
+        Role.TRAINER: spec.trainer.parallelism,
+        Role.ROLLOUT: spec.rollout.parallelism,
+        Role.USER: spec.user_model.parallelism,
+    }
+    wanted = (asked[role].model_dump_json(), gpus_of(spec, role))
+    return (_parallelism(live), _gpus(live)) != wanted
 
 
 def _parallelism(template: Object) -> str:

@@ -111,9 +111,11 @@ def test_an_elastic_trainer_is_not_sent_a_size_that_it_can_not_have(make: Any) -
     edited = make.job(spec=spec, status=status, generation=2)
     seen = make.observed(edited, children=two, pods=make.pods(job), secrets={})
     plan = decide(seen, make.context())
+    assert plan.coordinator_spec is not None
     assert plan.coordinator_spec.trainer_size == 2
     assert plan.lifecycle.replicas[Role.TRAINER] == 2
     there = decide(make.observed(edited, children=two, pods=make.pods(job)), make.context())
+    assert there.coordinator_spec is not None
     assert there.coordinator_spec.trainer_size == 6
 
 

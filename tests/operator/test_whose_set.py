@@ -39,6 +39,8 @@ def test_they_have_no_size_of_this_job(make: Any, whose: str) -> None:
     plan = decide(observed, make.context())
     status = compute(observed, plan, (), make.now)
     assert status.trainer_attempt == 1
+    assert status.roles is not None
+    assert status.roles.trainer is not None
     assert status.roles.trainer.desired == (0 if whose == "a stranger" else 2)
 
 

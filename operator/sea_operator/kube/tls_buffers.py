@@ -14,4 +14,4 @@ BUFFER_BYTES = 64 << 10
 
 def install() -> None:
     """For all connections of this process that are opened from now on."""
-    sslproto.SSLProtocol.max_size = BUFFER_BYTES  # type: ignore[attr-defined]
+    sslproto.SSLProtocol.max_size = BUFFER_BYTES

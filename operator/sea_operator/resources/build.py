@@ -62,7 +62,7 @@ def objects(
 ) -> list[Object]:
     """Services first, so that names resolve once pods start.
 
-    All passes with the same arguments share them: nobody may change them.
+    All passes with these arguments share them: don't change them. Raises `PatchRefusedError`.
 
     Args:
         secret_digests: of the Secrets that each role's pods are started with.

@@ -78,8 +78,9 @@ def test_an_edit_of_a_frozen_role_takes_effect_under_a_newer_operator(
 
 def test_an_update_of_a_frozen_role_waits_for_the_next_attempt(make: Any) -> None:
     case = FrozenCase(make)
-    for secrets in ({}, {}, None):
-        plan = case.a_pass(**({} if secrets is None else {"secrets": secrets}))
+    missing: Any = {"secrets": {}}
+    for fields in (missing, missing, {}):
+        plan = case.a_pass(**fields)
         assert plan.update_waits
         assert plan.removals == ()
     assert case.a_pass().applies == ()
