@@ -6,7 +6,7 @@ edit of its layout is unchecked, and while another revision of the operator wait
 
 from collections.abc import Sequence
 
-from sea_api.contract import RETRY_ANNOTATION, role_name
+from sea_api.contract import RETRY_ANNOTATION, TOKEN_ANNOTATION
 from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.policy import Role
 from sea_operator.attempts import known_attempt
@@ -34,37 +34,41 @@ def children(
 
     `token`: None if nobody knows it. `now`: unix seconds.
     """
-    untemplated = _untemplated(observed, spec, lifecycle, token, images)
+    refused = frozenset(refused_patches.refused(observed, spec, images))
     made = objects(
         observed.job,
         spec,
         lifecycle.replicas,
         images,
-        token_digest(token or ""),
+        _live_digest(observed) if token is None else token_digest(token),
         lifecycle.secrets,
         lifecycle.working,
-        untemplated,
+        refused,
     )
-    made = [one for child in made if (one := _templated(observed, child, untemplated)) is not None]
-    if lifecycle.keeps_layout:
-        made = [_with_live_template(observed, child) for child in made]
-    updated = update(observed, made, revision(images), renews=_renews(observed, lifecycle))
+    # No pod can be made without the token, so no set either.
+    bare = frozenset(lifecycle.replicas) if token is None else refused
+    made = [child for child in made if not _lacks(observed, child, bare)]
+    made = [_templated(observed, child, refused) for child in made]
+    frozen = lifecycle.frozen | ({Role.TRAINER} if lifecycle.keeps_layout else set())
+    updated = update(
+        observed,
+        made,
+        revision(images),
+        renews=_renews(observed, lifecycle),
+        frozen=frozen,
+    )
     nodes = escalation.avoided(lifecycle.recent_failures)
     wanted = [_avoiding(_asking_again(child, observed, now), nodes) for child in updated.children]
-    if refused_patches.refused(observed, spec, images):
+    if refused:
         wanted = [refused_patches.noted(child, observed, spec, images) for child in wanted]
     return wanted, updated.waiting
 
 
-def _untemplated(
-    observed: Observed, spec: Spec, lifecycle: Lifecycle, token: str | None, images: Images
-) -> frozenset[Role]:
-    """Roles that keep the pod template that they have, if they have one."""
-    if token is None:
-        return frozenset(lifecycle.replicas)
-    # Of a frozen role without a set the template is made, for 0 pods: a queue looks at it.
-    frozen = {one for one in lifecycle.frozen if refused_patches.live_set(observed, one)}
-    return frozenset(frozen | set(refused_patches.refused(observed, spec, images)))
+def _live_digest(observed: Observed) -> str:
+    """Of the token that the job's pods were started with, where nobody knows the present one."""
+    sets = (observed.stateful_set(role) for role in Role)
+    notes = (one["spec"]["template"]["metadata"].get("annotations", {}) for one in sets if one)
+    return str(next((one[TOKEN_ANNOTATION] for one in notes if TOKEN_ANNOTATION in one), ""))
 
 
 def _role(child: Object) -> Role:
@@ -73,12 +77,20 @@ def _role(child: Object) -> Role:
     return role
 
 
-def _templated(observed: Observed, child: Object, untemplated: frozenset[Role]) -> Object | None:
-    """A child whose template isn't made from the spec, with its live one; None if there is none."""
-    if child["kind"] != "StatefulSet" or _role(child) not in untemplated:
+def _lacks(observed: Observed, child: Object, roles: frozenset[Role]) -> bool:
+    """Whether a child is a StatefulSet of one of `roles` that doesn't exist yet."""
+    if child["kind"] != "StatefulSet" or _role(child) not in roles:
+        return False
+    return observed.stateful_set(_role(child)) is None
+
+
+def _templated(observed: Observed, child: Object, refused: frozenset[Role]) -> Object:
+    """A child whose template can't be made, with its live one."""
+    if child["kind"] != "StatefulSet" or _role(child) not in refused:
         return child
-    live = refused_patches.live_set(observed, _role(child))
-    return kept(child, live) if live is not None else None
+    live = observed.stateful_set(_role(child))
+    assert live is not None
+    return kept(child, live)
 
 
 def _avoiding(child: Object, nodes: Sequence[str]) -> Object:
@@ -91,16 +103,9 @@ def _avoiding(child: Object, nodes: Sequence[str]) -> Object:
     return avoiding(child, nodes) if "template" in child["spec"] else child
 
 
-def _with_live_template(observed: Observed, child: Object) -> Object:
-    """The trainer's StatefulSet with the pods that it has."""
-    live = observed.children.get((child["kind"], child["metadata"]["name"]))
-    is_trainer = role_of(child["metadata"]["labels"]) is Role.TRAINER
-    return kept(child, live) if live and is_trainer and "template" in child["spec"] else child
-
-
 def _renews(observed: Observed, lifecycle: Lifecycle) -> bool:
     """True if the job's pods are replaced, or made after it had none."""
-    sizes = (observed.replicas(role_name(observed.job.name, role)) for role in lifecycle.replicas)
+    sizes = (observed.replicas(role) for role in lifecycle.replicas)
     starts = not any(sizes) and any(lifecycle.replicas.values())
     return starts or lifecycle.attempt > known_attempt(observed)
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from sea_api.contract import HASH_LABEL
 from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.policy import Role
+from sea_operator import live_layout
 from sea_operator.children import children
 from sea_operator.coordinator_spec import coordinator_spec, run_images
 from sea_operator.kube.client import POD, STATEFUL_SET
@@ -17,8 +18,15 @@ from sea_operator.policies import phase, refused_patches, rollback
 from sea_operator.policies.conditions import together
 from sea_operator.policies.drift import due, outdated, strays
 from sea_operator.policies.failure_policy import Verdict
-from sea_operator.policies.failures import lost_pods
-from sea_operator.policies.prerequisites import Unmet, runs, token_problem, unmet
+from sea_operator.policies.failures import lost_pods, undeleted
+from sea_operator.policies.prerequisites import (
+    Unmet,
+    needed_later,
+    runs,
+    stalls,
+    token_problem,
+    unmet,
+)
 from sea_operator.policies.updates import Waiting, sentence_about
 from sea_operator.resources.build import token_secret
 from sea_operator.resources.role_settings import FIELDS
@@ -44,7 +52,7 @@ def decide(observed: Observed, context: Context) -> Plan:
     verdict = verdict_of(observed, spec, context.now, frozen)
     lifecycle = lifecycle_of(observed, spec, verdict, context, frozen)
     if found:
-        lifecycle = _stalled_by(lifecycle, found, goes_on=not gives_back)
+        lifecycle = _lacking(observed, spec, lifecycle, found, goes_on=not gives_back)
     taken = frozenset(one.taken for one in found if one.taken)
     return _plan(observed, spec, lifecycle, verdict, context, taken)
 
@@ -53,8 +61,21 @@ def _why_invalid(job: Job) -> str:
     return job.invalid or "The spec can't be read."
 
 
-def _stalled_by(lifecycle: Lifecycle, found: Sequence[Unmet], *, goes_on: bool) -> Lifecycle:
+def _lacking(
+    observed: Observed, spec: Spec, lifecycle: Lifecycle, found: Sequence[Unmet], *, goes_on: bool
+) -> Lifecycle:
     """The lifecycle of a job that lacks something; `goes_on`: it isn't over or suspended."""
+    index = lifecycle.stage_index
+    if not goes_on or index is None:
+        return _stalled_by(lifecycle, found, goes_on=goes_on)
+    now = [one for one in found if stalls(one, observed, spec, index)]
+    later = [needed_later(one, spec, index) for one in found if one not in now]
+    lifecycle = replace(lifecycle, later=tuple(later))
+    return _stalled_by(lifecycle, now, goes_on=True) if now else lifecycle
+
+
+def _stalled_by(lifecycle: Lifecycle, found: Sequence[Unmet], *, goes_on: bool) -> Lifecycle:
+    """The lifecycle of a job that lacks something now."""
     every = [one.blocker for one in found] + ([lifecycle.blocker] if lifecycle.blocker else [])
     # What waits for a person first: `together` takes over the kind of the first.
     blocker = together(sorted(every, key=lambda one: one.transient))
@@ -63,7 +84,7 @@ def _stalled_by(lifecycle: Lifecycle, found: Sequence[Unmet], *, goes_on: bool) 
     names = ", ".join(FIELDS[role] for role in lifecycle.replicas if role in lifecycle.frozen)
     meanwhile = (
         f"The job goes on with the pods that it has; none of {names} is added or replaced "
-        "meanwhile."
+        "meanwhile, and edits of these pods wait."
     )
     note = f"{meanwhile} {lifecycle.note}" if lifecycle.note else meanwhile
     return replace(lifecycle, blocker=blocker, note=note)
@@ -101,7 +122,7 @@ def _plan(
     wanted = [one for one in made if (one["kind"], one["metadata"]["name"]) not in taken]
     wanted_spec = coordinator_spec(
         observed.job,
-        spec,
+        live_layout.followed(observed, spec, lifecycle.frozen),
         stage_index=lifecycle.stage_index or 0,
         attempt=lifecycle.attempt,
         trainer_size=lifecycle.elastic.trainer_size,
@@ -133,12 +154,9 @@ def _plan(
     )
 
 
-def _update_waits(lifecycle: Lifecycle, waiting: tuple[Waiting, ...]) -> str | None:
+def _update_waits(lifecycle: Lifecycle, waiting: tuple[Waiting, ...]) -> str:
     # A job that is over makes no pods any more.
-    if lifecycle.over:
-        return ""
-    # A frozen role's template isn't made, so nobody knows whether it would be another one.
-    return None if lifecycle.frozen else sentence_about(waiting)
+    return "" if lifecycle.over else sentence_about(waiting)
 
 
 def _is_news(observed: Observed, digest: str) -> bool:
@@ -154,7 +172,7 @@ def _to_delete(
     stays = lifecycle.suspension is Suspension.DRAINING
     named = [
         *(verdict.delete if verdict else ()),
-        *(pod for pod in observed.pods if pod.uid in observed.undeleted),
+        *undeleted(observed),
         *(() if stays else outdated(observed, _template_hashes(wanted))),
     ]
     # Its successor could not be made.

@@ -3,7 +3,6 @@
 import functools
 from dataclasses import dataclass, field, replace
 
-from sea_api.contract import role_name
 from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.policy import Role
 from sea_api.v1alpha1.status import Failure, PodFailure, Restarts
@@ -166,7 +165,7 @@ def _suspended(observed: Observed, spec: Spec, outcome: Outcome, now: float) -> 
         wanted=spec.suspend and outcome is Outcome.RUNNING,
         status=job.status,
         state=observed.state,
-        coordinator_replicas=observed.replicas(role_name(job.name, Role.COORDINATOR)),
+        coordinator_replicas=observed.replicas(Role.COORDINATOR),
         pods=observed.pods,
         now=now,
         timeout=phase.drain_seconds(spec, job.status),

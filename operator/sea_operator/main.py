@@ -23,6 +23,7 @@ from sea_operator.cache import Cache, Key
 from sea_operator.coordinator_link import CoordinatorLink, Resolver, by_pod_ip
 from sea_operator.errors import NoClusterError
 from sea_operator.kopf_watch import KopfWatch, crd_exists
+from sea_operator.kube import tls_buffers
 from sea_operator.kube.client import DISRUPTION_BUDGET, POD, SERVICE, STATEFUL_SET, KubeClient
 from sea_operator.kube.connection import Connection
 from sea_operator.kube.reflector import Reflector
@@ -117,6 +118,7 @@ async def serve(
     """Runs until `stop` is set or a signal comes. Raises `NoClusterError`."""
     stopping = stop or asyncio.Event()
     _stop_on_signals(stopping)
+    tls_buffers.install()
     client = KubeClient(await Connection.open())
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(client.close)

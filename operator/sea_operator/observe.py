@@ -27,6 +27,7 @@ from sea_operator.observed import (
     Object,
     Observed,
     SecretSeen,
+    is_ours,
 )
 from sea_operator.pass_slots import PassSlots
 from sea_operator.pods import Pod
@@ -130,12 +131,13 @@ async def _gpu_nodes(
     if job.spec is None:
         return None
     needing = [role_name(job.name, role) for role in roles(job.spec) if gpus_of(job.spec, role)]
-    starting = [name for name in needing if not _replicas(children.get((STATEFUL_SET.name, name)))]
+    sets = (children.get((STATEFUL_SET.name, name)) for name in needing)
+    starting = [live for live in sets if not (live and is_ours(live, job) and _replicas(live))]
     return await sources.nodes.with_gpus() if starting else None
 
 
-def _replicas(live: Object | None) -> int:
-    return int(live["spec"].get("replicas", 1)) if live else 0
+def _replicas(live: Object) -> int:
+    return int(live["spec"].get("replicas", 1))
 
 
 async def _lacking(
@@ -156,9 +158,9 @@ def short_sets(
         # would explain why.
         made = [pod for pod in pods if pod.role is role]
         # From the status: the live set would have to be read from its JSON in each pass.
-        if len(made) < _asked_for(job, role) and (STATEFUL_SET.name, name) in children:
+        child = children.get((STATEFUL_SET.name, name))
+        if child and (job.name, job.uid) in child.jobs and len(made) < _asked_for(job, role):
             newest = max((pod.created for pod in made), default=0.0)
-            child = children[STATEFUL_SET.name, name]
             found[name] = ShortSet(job.namespace, child.uid, newest)
     return found
 

@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 import orjson
 
 from sea_api import lenient
-from sea_api.contract import HASH_LABEL, ROLE_LABEL, role_label
+from sea_api.contract import HASH_LABEL, ROLE_LABEL, role_label, role_name
 from sea_api.v1alpha1.elastic_status import ElasticRole
 from sea_api.v1alpha1.job import KIND, Spec
 from sea_api.v1alpha1.names import MANAGER
@@ -243,10 +243,22 @@ class Observed:
         memory = self.job.elastic(pod.role) if pod.role else None
         return memory is not None and pod.ordinal >= memory.size
 
-    def replicas(self, name: str) -> int | None:
-        """`spec.replicas` of a live StatefulSet, None if there is none."""
-        live = self.children.get(("StatefulSet", name))
-        return None if live is None else int(live["spec"].get("replicas", 1))
+    def stateful_set(self, role: Role) -> Object | None:
+        """The live StatefulSet of a role; not one of somebody else, or one that is leaving."""
+        live = self.children.get(("StatefulSet", role_name(self.job.name, role)))
+        if live is None or is_leaving(live, self.job) or not is_ours(live, self.job):
+            return None
+        return live
+
+    def replicas(self, role: Role) -> int | None:
+        """`spec.replicas` of a role's live StatefulSet, None if this job has none.
+
+        That of an earlier job of this name, whose pods still end, is none of this one.
+        """
+        live = self.children.get(("StatefulSet", role_name(self.job.name, role)))
+        if live is None or not is_ours(live, self.job):
+            return None
+        return int(live["spec"].get("replicas", 1))
 
 
 def owner_uid(live: Object, job: Job) -> str | None:

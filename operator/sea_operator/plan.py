@@ -75,6 +75,8 @@ class Lifecycle:
     needs is missing."""
     inherited: tuple[str, ...] = ()
     """Why this operator would refuse patches that another revision took, a sentence each."""
+    later: tuple[str, ...] = ()
+    """What the job lacks for other stages than the one that runs, a sentence each."""
     secrets: Mapping[Role, str] = field(default_factory=dict)
     """Digests of the Secrets that each role's pods are started with."""
     renewed: tuple[Pod, ...] = ()

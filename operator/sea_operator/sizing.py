@@ -7,19 +7,18 @@ job is over or suspended.
 Size, parallelism or processes per pod that the model can't be laid out in, or that don't fit into
 memory, would otherwise be found only after the pods of the attempt that works are gone. Until an
 edit of them is checked, the trainer follows the spec before it, and the job says what is wrong with
-this one.
+this one. The same holds while the trainer's pods can't be replaced (`live_layout.py`).
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sea_api.contract import PARALLELISM_ANNOTATION, Env, role_name
 from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.policy import Role
-from sea_api.v1alpha1.role_rules import processes_per_pod
+from sea_operator import live_layout
 from sea_operator.coordinator_spec import coordinator_spec, run_images
 from sea_operator.elasticity import NO_RANGES, Elasticity
-from sea_operator.observed import Blocker, Object, Observed
+from sea_operator.observed import Blocker, Observed
 from sea_operator.plan import Suspension
 from sea_operator.policies import elastic, role_sizes, rollback, waiting_pods
 
@@ -75,11 +74,13 @@ def size(
     sized = elastic.decide(observed, spec, needed, now, runs=starts, attempt_over=ends)
     least = elastic.least(spec, needed)
     no_nodes = waiting_pods.no_node(observed, spec, least) if starts else None
-    protects = starts and _protects_layout(observed, spec, attempt_over=attempt_over)
+    waits = starts and _waits(observed, spec, situation.frozen, sized)
+    protects = waits or (starts and _protects_layout(observed, spec, attempt_over=attempt_over))
     # Another size, as the layout of the edit may need, would end the attempt that is protected.
     held = sized.with_trainer_of(elastic.remembered(observed)) if protects else sized
-    checked = no_nodes is None and is_checked(observed, spec, stage_index, held)
-    sized = sized if checked else held
+    told = live_layout.followed(observed, spec, situation.frozen)
+    checked = no_nodes is None and is_checked(observed, told, stage_index, held)
+    sized = sized if checked and not waits else held
     full = sized.asked(needed)
     over, suspension = situation.over, situation.suspension
     sets = role_sizes.replicas(
@@ -87,9 +88,9 @@ def size(
     )
     checking = starts and sets != full
     sets = role_sizes.without_new(observed, sets, situation.frozen)
-    keeps = protects and not checked
+    keeps = protects and (waits or not checked)
     if keeps and sets[Role.TRAINER]:
-        sets = {**sets, Role.TRAINER: _live_trainer(observed)}
+        sets = {**sets, Role.TRAINER: live_layout.trainer_pods(observed)}
     if over:
         sets = {**sets, **role_sizes.of_failed_pod(observed, spec, now)}
     return Sizing(
@@ -102,8 +103,18 @@ def size(
     )
 
 
-def _live_trainer(observed: Observed) -> int:
-    return observed.replicas(role_name(observed.job.name, Role.TRAINER)) or 0
+def _waits(observed: Observed, spec: Spec, frozen: frozenset[Role], sized: Elasticity) -> bool:
+    """Whether the trainer can't have what the spec asks for, since its pods can't be replaced and
+    it gets no further ones."""
+    if live_layout.waits(observed, spec, frozen):
+        return True
+    size = sized.trainer_size
+    # A size that it can't reach would end the attempt that runs.
+    return (
+        Role.TRAINER in frozen
+        and size is not None
+        and 0 < live_layout.trainer_pods(observed) < size
+    )
 
 
 def is_checked(
@@ -138,31 +149,4 @@ def _protects_layout(observed: Observed, spec: Spec, *, attempt_over: bool) -> b
     # A coordinator that doesn't answer checks nothing: pods may be needed elsewhere meanwhile.
     if state is None or state.trainer_failure is not None or attempt_over:
         return False
-    return _is_another_layout(observed, spec)
-
-
-def _is_another_layout(observed: Observed, spec: Spec) -> bool:
-    """Whether the spec asks for another layout than the trainer's pods were made for.
-
-    False without pods: nothing would be lost. Sizes of an elastic trainer are none: the API admits
-    only such as the layout divides.
-    """
-    live = observed.children.get(("StatefulSet", role_name(observed.job.name, Role.TRAINER)))
-    last = observed.job.status.roles
-    size = last.trainer.desired if last and last.trainer else 0
-    if live is None or not size or not live["spec"].get("replicas", 1):
-        return False
-    if spec.trainer.elastic is None and spec.trainer.replicas != size:
-        return True
-    template: Object = live["spec"]["template"]
-    made_for = template["metadata"].get("annotations", {}).get(PARALLELISM_ANNOTATION)
-    if made_for != spec.trainer.parallelism.model_dump_json():
-        return True
-    return _processes(template) != str(processes_per_pod(spec.trainer.gpus_per_pod))
-
-
-def _processes(template: Object) -> str:
-    """Training processes of a pod, as its containers are told."""
-    variables = (one for box in template["spec"]["containers"] for one in box.get("env", []))
-    found = (one.get("value", "") for one in variables if one["name"] == Env.PROCESSES_PER_POD)
-    return str(next(found, ""))
+    return live_layout.is_another(observed, spec)

@@ -38,15 +38,19 @@ def dropped(last_applied: str | None) -> tuple[str, ...]:
     return (*unknown, *empty)
 
 
-def spec_warning(job: Job, inherited: Sequence[str] = ()) -> Blocker | None:
+def spec_warning(
+    job: Job, inherited: Sequence[str] = (), later: Sequence[str] = ()
+) -> Blocker | None:
     """Reason and sentences of the condition `SpecWarning`; None if there is nothing to say.
 
-    `inherited`: what else another release took and this one refuses (`Lifecycle.inherited`).
+    Args:
+        inherited: what else another release took and this one refuses (`Lifecycle.inherited`).
+        later: what another stage needs and isn't there (`Lifecycle.later`).
     """
     older = [*job.broken_rules, *inherited]
     doubts = advice(job.spec) if job.spec else []
     advised = (f"{dotted(one.path)}: {one.sentence}" for one in doubts)
-    found = [*job.dropped, *older, *advised]
+    found = [*job.dropped, *later, *older, *advised]
     if not found:
         return None
     more = len(found) - MAX_NAMED
@@ -54,7 +58,12 @@ def spec_warning(job: Job, inherited: Sequence[str] = ()) -> Blocker | None:
     sentences = " ".join(f"{sentence.rstrip('.?')}." for sentence in found[:MAX_NAMED])
     if older:
         tail += " " + OLDER_RULES
-    reason = "OlderRules" if older else "ProbablyNotMeant"
+    return Blocker(_reason(job, later, older), sentences + tail)
+
+
+def _reason(job: Job, later: Sequence[str], older: Sequence[str]) -> str:
     if job.dropped:
-        reason = "FieldsDropped"
-    return Blocker(reason, sentences + tail)
+        return "FieldsDropped"
+    if later:
+        return "NeededLater"
+    return "OlderRules" if older else "ProbablyNotMeant"

@@ -84,7 +84,7 @@ def _situation(
         waiting,
         update_waits=plan.update_waits,
         ignored=job.ignored,
-        spec_warning=spec_warning(job, plan.lifecycle.inherited),
+        spec_warning=spec_warning(job, plan.lifecycle.inherited, plan.lifecycle.later),
         conflict=conflict,
         plan=state.plan if state else None,
         plan_unknown=state is None,
@@ -93,8 +93,8 @@ def _situation(
 
 def _pods(observed: Observed, lifecycle: Lifecycle) -> Mapping[str, tuple[int, int]]:
     """Ready and desired pods by role; for a blocked job, the sizes that its StatefulSets have."""
-    spec, job = observed.job.spec, observed.job.name
-    held = {role: observed.replicas(role_name(job, role)) or 0 for role in ROLES}
+    spec = observed.job.spec
+    held = {role: observed.replicas(role) or 0 for role in ROLES}
     # Empty only for a blocked job (`held`), whose StatefulSets keep what they have. Spares left out
     # here too: `resized` would take their number for another size of the trainer.
     kept = {role: held[role] for role in full_size(spec)} if spec else {}

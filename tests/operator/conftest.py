@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from sea_api.contract import HASH_LABEL, MADE_BY_ANNOTATION
 from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.policy import Role
 from sea_api.v1alpha1.status import Condition, Restarts, Status
@@ -17,7 +18,7 @@ from sea_operator.pods import Pod
 from sea_operator.policies.secret_rotation import digests
 from sea_operator.resources.build import objects, token_digest
 from sea_operator.resources.role_settings import full_size
-from sea_operator.settings import Images
+from sea_operator.settings import Images, revision
 from sea_testing.merge_patch import merged
 
 NOW = 1_800_000_000.0
@@ -155,6 +156,10 @@ class Make:
         live = copy.deepcopy(wanted)
         for child in live:
             child["metadata"]["uid"] = f"uid-{child['kind']}-{child['metadata']['name']}"
+            if child["kind"] == "StatefulSet":
+                made = child["spec"]["template"]["metadata"]["labels"][HASH_LABEL]
+                record = f"{revision(Images())}.{made}"
+                child["metadata"]["annotations"] = {MADE_BY_ANNOTATION: record}
         return {(child["kind"], child["metadata"]["name"]): child for child in live}
 
     def digests(self, job: Job) -> Mapping[Role, str]:

@@ -275,6 +275,34 @@ def test_a_pod_that_cannot_be_deleted_counts_as_one_restart(make: Any) -> None:
     assert again.removals == first.removals, "it is tried again"
 
 
+@pytest.mark.parametrize(
+    ("attempt", "ranks", "goes"),
+    [
+        pytest.param(1, ["j-trainer-0", "j-trainer-1"], True, id="of the attempt before"),
+        pytest.param(2, [], True, id="nothing has begun yet"),
+        pytest.param(2, ["j-trainer-1"], True, id="without a rank"),
+        pytest.param(2, ["j-trainer-0", "j-trainer-1"], False, id="holds a rank"),
+    ],
+)
+def test_a_refused_deletion_does_not_hit_the_next_attempt(
+    make: Any, attempt: int, ranks: list[str], goes: bool
+) -> None:
+    """It was carried out as soon as it was allowed, and ended an attempt that worked."""
+    job = make.job(status=make.status(trainer_attempt=2))
+    state = make.state(attempt=attempt, rank_pods=ranks, prepared=True)
+    observed = make.observed(job, state=state, undeleted=frozenset({"uid-j-trainer-0"}))
+    plan = decide(observed, make.context())
+    assert [one.name for one in plan.removals] == (["j-trainer-0"] if goes else [])
+
+
+def test_a_refused_deletion_of_an_engine_is_not_made_up_for_once_nothing_asks_for_it(
+    make: Any,
+) -> None:
+    """Its Secret has its old value again, for example."""
+    observed = make.observed(undeleted=frozenset({"uid-j-rollout-0", "uid-j-coordinator-0"}))
+    assert decide(observed, make.context()).removals == ()
+
+
 @pytest.mark.parametrize("now", ["suspended", "complete", "failed"])
 def test_a_missing_secret_keeps_no_pod_of_a_job_that_needs_none(make: Any, now: str) -> None:
     """It held GPUs until somebody made the Secret again."""

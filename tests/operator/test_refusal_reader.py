@@ -182,11 +182,13 @@ def test_a_set_is_short_if_it_has_fewer_pods_than_the_last_status_asked_for(
     found = tuple(
         make.pod(f"j-rollout-{i}", Role.ROLLOUT, deleted=deleted, created=7.0) for i in range(pods)
     )
-    child = Child("uid-1", b"{}")
+    child = Child("uid-1", b"{}", ((job.name, job.uid),))
     children = {("StatefulSet", "j-rollout"): child}
     expected = {"j-rollout": ShortSet("n", "uid-1", 7.0 if pods else 0.0)} if short else {}
     assert short_sets(job, children, found) == expected
     assert short_sets(job, {}, found) == {}, "a set that isn't there says nothing"
+    others = {("StatefulSet", "j-rollout"): Child("uid-1", b"{}", ((job.name, "another"),))}
+    assert short_sets(job, others, found) == {}, "nor does that of an earlier job"
 
 
 @pytest.mark.parametrize(("desired", "short"), [(1, True), (0, False)])
@@ -200,5 +202,5 @@ def test_an_elastic_role_is_short_of_the_pods_that_it_tries(
     roles = Roles(rollout=RoleStatus(desired=desired, ready=0))
     job = make.job(status=make.status(roles=roles, elastic=ElasticStatus(rollout=memory)))
     found = (make.pod("j-rollout-0", Role.ROLLOUT),)
-    children = {("StatefulSet", "j-rollout"): Child("uid-1", b"{}")}
+    children = {("StatefulSet", "j-rollout"): Child("uid-1", b"{}", ((job.name, job.uid),))}
     assert bool(short_sets(job, children, found)) is short

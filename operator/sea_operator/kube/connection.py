@@ -6,6 +6,7 @@ imports that library anyway.
 """
 
 import asyncio
+import functools
 import json
 import os
 import socket
@@ -13,6 +14,7 @@ import ssl
 import time
 from collections.abc import AsyncIterator
 from typing import Any
+from urllib.parse import urlencode
 
 import aiohttp
 import kopf
@@ -75,10 +77,10 @@ class Connection:
     ) -> Any:
         """aiohttp's context manager of the response; `path` is quoted already."""
         # `encoded`: yarl would otherwise quote the percent signs of `Kind.path` again.
-        url = URL(self._server + path, encoded=True)
+        asked = f"{path}?{_encoded(tuple(query))}" if query else path
         return self._session.request(
             method,
-            url.with_query(query) if query else url,
+            URL(self._server + asked, encoded=True),
             # Per request: a ServiceAccount's token is rotated while the session lives.
             headers={**headers, **self._login()},
             server_hostname=self._config.tls_server_name or None,
@@ -94,6 +96,12 @@ class Connection:
 
     async def close(self) -> None:
         await self._session.close()
+
+
+# All writes have one of a few.
+@functools.lru_cache(maxsize=64)
+def _encoded(query: tuple[tuple[str, str], ...]) -> str:
+    return urlencode(query)
 
 
 def probed(address: aiohttp.AddrInfoType) -> socket.socket:

@@ -14,7 +14,7 @@ from typing import Any
 
 from kubernetes.utils.quantity import parse_quantity
 
-from sea_api.contract import HASH_LABEL, role_name
+from sea_api.contract import HASH_LABEL
 from sea_api.v1alpha1.policy import Role
 from sea_operator.kube.client import DISRUPTION_BUDGET, SERVICE, STATEFUL_SET
 from sea_operator.observed import Object, Observed, digest, is_leaving, is_ours
@@ -74,7 +74,7 @@ def outdated(observed: Observed, hashes: Mapping[Role, str]) -> tuple[Pod, ...]:
 
 def _set_is_current(observed: Observed, role: Role, wanted: str) -> bool:
     """Whether the StatefulSet has the new template; before, a deleted pod would get the old one."""
-    live = observed.children.get(("StatefulSet", role_name(observed.job.name, role)))
+    live = observed.stateful_set(role)
     labels = live["spec"]["template"]["metadata"].get("labels", {}) if live else {}
     return bool(labels.get(HASH_LABEL) == wanted)
 

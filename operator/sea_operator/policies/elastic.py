@@ -8,7 +8,6 @@ whose processes wait warm without a rank.
 
 from collections.abc import Mapping
 
-from sea_api.contract import role_name
 from sea_api.redaction import redacted_to
 from sea_api.v1alpha1.elastic import Elastic, trainer_sizes
 from sea_api.v1alpha1.elastic_status import ElasticRole, ElasticStatus
@@ -66,7 +65,7 @@ def decide(
         pods = observed.of_role(role)
         running, coming = _running(observed, pods), _coming(observed, pods)
         # Not before its pods are asked for: those with GPUs wait for the coordinator's check.
-        asked = observed.replicas(role_name(observed.job.name, role))
+        asked = observed.replicas(role)
         active = runs and full.get(role, 0) > 0 and bool(asked)
         refused = observed.refusals.get(role, "")
         why = _why(pods, memory.asked if memory else 0, running) or _clause(refused)

@@ -138,6 +138,24 @@ def lost_pods(observed: Observed, now: float, grace: float) -> tuple[Pod, ...]:
     )
 
 
+def undeleted(observed: Observed) -> tuple[Pod, ...]:
+    """Pods that had to go for a failure, whose deletion failed and is tried again.
+
+    The failure is acted on once, so no later pass asks for it. A pod that goes for another reason
+    (a template, a Secret) is asked for as long as that holds, and not by this.
+    """
+    return tuple(
+        pod for pod in observed.pods if pod.uid in observed.undeleted and _goes(observed, pod)
+    )
+
+
+def _goes(observed: Observed, pod: Pod) -> bool:
+    if pod.role is Role.TRAINER:
+        # Not once it holds ranks of the attempt that began with it: that one would end too.
+        return pod.name not in observed.rank_pods
+    return any(one.exit_code not in GRACEFUL for one in pod.terminations)
+
+
 def to_fence(observed: Observed, pods: tuple[Pod, ...]) -> tuple[str, ...]:
     """Uids of lost pods that may still write to the object store.
 

@@ -1,12 +1,14 @@
 """What must hold before a job's pods are created; otherwise a sentence for the user. Pure.
 
 A job that runs nothing waits for all of it. One that runs goes on with what it has: only the roles
-whose pods need what is missing get no new ones, and nothing else waits for that.
+whose pods need what is missing get no new ones, and nothing else waits for that. It is stalled by
+what its stage needs; what only other stages need, a warning names.
 """
 
 import functools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from sea_api.contract import (
     OPENAI_API_KEY,
@@ -20,6 +22,7 @@ from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.policy import Role
 from sea_api.v1alpha1.roles import UserEngine
 from sea_operator.observed import Blocker, Named, Observed, Same, is_leaving, is_ours
+from sea_operator.policies import role_sizes
 from sea_operator.resources.patch import secrets_of
 from sea_operator.resources.role_settings import FIELDS, roles, template_of
 
@@ -28,9 +31,19 @@ OPENAI_KEYS = (OPENAI_API_KEY,)
 
 ALL = frozenset(Role)
 
-Needed = tuple[str, str | None, tuple[str, ...], frozenset[Role]]
-"""Field, the name it holds, the keys that the Secret must have, and the roles whose pods are
-started with it."""
+
+class Needed(NamedTuple):
+    """A field that names a Secret."""
+
+    field: str
+    name: str | None
+    """None: the field names none."""
+    keys: tuple[str, ...]
+    """What the Secret must have."""
+    roles: frozenset[Role]
+    """Roles whose pods are started with it."""
+    stage: int | None = None
+    """The stage that it is for; None: every one that needs the roles."""
 
 
 @dataclass(frozen=True)
@@ -42,11 +55,45 @@ class Unmet:
     """Roles for which no pod can be made meanwhile."""
     taken: Named | None = None
     """The object of somebody else that has a child's name."""
+    stage: int | None = None
+    """The stage that it is for; None: every one that needs the roles."""
+    refused: bool = False
+    """An edit that can't be carried out: a person waits for it, whichever stage runs."""
 
 
 def unmet(observed: Observed, spec: Spec) -> tuple[Unmet, ...]:
     """All prerequisites that aren't met, those of every job before those of its pods."""
     return (*_taken(observed, spec), *_token(observed), *_secrets(observed, spec))
+
+
+def stalls(one: Unmet, observed: Observed, spec: Spec, index: int) -> bool:
+    """Whether a running job lacks something for the stage at `index`, which runs."""
+    # A name that is taken is looked at again only for a job that says so (`observe._strangers`).
+    if one.refused or one.taken is not None:
+        return True
+    if one.stage is None:
+        return _needs(one.roles, spec, index)
+    # It is read when a pod starts: one that can't start stops every stage.
+    began = any(pod.began for role in one.roles for pod in observed.of_role(role))
+    return one.stage == index or not began
+
+
+def needed_later(one: Unmet, spec: Spec, index: int) -> str:
+    """What to say of something that the stage at `index` doesn't need."""
+    later = range(index + 1, len(spec.stages))
+    first = next(
+        (i for i in later if (_needs(one.roles, spec, i) if one.stage is None else i == one.stage)),
+        None,
+    )
+    stage = "No stage to come" if first is None else f"Not this stage but {spec.stages[first].name}"
+    names = " and ".join(FIELDS[role] for role in FIELDS if role in one.roles)
+    again = "" if one.stage is None else f"; a pod of {names} that has to start again needs it too"
+    return f"{one.blocker.message} {stage} needs it{again}."
+
+
+def _needs(roles: frozenset[Role], spec: Spec, index: int) -> bool:
+    sizes = role_sizes.sizes(spec, index)
+    return any(sizes.get(role) for role in roles)
 
 
 def runs(observed: Observed) -> bool:
@@ -106,9 +153,9 @@ def name_taken(kind: str, namespace: str, name: str) -> Blocker:
 
 def _secrets(observed: Observed, spec: Spec) -> Iterable[Unmet]:
     """Secrets that the spec names and no pod can be started with."""
-    for field, name, keys, users in named_secrets(spec):
-        if name and (blocker := _secret(observed, field, name, keys)):
-            yield Unmet(blocker, users)
+    for one in named_secrets(spec):
+        if one.name and (blocker := _secret(observed, one.field, one.name, one.keys)):
+            yield Unmet(blocker, one.roles, stage=one.stage)
 
 
 def needed_secrets(spec: Spec) -> Mapping[str, frozenset[str]]:
@@ -121,9 +168,9 @@ def needed_secrets(spec: Spec) -> Mapping[str, frozenset[str]]:
 def _needed(same: Same[Spec]) -> Mapping[str, frozenset[str]]:
     spec = same.value
     found: dict[str, frozenset[str]] = {}
-    for _, name, keys, _ in (*named_secrets(spec), *patched_secrets(spec)):
-        if name:
-            found[name] = found.get(name, frozenset()) | frozenset(keys)
+    for one in (*named_secrets(spec), *patched_secrets(spec)):
+        if one.name:
+            found[one.name] = found.get(one.name, frozenset()) | frozenset(one.keys)
     return found
 
 
@@ -131,7 +178,7 @@ def patched_secrets(spec: Spec) -> list[Needed]:
     """Secrets from which a patch takes variables; the kubelet says if one is missing. Those that it
     mounts are kept up to date by the kubelet."""
     return [
-        (f"spec.{field}.template.patch", name, (), frozenset({role}))
+        Needed(f"spec.{field}.template.patch", name, (), frozenset({role}))
         for role, field in FIELDS.items()
         for name in sorted(secrets_of(template_of(spec, role).patch))
     ]
@@ -140,24 +187,24 @@ def patched_secrets(spec: Spec) -> list[Needed]:
 def named_secrets(spec: Spec) -> list[Needed]:
     """The fields that name a Secret, one that names none too."""
     needed: list[Needed] = [
-        ("spec.storage.credentialsSecret", spec.storage.credentials_secret, S3_KEYS, ALL)
+        Needed("spec.storage.credentialsSecret", spec.storage.credentials_secret, S3_KEYS, ALL)
     ]
     bundle = spec.storage.ca_bundle
     if bundle is not None and bundle.secret_name is not None:
         field = "spec.storage.caBundle.secretName"
-        needed.append((field, bundle.secret_name, (bundle.key,), ALL))
+        needed.append(Needed(field, bundle.secret_name, (bundle.key,), ALL))
     rollout, coordinator = frozenset({Role.ROLLOUT}), frozenset({Role.COORDINATOR})
     if spec.user_model.engine is UserEngine.EXTERNAL:
         key = spec.user_model.api_key_secret
-        needed.append(("spec.userModel.apiKeySecret", key, OPENAI_KEYS, rollout))
+        needed.append(Needed("spec.userModel.apiKeySecret", key, OPENAI_KEYS, rollout))
     if spec.verifier.judge is not None:
         key = spec.verifier.judge.api_key_secret
-        needed.append(("spec.verifier.judge.apiKeySecret", key, OPENAI_KEYS, rollout))
+        needed.append(Needed("spec.verifier.judge.apiKeySecret", key, OPENAI_KEYS, rollout))
     for i, stage in enumerate(spec.stages):
         if stage.synthesis is not None and stage.synthesis.endpoint is not None:
             field = f"spec.stages[{i}].synthesis.endpoint.apiKeySecret"
             key = stage.synthesis.endpoint.api_key_secret
-            needed.append((field, key, OPENAI_KEYS, coordinator))
+            needed.append(Needed(field, key, OPENAI_KEYS, coordinator, i))
     return needed
 
 

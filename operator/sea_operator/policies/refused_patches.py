@@ -1,23 +1,29 @@
 """Patches of pod templates that this operator refuses, and what a job that has one does. Pure.
 
 The API takes any field of a pod, so some patches are refused only when they are merged. A new job,
-or an edit, then waits for a correction. A patch that an earlier release took goes on: the role
-keeps the template that it has, and a warning names the rule. Which of the two it is, the record
-says that each StatefulSet carries (`policies/updates.py`): of a patch that was there before this
-revision of the operator it holds the patch's digest in place of a template's hash.
+or an edit, then waits for a correction. A patch that another revision of the operator took goes on:
+the role keeps the template that it has, and a warning names the rule.
+
+Which of the two it is, the live template shows at first: a patch that was taken has left its fields
+there. From then on the record says it that each StatefulSet carries (`policies/updates.py`): in
+place of a template's hash it holds a digest of all that the role's template is made from, so that
+every later edit of it is one that is made by today's rules.
 """
 
 from collections.abc import Mapping
+from typing import Any
 
-from sea_api.contract import MADE_BY_ANNOTATION, role_name
+from sea_api.contract import MADE_BY_ANNOTATION
 from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.policy import Role
-from sea_operator.observed import Blocker, Object, Observed, is_leaving, is_ours, role_of
+from sea_operator.observed import Blocker, Object, Observed, role_of
+from sea_operator.policies.drift import is_subset
 from sea_operator.policies.prerequisites import Unmet
 from sea_operator.policies.updates import record
-from sea_operator.resources.build import refused_patches
+from sea_operator.resources.build import refused_patches, unpatched_hash
 from sea_operator.resources.pod import digest
 from sea_operator.resources.role_settings import template_of
+from sea_operator.resources.strategic_merge import DIRECTIVE, MERGE_KEYS, Path
 from sea_operator.settings import Images, revision
 
 
@@ -29,7 +35,7 @@ def refused(observed: Observed, spec: Spec, images: Images) -> Mapping[Role, str
 def unmet(observed: Observed, spec: Spec, images: Images) -> tuple[Unmet, ...]:
     """Patches that wait for a correction."""
     return tuple(
-        Unmet(Blocker("PodPatchRefused", why), frozenset({role}))
+        Unmet(Blocker("PodPatchRefused", why), frozenset({role}), refused=True)
         for role, why in refused(observed, spec, images).items()
         if not _is_inherited(observed, spec, role, images)
     )
@@ -49,26 +55,48 @@ def noted(child: Object, observed: Observed, spec: Spec, images: Images) -> Obje
     is_refused = role in refused(observed, spec, images)
     if not is_refused or not _is_inherited(observed, spec, role, images):
         return child
-    mark = f"{revision(images)}.{_patch_digest(spec, role)}"
+    mark = f"{revision(images)}.{_inputs(observed, spec, role, images)}"
     annotations = {**meta.get("annotations", {}), MADE_BY_ANNOTATION: mark}
     return {**child, "metadata": {**meta, "annotations": annotations}}
 
 
 def _is_inherited(observed: Observed, spec: Spec, role: Role, images: Images) -> bool:
-    live = live_set(observed, role)
+    live = observed.stateful_set(role)
     if live is None:
         return False
     ours, _, made = record(live).partition(".")
-    return ours != revision(images) or made == _patch_digest(spec, role)
+    if ours == revision(images):
+        return made == _inputs(observed, spec, role, images)
+    patch = template_of(spec, role).patch
+    added = {"labels": patch.metadata.labels, "annotations": patch.metadata.annotations}
+    return carries(live["spec"]["template"], {"metadata": added, "spec": patch.spec.fields()})
 
 
-def live_set(observed: Observed, role: Role) -> Object | None:
-    """The StatefulSet of a role, if this job has one that stays."""
-    found = observed.children.get(("StatefulSet", role_name(observed.job.name, role)))
-    if found is None or is_leaving(found, observed.job) or not is_ours(found, observed.job):
-        return None
-    return found
+def carries(live: Any, patch: Any, path: Path = ()) -> bool:
+    """Whether an object has what a strategic-merge patch makes of it, and maybe more (defaults)."""
+    if isinstance(patch, dict):
+        if patch.get(DIRECTIVE) == "delete":
+            return not live
+        fields = {key: value for key, value in patch.items() if key != DIRECTIVE}
+        have = live if isinstance(live, dict) else {}
+        if patch.get(DIRECTIVE) == "replace" and not have.keys() <= fields.keys():
+            return False
+        return all(carries(have.get(key), value, (*path, key)) for key, value in fields.items())
+    if isinstance(patch, list) and (key := MERGE_KEYS.get(path)):
+        return _carries_entries(live or [], patch, path, key)
+    # The API server doesn't store an empty value.
+    return is_subset(live, patch) or (not patch and not live)
 
 
-def _patch_digest(spec: Spec, role: Role) -> str:
-    return digest(template_of(spec, role).patch.model_dump(mode="json", by_alias=True))
+def _carries_entries(live: list[Any], patch: list[Any], path: Path, key: str) -> bool:
+    found = {entry.get(key): entry for entry in live}
+    named = {entry[key]: entry for entry in patch if isinstance(entry, dict) and key in entry}
+    if {DIRECTIVE: "replace"} in patch and not found.keys() <= named.keys():
+        return False
+    return all(carries(found.get(name), entry, path) for name, entry in named.items())
+
+
+def _inputs(observed: Observed, spec: Spec, role: Role, images: Images) -> str:
+    """Digest of all that a role's template is made from."""
+    patch = template_of(spec, role).patch.model_dump(mode="json", by_alias=True)
+    return digest([unpatched_hash(observed.job, spec, role, images), patch])

@@ -13,7 +13,7 @@ from functools import partial
 from sea_api.contract import role_name
 from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.policy import Role
-from sea_operator.observed import Blocker, Object, Observed
+from sea_operator.observed import Blocker, Object, Observed, is_ours
 from sea_operator.policies import elastic
 from sea_operator.policies.drift import quantity
 from sea_operator.resources.role_settings import FIELDS, full_size
@@ -58,7 +58,7 @@ def needed_by_job(observed: Observed, least: Mapping[Role, int], name: str) -> D
     bounds = {role_name(observed.job.name, role): size for role, size in least.items()}
     total = NOTHING
     for (kind, child), live in observed.children.items():
-        if kind == "StatefulSet":
+        if kind == "StatefulSet" and is_ours(live, observed.job):
             replicas = int(live["spec"].get("replicas", 1))
             pods = min(replicas, bounds.get(child, replicas))
             total += pods * _of_pod(live["spec"]["template"]["spec"], name)

@@ -9,7 +9,6 @@ pods but the one that made it fail (`failurePolicy.ttlSecondsAfterFinished`).
 
 from collections.abc import Mapping
 
-from sea_api.contract import role_name
 from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.policy import Role
 from sea_api.v1alpha1.stages import StageType
@@ -75,7 +74,7 @@ def replicas(
 
 def _has_no_gpus_yet(observed: Observed, spec: Spec, role: Role) -> bool:
     """Whether the role needs GPUs, which would wait for a mistake to be found, and has none."""
-    return bool(gpus_of(spec, role)) and not observed.replicas(role_name(observed.job.name, role))
+    return bool(gpus_of(spec, role)) and not observed.replicas(role)
 
 
 def without_new(
@@ -90,7 +89,7 @@ def without_new(
 
 def _at_most(observed: Observed, role: Role, size: int) -> int:
     # From the live StatefulSet: a role whose set is missing gets none during a drain.
-    live = observed.replicas(role_name(observed.job.name, role))
+    live = observed.replicas(role)
     return min(live or 0, size)
 
 

@@ -10,7 +10,7 @@ import functools
 import hashlib
 from collections.abc import Mapping
 
-from sea_api.contract import SECRETS_ANNOTATION, role_name
+from sea_api.contract import SECRETS_ANNOTATION
 from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.policy import Role
 from sea_api.wire.state import Severity
@@ -88,9 +88,11 @@ def _secrets(spec: Spec) -> Mapping[Role, list[str]]:
 @functools.lru_cache(maxsize=256)
 def _by_role(same: Same[Spec]) -> Mapping[Role, list[str]]:
     spec = same.value
-    needed = [(name, users) for _, name, _, users in named_secrets(spec) if name]
-    needed += [(name, users) for _, name, _, users in patched_secrets(spec) if name]
-    return {role: sorted({name for name, users in needed if role in users}) for role in roles(spec)}
+    needed = [one for one in (*named_secrets(spec), *patched_secrets(spec)) if one.name]
+    return {
+        role: sorted({one.name for one in needed if one.name and role in one.roles})
+        for role in roles(spec)
+    }
 
 
 def _digest(observed: Observed, role: Role, names: list[str]) -> str | None:
@@ -103,7 +105,7 @@ def _digest(observed: Observed, role: Role, names: list[str]) -> str | None:
 
 def _stored(observed: Observed, role: Role) -> str | None:
     """The digest in the role's live StatefulSet."""
-    live = observed.children.get(("StatefulSet", role_name(observed.job.name, role)))
+    live = observed.stateful_set(role)
     meta = live["spec"]["template"]["metadata"] if live else {}
     found = meta.get("annotations", {}).get(SECRETS_ANNOTATION)
     return str(found) if found else None

@@ -8,6 +8,9 @@ trainer, a resume, or an edit that changes a pod. Until then the status says tha
 Each StatefulSet carries a record: the revision that last decided about its template, and the hash
 of the template that this revision makes for it. The hash of the template that it has is a label of
 the template itself. A rollback of the operator is just another revision.
+
+A role whose pods can't be replaced now keeps its template in any case. Its record says whether an
+edit waits, so that this takes effect once they can, or only an update.
 """
 
 from collections.abc import Iterable
@@ -21,10 +24,14 @@ from sea_api.contract import (
     TOKEN_ANNOTATION,
 )
 from sea_api.v1alpha1.policy import Role
-from sea_operator.observed import Object, Observed, is_leaving, role_of
+from sea_operator.observed import Object, Observed, role_of
 
 FROZEN = ("selector", "serviceName", "podManagementPolicy", "volumeClaimTemplates")
 """Fields of a StatefulSet that the API server lets nobody change."""
+
+
+EDITED = "edited"
+"""In a record, in place of a hash: what this revision makes was asked for by an edit."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +58,8 @@ class _Pair:
     wanted: Object
     live: Object | None
     revision: str
+    frozen: bool = False
+    """The live template stays."""
 
     @property
     def differs(self) -> bool:
@@ -76,7 +85,14 @@ class _Pair:
         return not handled or _token_differs(self.live, self.wanted)
 
 
-def update(observed: Observed, wanted: Iterable[Object], revision: str, *, renews: bool) -> Updated:
+def update(
+    observed: Observed,
+    wanted: Iterable[Object],
+    revision: str,
+    *,
+    renews: bool,
+    frozen: frozenset[Role] = frozenset(),
+) -> Updated:
     """The children with the templates that the job takes now.
 
     Args:
@@ -84,18 +100,23 @@ def update(observed: Observed, wanted: Iterable[Object], revision: str, *, renew
         wanted: All children as this revision makes them.
         revision: Identifies the code and the settings that made them.
         renews: The pods are replaced or made now: a new attempt, a resume.
+        frozen: Roles that keep the template that they have, if they have one.
     """
     children = list(wanted)
     pairs = {
-        child["metadata"]["name"]: _Pair(child, _live(observed, child), revision)
+        child["metadata"]["name"]: _pair(observed, child, revision, frozen)
         for child in children
         if child["kind"] == "StatefulSet"
     }
     keeps = _keeps(observed, list(pairs.values()), renews=renews)
-    waiting = tuple(_waiting(pair) for pair in pairs.values() if pair.differs) if keeps else ()
+    waiting = tuple(
+        _waiting(pair)
+        for pair in pairs.values()
+        if pair.differs and (not pair.edited(observed) if pair.frozen else keeps)
+    )
     return Updated(
         [
-            _settled(pairs[child["metadata"]["name"]], keeps=keeps)
+            _settled(observed, pairs[child["metadata"]["name"]], keeps=keeps)
             if child["kind"] == "StatefulSet"
             else child
             for child in children
@@ -104,9 +125,15 @@ def update(observed: Observed, wanted: Iterable[Object], revision: str, *, renew
     )
 
 
+def _pair(observed: Observed, child: Object, revision: str, frozen: frozenset[Role]) -> _Pair:
+    role = role_of(child["metadata"]["labels"])
+    assert role is not None
+    return _Pair(child, observed.stateful_set(role), revision, role in frozen)
+
+
 def _keeps(observed: Observed, pairs: list[_Pair], *, renews: bool) -> bool:
     """True if the live templates stay, whichever are wanted."""
-    differing = [pair for pair in pairs if pair.differs]
+    differing = [pair for pair in pairs if pair.differs and not pair.frozen]
     if renews or not differing:
         return False
     # An update that began goes on: a crash or a refused child must not leave a job whose roles are
@@ -115,7 +142,7 @@ def _keeps(observed: Observed, pairs: list[_Pair], *, renews: bool) -> bool:
     return not begun and not any(pair.edited(observed) for pair in differing)
 
 
-def _settled(pair: _Pair, *, keeps: bool) -> Object:
+def _settled(observed: Observed, pair: _Pair, *, keeps: bool) -> Object:
     """The StatefulSet to apply, with its record."""
     mine = f"{pair.revision}.{_hash(pair.wanted)}"
     if pair.live is None:
@@ -123,11 +150,21 @@ def _settled(pair: _Pair, *, keeps: bool) -> Object:
     if not pair.differs:
         # No write only for the record: it stays as it is until the template changes.
         return _frozen(_recorded(pair.wanted, record(pair.live)), pair.live)
+    if pair.frozen:
+        return _recorded(kept(pair.wanted, pair.live), _frozen_record(observed, pair, mine))
     if keeps:
         # A set without pods needs no record: whatever starts it brings the new template.
         noted = record(pair.live) if _is_idle(pair) else mine
         return _recorded(kept(pair.wanted, pair.live), noted)
     return _frozen(_recorded(pair.wanted, mine), pair.live)
+
+
+def _frozen_record(observed: Observed, pair: _Pair, mine: str) -> str:
+    assert pair.live is not None
+    before = record(pair.live)
+    if before.partition(".")[0] == pair.revision:
+        return before  # with another hash than the wanted one's once an edit waits
+    return f"{pair.revision}.{EDITED}" if pair.edited(observed) else mine
 
 
 def _is_idle(pair: _Pair) -> bool:
@@ -170,11 +207,6 @@ def _recorded(child: Object, noted: str) -> Object:
 def record(live: Object) -> str:
     """`REVISION.HASH` as the revision wrote it that last decided about a StatefulSet; or empty."""
     return str(live["metadata"].get("annotations", {}).get(MADE_BY_ANNOTATION, ""))
-
-
-def _live(observed: Observed, child: Object) -> Object | None:
-    found = observed.children.get((child["kind"], child["metadata"]["name"]))
-    return None if found is None or is_leaving(found, observed.job) else found
 
 
 def _hash(child: Object) -> str:

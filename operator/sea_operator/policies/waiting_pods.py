@@ -6,7 +6,7 @@ adds what only the pod's deletion and its node can tell.
 
 from collections.abc import Mapping
 
-from sea_api.contract import ROLES, role_name
+from sea_api.contract import ROLES
 from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.names import GPU
 from sea_api.v1alpha1.policy import Role
@@ -81,7 +81,7 @@ def no_node(observed: Observed, spec: Spec, sizes: Mapping[Role, int]) -> Blocke
         return None
     for role, size in sizes.items():
         gpus = gpus_of(spec, role)
-        if not gpus or not size or observed.replicas(role_name(observed.job.name, role)):
+        if not gpus or not size or observed.replicas(role):
             continue
         nodes = [node for node in observed.gpu_nodes if _matches(spec, role, node)]
         if sum(node.gpus // gpus for node in nodes) < size:

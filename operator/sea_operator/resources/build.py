@@ -13,6 +13,7 @@ from typing import Any
 from sea_api.contract import (
     COORDINATOR_PORT,
     ENGINE_PORT,
+    HASH_LABEL,
     JOB_LABEL,
     SECRETS_ANNOTATION,
     TRAINER_HEALTH_PORT,
@@ -27,7 +28,7 @@ from sea_api.v1alpha1.pod_patch import PodPatch
 from sea_api.v1alpha1.policy import Role
 from sea_operator.observed import Job, Same
 from sea_operator.resources.patch import PatchRefusedError
-from sea_operator.resources.role_settings import FIELDS, roles, template_of
+from sea_operator.resources.role_settings import FIELDS, edited, roles, template_of
 from sea_operator.resources.roles import (
     coordinator_claims,
     coordinator_template,
@@ -61,8 +62,7 @@ def objects(
 ) -> list[Object]:
     """Services first, so that names resolve once pods start.
 
-    They are shared by all passes with the same arguments: nobody may change them.
-    Raises `PatchRefusedError`.
+    All passes with these arguments share them: don't change them. Raises `PatchRefusedError`.
 
     Args:
         secret_digests: of the Secrets that each role's pods are started with.
@@ -86,7 +86,16 @@ def objects(
 
 def refused_patches(job: Job, spec: Spec, images: Images) -> Mapping[Role, str]:
     """Why roles' patches can't be merged into their pod templates, a sentence each."""
-    return _refused(_Inputs(job, (job.namespace, job.name, job.uid), Same(spec), images))
+    if not _patched_roles(Same(spec)):
+        return {}  # asked three times per pass, of jobs that hardly ever have a patch
+    return _refused(_inputs(job, spec, images))
+
+
+def unpatched_hash(job: Job, spec: Spec, role: Role, images: Images) -> str:
+    """Hash of a role's pod template without the user's patch, and without the job's token."""
+    plain = template_of(spec, role).model_copy(update={"patch": PodPatch()})
+    made = _template(_inputs(job, edited(spec, role, template=plain), images), role)
+    return str(made["metadata"]["labels"][HASH_LABEL])
 
 
 @dataclass(frozen=True)
@@ -104,6 +113,10 @@ class _Inputs:
     trainer: int = 0
     """Pods that hold ranks."""
     untemplated: frozenset[Role] = frozenset()
+
+
+def _inputs(job: Job, spec: Spec, images: Images) -> _Inputs:
+    return _Inputs(job, (job.namespace, job.name, job.uid), Same(spec), images)
 
 
 # A job that starts has several passes within seconds, and hundreds may start together.
@@ -126,16 +139,20 @@ def _made(inputs: _Inputs) -> tuple[Object, ...]:
     return (*services, *sets, disruption_budget(job, inputs.trainer))
 
 
-# Asked in each pass, of a job that hardly ever has a patch.
+@functools.lru_cache(maxsize=1024)
+def _patched_roles(same: Same[Spec]) -> tuple[Role, ...]:
+    spec, none = same.value, PodPatch()
+    return tuple(role for role in roles(spec) if template_of(spec, role).patch != none)
+
+
 @functools.lru_cache(maxsize=1024)
 def _refused(inputs: _Inputs) -> Mapping[Role, str]:
-    spec, found = inputs.spec.value, dict[Role, str]()
-    for role in roles(spec):
-        if template_of(spec, role).patch != PodPatch():
-            try:
-                _template(inputs, role)
-            except PatchRefusedError as error:
-                found[role] = str(error)
+    found = dict[Role, str]()
+    for role in _patched_roles(inputs.spec):
+        try:
+            _template(inputs, role)
+        except PatchRefusedError as error:
+            found[role] = str(error)
     return found
 
 
@@ -165,11 +182,7 @@ def _noting(template: Object, secrets_digest: str | None) -> Object:
 
 
 def stateful_set(
-    job: Job,
-    role: Role,
-    replicas: int,
-    template: Object,
-    claims: list[Object] | None = None,
+    job: Job, role: Role, replicas: int, template: Object, claims: list[Object] | None = None
 ) -> Object:
     """Desired StatefulSet; its claims, if any, vanish with it."""
     name = role_name(job.name, role)
@@ -199,7 +212,6 @@ def stateful_set(
 
 def service(job: Job, role: Role) -> Object:
     """Desired Service, named as the role's StatefulSet."""
-    ports = [_port(name, number) for name, number in PORTS[role].items()]
     return {
         "apiVersion": "v1",
         "kind": "Service",
@@ -209,7 +221,7 @@ def service(job: Job, role: Role) -> Object:
             # Pods resolve the coordinator's name before the coordinator is Ready.
             "publishNotReadyAddresses": True,
             "selector": selected_by(job.name, role),
-            "ports": ports,
+            "ports": [_port(name, number) for name, number in PORTS[role].items()],
         },
     }
 
@@ -221,11 +233,10 @@ def disruption_budget(job: Job, trainer: int) -> Object:
     again, costs as much once more. Spares of an elastic trainer are never Ready and don't count:
     `trainer` is the number of pods that hold ranks, and others may go at any time.
     """
-    name = role_name(job.name, Role.TRAINER)
     return {
         "apiVersion": "policy/v1",
         "kind": "PodDisruptionBudget",
-        "metadata": metadata(job, name, Role.TRAINER),
+        "metadata": metadata(job, role_name(job.name, Role.TRAINER), Role.TRAINER),
         "spec": {
             # A number, not `maxUnavailable`, which would count spares as unavailable forever.
             "minAvailable": max(0, trainer - 1),
@@ -258,8 +269,7 @@ def owner(job: Job) -> Object:
         "name": job.name,
         "uid": job.uid,
         "controller": True,
-        # True would need `update` on the job's finalizers where
-        # OwnerReferencesPermissionEnforcement is on.
+        # True needs `update` on finalizers where OwnerReferencesPermissionEnforcement is on.
         "blockOwnerDeletion": False,
     }
 

@@ -13,6 +13,7 @@ FIELDS = {
     Role.USER: "userModel",
 }
 """Blocks of the spec, by role."""
+_ATTRIBUTES = {**FIELDS, Role.USER: "user_model"}
 
 
 def roles(spec: Spec) -> tuple[Role, ...]:
@@ -41,6 +42,12 @@ def template_of(spec: Spec, role: Role) -> PodTemplate:
         Role.USER: spec.user_model.template,
     }
     return templates[role]
+
+
+def edited(spec: Spec, role: Role, **fields: object) -> Spec:
+    """The spec with other values in a role's block; nothing is validated again."""
+    name = _ATTRIBUTES[role]
+    return spec.model_copy(update={name: getattr(spec, name).model_copy(update=fields)})
 
 
 def gpus_of(spec: Spec, role: Role) -> int:

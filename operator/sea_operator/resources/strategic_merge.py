@@ -36,7 +36,8 @@ MERGE_KEYS: Mapping[Path, str] = {
 }
 """Lists that merge entry by entry, and the field that identifies an entry; others are replaced."""
 
-_PATCH = "$patch"
+DIRECTIVE = "$patch"
+"""Key of an instruction to the merge; the names of fields begin with a letter."""
 
 
 class PatchError(ValueError):
@@ -45,7 +46,7 @@ class PatchError(ValueError):
 
 def merge(original: Object, patch: Object, path: Path = ()) -> Object:
     """A new object: `original` with `patch` merged in. Raises `PatchError`."""
-    directive = patch.get(_PATCH)
+    directive = patch.get(DIRECTIVE)
     _check_directives(patch, path)
     if directive == "replace":
         return {key: _new(value, (*path, key)) for key, value in _fields(patch)}
@@ -59,7 +60,7 @@ def merge(original: Object, patch: Object, path: Path = ()) -> Object:
 
 
 def _merged(old: Any, new: Any, path: Path) -> Any:
-    if isinstance(new, dict) and new.get(_PATCH) == "delete":
+    if isinstance(new, dict) and new.get(DIRECTIVE) == "delete":
         return None
     if old is not None and _kind(old) != _kind(new):
         raise PatchError(f"{_text(path)} must be a {_kind(old)}, but is a {_kind(new)}")
@@ -76,7 +77,7 @@ def _merge_lists(old: list[Any], new: list[Any], path: Path, key: str) -> list[A
     """Entries of `old` in their order, then those that are new; as the API server does it."""
     replaces, patches = False, []
     for index, entry in enumerate(new):
-        if entry == {_PATCH: "replace"}:
+        if entry == {DIRECTIVE: "replace"}:
             replaces = True
             continue
         if not isinstance(entry, dict) or key not in entry:
@@ -84,7 +85,7 @@ def _merge_lists(old: list[Any], new: list[Any], path: Path, key: str) -> list[A
         patches.append(entry)
     merged = {} if replaces else {entry.get(key): entry for entry in old}
     for entry in patches:
-        if entry.get(_PATCH) == "delete":
+        if entry.get(DIRECTIVE) == "delete":
             merged.pop(entry[key], None)
         else:
             merged[entry[key]] = merge(merged.get(entry[key], {}), entry, path)
@@ -97,14 +98,14 @@ def _new(value: Any, path: Path) -> Any:
 
 
 def _fields(patch: Object) -> Iterator[tuple[str, Any]]:
-    return ((key, value) for key, value in patch.items() if key != _PATCH)
+    return ((key, value) for key, value in patch.items() if key != DIRECTIVE)
 
 
 def _check_directives(patch: Object, path: Path) -> None:
     for key, value in patch.items():
-        if key == _PATCH and value not in ("merge", "replace", "delete"):
+        if key == DIRECTIVE and value not in ("merge", "replace", "delete"):
             raise PatchError(f"{_text((*path, key))} is {value!r}: say merge, replace or delete")
-        if key.startswith("$") and key != _PATCH:
+        if key.startswith("$") and key != DIRECTIVE:
             raise PatchError(
                 f"{_text((*path, key))} isn't supported: use $patch: delete or $patch: replace"
             )

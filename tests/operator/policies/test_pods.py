@@ -25,9 +25,11 @@ def rollouts(make: Any, *marks: Any) -> Any:
     )
 
 
-def live(hash_: Any) -> Any:
-    meta = {"labels": {"sea-operator.io/template-hash": hash_}}
-    return {("StatefulSet", "j-rollout"): {"spec": {"template": {"metadata": meta}}}}
+def live(make: Any, hash_: str) -> Any:
+    found = make.children(make.job())
+    template = found["StatefulSet", "j-rollout"]["spec"]["template"]
+    template["metadata"]["labels"]["sea-operator.io/template-hash"] = hash_
+    return found
 
 
 @pytest.mark.parametrize(
@@ -44,12 +46,12 @@ def live(hash_: Any) -> Any:
     ],
 )
 def test_engines_go_one_by_one(make: Any, marks: str, expected: Any) -> None:
-    observed = make.observed(pods=rollouts(make, *marks), children=live("new"))
+    observed = make.observed(pods=rollouts(make, *marks), children=live(make, "new"))
     assert [pod.name for pod in outdated(observed, {Role.ROLLOUT: "new"})] == expected
 
 
 def test_no_pod_goes_before_its_set_has_the_new_template(make: Any) -> None:
-    observed = make.observed(pods=rollouts(make, "O"), children=live("old"))
+    observed = make.observed(pods=rollouts(make, "O"), children=live(make, "old"))
     assert outdated(observed, {Role.ROLLOUT: "new"}) == ()
 
 

@@ -9,6 +9,7 @@ import pytest
 from sea_api.contract import HASH_LABEL, MADE_BY_ANNOTATION
 from sea_api.v1alpha1.policy import Role
 from sea_operator.decide import decide
+from sea_operator.policies.refused_patches import carries
 from sea_operator.settings import Images, revision
 from sea_operator.status import compute
 
@@ -21,13 +22,17 @@ PATCH: Any = {
 class Case:
     """A job that runs, whose engines have a patch that is refused now."""
 
-    def __init__(self, make: Any, record: str, **status: Any) -> None:
+    def __init__(self, make: Any, record: str, *, taken: bool = True, **status: Any) -> None:
+        """`taken`: an earlier release made the pods with the patch."""
         self.make = make
         plain = make.job(status=make.status())
         self.children = make.children(plain)
         self.pods = make.pods(plain)
         live = self.children["StatefulSet", "j-rollout"]
         live["metadata"]["annotations"] = {MADE_BY_ANNOTATION: record.format(hash=hash_of(live))}
+        if taken:
+            pod = live["spec"]["template"]["spec"]
+            pod["containers"] = [one for one in pod["containers"] if one["name"] != "worker"]
         self.spec = make.spec(rollout=PATCH)
         self.job = make.job(spec=self.spec, status=make.status(**status), generation=2)
 
@@ -59,11 +64,25 @@ def test_a_new_job_waits_for_a_correction(make: Any) -> None:
 
 
 def test_an_edit_stalls_the_job_and_stops_nothing_else(make: Any) -> None:
-    case = Case(make, OURS)
+    case = Case(make, OURS, taken=False)
     plan = case.plan(state=make.state("sft"))
     assert plan.lifecycle.blocker.reason == "PodPatchRefused"
     assert (plan.applies, plan.removals) == ((), ())
     assert (plan.send, plan.lifecycle.stage_index) == (True, 1)
+
+
+@pytest.mark.parametrize("record", [OTHERS, ""])
+@pytest.mark.parametrize("observed_generation", [1, 2])
+def test_an_edit_of_a_job_from_before_an_upgrade_is_judged_by_todays_rules(
+    make: Any, record: str, observed_generation: int
+) -> None:
+    """Also in the passes after the first, whose status has observed the edit."""
+    case = Case(make, record, taken=False, observed_generation=observed_generation)
+    plan = case.plan(state=make.state("sft"))
+    assert plan.lifecycle.blocker is not None
+    assert plan.lifecycle.blocker.reason == "PodPatchRefused"
+    assert plan.lifecycle.inherited == ()
+    assert "j-rollout" not in {one["metadata"]["name"] for one in plan.applies}
 
 
 @pytest.mark.parametrize("record", [OTHERS, ""])
@@ -139,6 +158,64 @@ def test_another_refused_patch_in_its_place_is_an_edit(make: Any) -> None:
     plan = case.plan()
     assert plan.lifecycle.blocker.reason == "PodPatchRefused"
     assert plan.applies == ()
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        {"template": {**PATCH["template"], "image": "other:1"}},
+        {"template": {**PATCH["template"], "env": [{"name": "A", "value": "b"}]}},
+        {**PATCH, "gpusPerPod": 1},
+    ],
+)
+def test_an_edit_that_the_patch_keeps_from_the_pods_says_so(make: Any, edit: Any) -> None:
+    case = after_upgrade(make)
+    case.job = dataclasses.replace(case.job, spec=make.spec(rollout=edit), generation=3)
+    plan = case.plan()
+    assert plan.lifecycle.blocker.reason == "PodPatchRefused"
+    assert plan.lifecycle.inherited == ()
+
+
+LIVE: Any = {
+    "metadata": {"labels": {"team": "a", "ours": "b"}},
+    "spec": {
+        "containers": [
+            {"name": "engine", "env": [{"name": "A", "value": "1"}, {"name": "B", "value": "2"}]}
+        ],
+        "tolerations": [{"key": "k", "operator": "Exists"}],
+        "nodeSelector": {"x": "y"},
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("patch", "carried"),
+    [
+        ({}, True),
+        ({"metadata": {"labels": {"team": "a"}}}, True),
+        ({"metadata": {"labels": {"team": "b"}}}, False),
+        ({"spec": {"containers": [{"name": "worker", "$patch": "delete"}]}}, True),
+        ({"spec": {"containers": [{"name": "engine", "$patch": "delete"}]}}, False),
+        ({"spec": {"containers": [{"$patch": "replace"}, {"name": "engine"}]}}, True),
+        ({"spec": {"containers": [{"$patch": "replace"}, {"name": "other"}]}}, False),
+        ({"spec": {"containers": [{"name": "engine", "env": [{"name": "B"}]}]}}, True),
+        ({"spec": {"containers": [{"name": "engine", "command": ["x"]}]}}, False),
+        (
+            {"spec": {"containers": [{"name": "engine", "env": [{"name": "A", "value": "2"}]}]}},
+            False,
+        ),
+        ({"spec": {"tolerations": [{"key": "k", "operator": "Exists"}]}}, True),
+        ({"spec": {"tolerations": []}}, False),
+        ({"spec": {"nodeSelector": None}}, False),
+        ({"spec": {"hostNetwork": False, "priorityClassName": None}}, True),
+        ({"spec": {"nodeSelector": {"$patch": "replace", "x": "y"}}}, True),
+        ({"spec": {"nodeSelector": {"$patch": "replace"}}}, False),
+        ({"spec": {"nodeSelector": {"$patch": "delete"}}}, False),
+        ({"spec": {"affinity": {"$patch": "delete"}}}, True),
+    ],
+)
+def test_a_template_shows_the_patch_that_it_was_made_with(patch: Any, *, carried: bool) -> None:
+    assert carries(LIVE, patch) is carried
 
 
 def test_a_correction_takes_effect(make: Any) -> None:

@@ -214,6 +214,8 @@ def test_a_changed_default_image_deletes_nothing_and_changes_no_template(make: A
 def test_templates_without_our_label_are_kept_with_their_pods(make: Any) -> None:
     """As of a release that marks its templates in another way."""
     observed = make.observed()
+    for child in observed.children.values():
+        child["metadata"].pop("annotations", None)
     live = observed.children["StatefulSet", "j-trainer"]
     del live["spec"]["template"]["metadata"]["labels"][HASH_LABEL]
     pods = make.pods(observed.job, template_hash=None)
@@ -282,7 +284,8 @@ def test_a_job_that_is_over_is_left_alone(make: Any) -> None:
 
 def test_a_blocked_job_keeps_its_notice(make: Any) -> None:
     notice = make.condition("UpdateWaiting", "True", reason="UpdateWaiting")
-    observed = make.observed(make.job(status=make.status(notice)), secrets={})
+    job = make.job(status=make.status(notice))
+    observed = make.observed(job, secrets={}, children={}, pods=())
     status = compute(observed, decide(observed, make.context()), (), make.now)
     assert notice in status.conditions
 

@@ -152,6 +152,20 @@ def test_a_checkpoint_that_a_killed_attempt_did_not_report_is_reported_by_the_ne
     assert len(coordinator.committed) == 1
 
 
+@pytest.mark.parametrize("part", ["store", "client"])
+def test_a_report_of_what_is_committed_waits_for_half_an_hour_at_most(
+    saver: Saver, context: RankContext, monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    """Nothing is lost with the attempt then, and its processes hold GPUs."""
+    saver.start(NOTHING, NOTHING, Position(6, 6))
+    saver.finish()
+    monkeypatch.setattr(background, "MAX_OUTAGE_SECONDS", -1.0)
+    saver.context = away = without(context, part)
+    saver.commits = Commits(away.store, f"s3://runs/{RUN}", "stage", 1)
+    with pytest.raises(background.OUTAGES, match="The last checkpoint has waited"):
+        saver.committed(6)
+
+
 class OfTwo(Alone):
     """Rank 0's group with another rank, whose upload ended as it says."""
 

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from sea_data.object_store import StoreUnavailableError
+from sea_runtime.client.calls import CoordinatorUnreachableError
 from sea_runtime.trainer import background
 from sea_runtime.trainer.checkpoint.commit import Commits
 from sea_testing.checkpoints import commit, restored
@@ -14,12 +15,12 @@ from sea_testing.coordinator.memory_store import MemoryStore
 RUN = "s3://runs/outages"
 
 
-def failing(times: int) -> Callable[[], str]:
+def failing(times: int, error: type[Exception] = StoreUnavailableError) -> Callable[[], str]:
     left = iter(range(times))
 
     def call() -> str:
         if next(left, None) is not None:
-            raise StoreUnavailableError("GET x: no answer.")
+            raise error("GET x: no answer.")
         return "found"
 
     return call
@@ -32,12 +33,20 @@ def test_a_call_is_repeated_until_the_store_is_back() -> None:
     assert notes == ["The restore waits for the object store: GET x: no answer."] * 2
 
 
-def test_after_half_an_hour_the_attempt_ends_with_a_sentence() -> None:
+@pytest.mark.parametrize(
+    ("error", "awaited"),
+    [
+        (StoreUnavailableError, "the object store"),
+        (CoordinatorUnreachableError, "the coordinator"),
+    ],
+)
+def test_after_half_an_hour_the_attempt_ends_with_a_sentence(error: Any, awaited: str) -> None:
     """Its processes hold GPUs meanwhile, and nothing says that the store will be back."""
     minutes: Iterator[int] = iter(range(100))
-    with pytest.raises(StoreUnavailableError, match="The restore has waited 31 minutes") as caught:
+    said = f"The restore has waited 31 minutes for {awaited}: GET x"
+    with pytest.raises(error, match=said) as caught:
         background.through_outages(
-            "The restore", failing(1000), note=str, clock=lambda: 60.0 * next(minutes)
+            "The restore", failing(1000, error), note=str, clock=lambda: 60.0 * next(minutes)
         )
     assert not caught.value.permanent
 

@@ -9,7 +9,6 @@ import pytest
 
 from sea_data.object_store import AccessDeniedError, StoreUnavailableError
 from sea_runtime.trainer import background
-from sea_runtime.trainer.checkpoint import periodic_export
 from sea_runtime.trainer.checkpoint.head import Manifest
 from sea_runtime.trainer.checkpoint.periodic_export import Exports, overdue
 from sea_runtime.trainer.model_files import READY
@@ -207,7 +206,7 @@ def test_a_store_that_stays_away_holds_the_end_of_a_stage_up_for_a_while_only(
 ) -> None:
     """The export counts as failed then, and the job hears of both."""
     monkeypatch.setattr(background, "POLL_SECONDS", 0.01)
-    monkeypatch.setattr(periodic_export, "MAX_OUTAGE_SECONDS", -1.0)
+    monkeypatch.setattr(background, "MAX_OUTAGE_SECONDS", -1.0)
     waits = threading.Event()
 
     def away(*_: Any) -> None:

@@ -17,12 +17,14 @@ from concurrent.futures import Future, wait
 from typing import Any, TypeVar
 
 from sea_data.object_store import StoreUnavailableError
+from sea_runtime.client.calls import CoordinatorUnreachableError
 from sea_runtime.trainer.context import RankContext
 
 log = logging.getLogger(__name__)
 Result = TypeVar("Result")
 MAX_OUTAGE_SECONDS = 1800.0
-"""How long the object store may be away while all ranks wait for it."""
+"""How long the object store or the coordinator may be away while all ranks wait for it."""
+OUTAGES = (StoreUnavailableError, CoordinatorUnreachableError)
 # Far below the collective's time-out, so that the slow rank always enters the next one in time.
 POLL_SECONDS = 1.0
 
@@ -62,29 +64,32 @@ def through_outages(
     note: Callable[[str], object] = log.warning,
     clock: Callable[[], float] = time.monotonic,
 ) -> Result:
-    """The call's result; it is repeated while the object store is away, for half an hour at most.
+    """The call's result; it is repeated while the object store or the coordinator is away, for half
+    an hour at most.
 
-    The store's calls back off by themselves: this loop does not spin.
+    Their calls back off by themselves: this loop does not spin.
 
     Args:
         note: takes a sentence each time.
         clock: monotonic seconds.
 
     Raises:
-        StoreUnavailableError: it has been away for so long.
+        StoreUnavailableError, CoordinatorUnreachableError: it has been away for so long.
     """
     since: float | None = None
     while True:
         try:
             return call()
-        except StoreUnavailableError as error:
+        except OUTAGES as error:
+            is_store = isinstance(error, StoreUnavailableError)
+            awaited = "the object store" if is_store else "the coordinator"
             since = clock() if since is None else since
             away = clock() - since
             if away > MAX_OUTAGE_SECONDS:
-                raise StoreUnavailableError(
-                    f"{what} has waited {away / 60:.0f} minutes for the object store: {error}"
+                raise type(error)(
+                    f"{what} has waited {away / 60:.0f} minutes for {awaited}: {error}"
                 ) from error
-            note(f"{what} waits for the object store: {error}")
+            note(f"{what} waits for {awaited}: {error}")
 
 
 def rank_barrier(
@@ -93,7 +98,7 @@ def rank_barrier(
     """Runs `work` on the ranks that pass any; returns its result once all ranks are done.
 
     Collective: every rank calls it, those without work with None. Raises what the work raised, on
-    the rank that ran it. Work is run again while the object store is away.
+    the rank that ran it. Work is run again while the object store or the coordinator is away.
     """
     own = None if work is None else start(name, lambda: through_outages(name, work))
     done = False

@@ -124,15 +124,6 @@ class PendingSave:
         )
 
 
-def until_back(call: Callable[[], Result]) -> Result:
-    """The call's result, however long store and coordinator are away."""
-    while True:
-        try:
-            return call()
-        except (StoreUnavailableError, CoordinatorUnreachableError) as error:
-            log.warning("The last checkpoint waits: %s", error)
-
-
 def described(error: BaseException) -> str:
     """An error as it is reported next to others."""
     return f"{type(error).__name__}: {error}"[:MAX_CAUSE]

@@ -29,8 +29,6 @@ from sea_runtime.trainer.context import RankContext
 from sea_runtime.wire.checkpoints import Entry
 
 log = logging.getLogger(__name__)
-MAX_OUTAGE_SECONDS = 1800.0
-"""How long a store that is away may hold up the end of a stage for its exports."""
 Result = TypeVar("Result")
 
 
@@ -176,7 +174,8 @@ class Exports:
         """The call's result, however long the store is away: its calls back off by themselves.
 
         Raises:
-            StoreUnavailableError: the stage has waited for nothing else for `MAX_OUTAGE_SECONDS`.
+            StoreUnavailableError: the stage has waited for nothing else for
+                `background.MAX_OUTAGE_SECONDS`.
         """
         waited = False
         while True:
@@ -184,7 +183,7 @@ class Exports:
                 found = call()
             except StoreUnavailableError as error:
                 waited, ended = True, self._stage_ended
-                if ended is not None and time.monotonic() - ended > MAX_OUTAGE_SECONDS:
+                if ended is not None and time.monotonic() - ended > background.MAX_OUTAGE_SECONDS:
                     raise
                 self.failure = f"{what} waits for the store: {error}"
                 log.warning("%s", self.failure)

@@ -31,7 +31,6 @@ from sea_runtime.trainer.checkpoint.pending_save import (
     PendingSave,
     Position,
     described,
-    until_back,
 )
 from sea_runtime.trainer.checkpoint.periodic_export import Exports
 from sea_runtime.trainer.checkpoint.reader import missing
@@ -194,10 +193,10 @@ class Saver:
         return bool(self.context.control.broadcast(found))
 
     def _report_again(self, meant: Callable[[Entry], bool]) -> bool:
-        head, _ = until_back(self.commits.read)
+        head, _ = self.commits.read()
         named = [one for one in head.checkpoints if meant(one)]
         if named:
-            until_back(lambda: self._report(named[-1]))
+            self._report(named[-1])
         return bool(named)
 
     def finish(self) -> None:
