@@ -1,7 +1,8 @@
 """`make bench-trainer`: tokens per second of one RL step, side by side with others, on one core.
 
-The demo's model (four layers, eight experts) on three batches: the demo's, and of sequences of 3k
-and 8k tokens. All compute decoupled PPO on the same batch with the same weights, in turns, so that
+The demo's model (four layers, eight experts) on four batches: the demo's, of sequences of 3k and 8k
+tokens, and of dialogues as long as tau-bench's, with its shares of prompt and of the model's own
+tokens. All compute decoupled PPO on the same batch with the same weights, in turns, so that
 a busy machine slows all of them; the fastest of several rounds counts (of 8k there is one).
 
 A last step of ours is profiled: what its attention kernels and matrix products take alone, which
@@ -59,12 +60,19 @@ class Shape:
     row: int
     """Most tokens of our rows: they hold a whole group, which shares its prompt."""
     rounds: int
+    turn: int = 20
+    """Tokens of each of the model's turns; twice as many of others follow."""
 
 
+CONTEXT = 10240
 SHAPES = {
     "demo": Shape(16, 8, (30, 50), (60, 140), 3072, 3072, 5),
     "3k": Shape(1, 8, (1000, 1400), (2600, 3072), 4096, 16384, 2),
     "8k": Shape(1, 4, (2500, 3500), (7600, 8192), 8192, 24576, 1),
+    # As tau-bench's published airline dialogues (gpt-4o, 60 of them) in tokens of Qwen's tokenizer:
+    # a prompt of 3,916 (policy and 14 tools), 13 turns of 73, 2,092 of users and tools; 6,972 in
+    # all, 4,660 to 9,802 but for a tenth at each end.
+    "tau2": Shape(1, 4, (3800, 4000), (4660, 9802), 9802, 32768, 1, turn=73),
 }
 KERNELS = {
     "attention": ("aten::_scaled_dot_product_flash_attention",),
@@ -82,7 +90,7 @@ def batch_of(shape: Shape) -> Batch:
         for member in range(shape.size):
             rest = rng.integers(10, 900, rng.integers(*shape.length) - len(start))
             tokens.append(np.concatenate([start, rest]))
-            turns = (np.arange(len(rest)) // 20) % 3 == 0
+            turns = (np.arange(len(rest)) // shape.turn) % 3 == 0
             masks.append(np.concatenate([np.zeros(len(start), bool), turns]).astype(np.uint8))
             gains.append(float(member % 2) * 2 - 1)
             group_of.append(group)
@@ -164,12 +172,12 @@ PROGRAMS: dict[str, Callable[[Path, int], Any]] = {
 
 
 def tiny_model(folder: Path) -> Path:
-    """The demo's model with a context of 8k; random weights."""
+    """The demo's model with a long context; random weights."""
     from safetensors.numpy import save_file
 
     from sea_data.tiny_model import model_folder
 
-    sizes = {"vocab_size": model_folder.MAX_VOCABULARY, "max_position_embeddings": 8192}
+    sizes = {"vocab_size": model_folder.MAX_VOCABULARY, "max_position_embeddings": CONTEXT}
     config = model_folder.ARCHITECTURE | sizes
     folder.mkdir()
     (folder / "config.json").write_text(json.dumps(config))

@@ -1,11 +1,15 @@
 """Attention of a packed row on the CPU against the formula, and which kernel a machine gets."""
 
+from collections.abc import Callable
+from functools import partial
+
 import pytest
 import torch
 from torch import Tensor
 
 from sea_runtime.trainer import attention_kernels
-from sea_runtime.trainer.attention_cpu import BATCHED_TOKENS
+from sea_runtime.trainer.attention_calls import BATCHED_TOKENS
+from sea_runtime.trainer.attention_read_calls import BLOCK_KEYS, _blocks
 from sea_runtime.trainer.row_spans import RowSpans, Span
 
 WIDTH = 16
@@ -52,12 +56,77 @@ def test_every_token_attends_to_its_own_past(name: str, heads: int, groups: int)
     given = q, k, v
     row = RowSpans(spans, torch.device("cpu"))
     got, wanted = attention_kernels.packed(q, k, v, row, None), formula(q, k, v, spans)
+    _require_same(got, wanted, given)
+
+
+READ_ROWS = ROWS | {
+    # Two blocks each with keys before its first query, and queries that are far apart.
+    "long sequences with gaps": [Span(0, 700, 0), Span(700, 1100, 700, 0, 90)],
+}
+READ: dict[str, Callable[[int], list[int]]] = {
+    "one": lambda tokens: [tokens - 1],
+    "all": lambda tokens: [*range(tokens)],
+    "turns": lambda tokens: [i for i in range(tokens) if i // 5 % 3 == 2 or i == tokens - 1],
+    "late and far apart": lambda tokens: [
+        i for i in range(tokens) if 150 < i < 170 or i % 400 > 330 or i == tokens - 1
+    ],
+}
+KERNELS: dict[str, Callable[..., Tensor]] = {
+    "of the CPU": attention_kernels.packed,
+    "of all tokens": partial(attention_kernels._in_whole_row, attention_kernels._whole),
+}
+
+
+@pytest.mark.parametrize("name", READ_ROWS)
+@pytest.mark.parametrize("read", READ)
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_few_tokens_may_have_queries(name: str, read: str, kernel: str) -> None:
+    spans = READ_ROWS[name]
+    chosen = READ[read](spans[-1].end)
+    keys = max(span.own + span.size for span in spans)
+    generator = torch.Generator().manual_seed(3)
+    shapes = ((spans[-1].end, 6, WIDTH), (keys, 2, WIDTH), (keys, 2, WIDTH))
+    q, k, v = (torch.randn(*shape, generator=generator, requires_grad=True) for shape in shapes)
+    row = RowSpans(spans, torch.device("cpu"), chosen)
+    got = KERNELS[kernel](q[chosen], k, v, row, None)
+    _require_same(got, formula(q, k, v, spans)[chosen], (q, k, v))
+
+
+def _require_same(got: Tensor, wanted: Tensor, given: tuple[Tensor, ...]) -> None:
+    """The same values, and gradients of what they were given."""
     torch.testing.assert_close(got, wanted, atol=1e-5, rtol=1e-5)
     scale = torch.linspace(-1, 1, wanted.numel()).view_as(wanted)
     ours = torch.autograd.grad((scale * got).sum(), given)
     theirs = torch.autograd.grad((scale * wanted).sum(), given)
     for one, other in zip(ours, theirs, strict=True):
         assert float((one - other).abs().max()) < 1e-5 * max(1.0, float(other.abs().max()))
+
+
+def test_few_queries_in_half_precision_are_those_of_full_precision() -> None:
+    spans, read = READ_ROWS["long sequences with gaps"], READ["turns"](1100)
+    generator = torch.Generator().manual_seed(3)
+    given = [torch.randn(1100, heads, WIDTH, generator=generator) for heads in (6, 2, 2)]
+    row = RowSpans(spans, torch.device("cpu"), read)
+
+    def attend(dtype: torch.dtype) -> Tensor:
+        q, k, v = (one.to(dtype) for one in given)
+        return attention_kernels.packed(q[read], k, v, row, None).float()
+
+    difference = (attend(torch.bfloat16) - attend(torch.float32)).abs().max()
+    assert float(difference) < 0.03
+
+
+def test_blocks_have_queries_that_are_near_each_other() -> None:
+    """As many as the kernel wants, and no mask wider than a block."""
+    read = [*range(300), 2000, *range(2400, 2410)]
+    found = list(_blocks(Span(0, 2410, 0), read))
+    assert [(one.first, len(one.seen), one.keys) for one in found] == [
+        (0, 128, 128),
+        (128, 128, 256),
+        (256, 44, 300),
+        (300, 11, 2410),
+    ]
+    assert all(one.seen[-1] - one.seen[0] <= BLOCK_KEYS for one in found)
 
 
 def test_large_scores_in_short_sequences_leave_no_nan() -> None:

@@ -41,8 +41,25 @@ class RowParams(PackedSeqParams):
     """[T] of each token's number in its sequence, for RoPE; None under context parallelism, where
     Megatron counts by the balanced split of `packed_row.part`."""
 
+    read: "RowParams | None" = None
+    """For the last layer, where it has the queries of few tokens (`last_layer.py`)."""
+
+    @property
+    def read_index(self) -> Tensor | None:
+        """int64 [R], positions of the row that the last layer computes, sorted; None: all."""
+        read = self.read.spans if self.read else None
+        return None if read is None else read.read_index
+
     @classmethod
-    def of(cls, row: PackedRow, context: int, rank: int, device: torch.device) -> "RowParams":
+    def of(
+        cls,
+        row: PackedRow,
+        context: int,
+        rank: int,
+        device: torch.device,
+        read: Sequence[int] | None = None,
+    ) -> "RowParams":
+        """`read`: positions that the last layer computes, sorted; None: all."""
         positions = row.positions()
         if context > 1:
             bounds: Sequence[int] = row.bounds
@@ -64,7 +81,22 @@ class RowParams(PackedSeqParams):
             max_seqlen_q=longest,
             max_seqlen_kv=longest,
             spans=RowSpans(spans, device),
+            read=None if read is None else cls._of_read(starts, RowSpans(spans, device, read)),
             **more,
+        )
+
+    @classmethod
+    def _of_read(cls, starts: Tensor, spans: RowSpans) -> "RowParams":
+        """Queries of the read tokens, keys of all."""
+        assert spans.read is not None
+        count = len(spans.read)
+        return cls(
+            qkv_format="thd",
+            cu_seqlens_q=starts.new_tensor([0, count]),
+            cu_seqlens_kv=starts,
+            max_seqlen_q=count,
+            max_seqlen_kv=spans.spans[-1].end,
+            spans=spans,
         )
 
 
@@ -107,7 +139,7 @@ class TorchAttention(MegatronModule):
         packed_seq_params: Any = None,
     ) -> Tensor:
         """query [t, heads, d], key and value [t, groups, d] -> [t, heads * d]; t are the rank's
-        tokens of the row.
+        tokens of the row, of the query only those that are read where the spans say so.
         """
         assert isinstance(packed_seq_params, RowParams)
         assert packed_seq_params.spans is not None

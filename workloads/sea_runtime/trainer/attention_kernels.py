@@ -3,11 +3,14 @@
 Called by `attention.py`. On a CUDA device in half precision all sequences of a packed row go
 through one variable-length kernel (`torch.nn.attention.varlen`, part of torch: nothing to compile).
 On a CPU they go through `attention_cpu.py`; elsewhere (FP32 on a GPU) each is a call of its own.
+Where few tokens have queries (`last_layer.py`), a CPU computes only those; a GPU computes all, and
+theirs are taken from the result: its kernel's causal mask has no gaps.
 
 Shapes: T tokens of a row, K keys of a row, S tokens of one sequence, D channels of a head.
 """
 
 import inspect
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -19,18 +22,37 @@ from torch.nn.attention.bias import causal_lower_right
 from sea_runtime.trainer import attention_cpu
 from sea_runtime.trainer.row_spans import RowSpans, Span
 
+Kernel = Callable[[Tensor, Tensor, Tensor, RowSpans, float | None], Tensor]
+
 
 def packed(query: Tensor, key: Tensor, value: Tensor, row: RowSpans, scale: float | None) -> Tensor:
     """Attention within each sequence of a row, [T, heads, D].
 
     Args:
-        query: [T, heads, D]; `key` and `value` are [K, groups, D].
+        query: [T, heads, D]; `key` and `value` are [K, groups, D]. Of `row.read`, if it is given,
+            only these tokens: the result is theirs too.
         scale: of the scores; None is 1 / sqrt(D).
     """
-    if has_varlen(query.device.type, query.dtype):
-        return _varlen(query, key, value, row, scale)
     if query.device.type == "cpu":
         return attention_cpu.packed(query, key, value, row, scale)
+    if row.read is None:
+        return _whole(query, key, value, row, scale)
+    return _in_whole_row(_whole, query, key, value, row, scale)
+
+
+def _in_whole_row(kernel: Kernel, query: Tensor, *others: Any) -> Tensor:
+    """Attention of the row's read queries by a kernel that takes the queries of all tokens: those
+    of the others are 0.
+    """
+    row: RowSpans = others[2]
+    whole = query.new_zeros((row.spans[-1].end, *query.shape[1:]))
+    return kernel(whole.index_copy(0, row.read_index, query), *others)[row.read_index]
+
+
+def _whole(query: Tensor, key: Tensor, value: Tensor, row: RowSpans, scale: float | None) -> Tensor:
+    """As `packed`, of all tokens of the row."""
+    if has_varlen(query.device.type, query.dtype):
+        return _varlen(query, key, value, row, scale)
     return torch.cat([_one_span(query, key, value, span, scale) for span in row.spans])
 
 

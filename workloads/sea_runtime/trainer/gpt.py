@@ -33,12 +33,22 @@ class Policy(GPTModel):
             angles = angles[row.positions]
         return hidden, angles, *others
 
-    def _postprocess(self, hidden_states: Tensor, labels: Tensor, **_: Any) -> Tensor:
+    def _postprocess(
+        self, hidden_states: Tensor, labels: Tensor, packed_seq_params: RowParams, **_: Any
+    ) -> Tensor:
         """hidden [T / tensor, 1, H] -> [2, T], log p of labels and the entropy of what they are
         drawn from (0 unless asked for); the hidden states on other stages.
         """
         if not self.post_process:
             return hidden_states
+        index = packed_seq_params.read_index
+        if index is None:
+            return self._token_values(hidden_states, labels[0])
+        values_2r = self._token_values(hidden_states, labels[0, index])
+        return values_2r.new_zeros((2, labels.shape[1])).index_copy(1, index, values_2r)
+
+    def _token_values(self, hidden_states: Tensor, labels_t: Tensor) -> Tensor:
+        """hidden [T / tensor, 1, H] -> [2, T]."""
         weight_vh = (
             self.shared_embedding_or_output_weight()
             if self.share_embeddings_and_output_weights
@@ -54,7 +64,7 @@ class Policy(GPTModel):
         return head.token_values(
             hidden_t1h[:, 0],
             weight_vh,
-            labels[0],
+            labels_t,
             self.temperature,
             group,
             self.vocabulary,

@@ -25,7 +25,7 @@ from sea_runtime.parallel.hf_config import ModelShape
 from sea_runtime.parallel.parallel_layout import ParallelLayout, Place
 from sea_runtime.parallel.row_balance import SequenceWork
 from sea_runtime.parallel.weight_map import padded_vocabulary
-from sea_runtime.trainer import megatron_config, packed_row, packing, rope
+from sea_runtime.trainer import last_layer, megatron_config, packed_row, packing, rope
 from sea_runtime.trainer.attention import RowParams
 from sea_runtime.trainer.device import device_names, has_cuda, training_device
 from sea_runtime.trainer.gpt import Norm, Policy
@@ -51,6 +51,8 @@ class Model:
     """Not `Auto`."""
     replay: RouterReplay
     """What the routers take instead of their own choice."""
+    reads: bool
+    """The last layer is this rank's, and computes only tokens that are read (`last_layer.py`)."""
 
     @property
     def layout(self) -> ParallelLayout:
@@ -103,13 +105,14 @@ class Model:
         from 0 (Megatron's `thd` format).
         """
         place, device = self.place, batch.tokens_t.device
-        packed = RowParams.of(batch.row, self.layout.context, place.context_rank, device)
+        read = last_layer.chosen(batch.read, len(batch.part)) if self.reads else None
+        packed = RowParams.of(batch.row, self.layout.context, place.context_rank, device, read)
         self.gpt.temperature, self.gpt.entropy = temperature, entropy
         experts_tlk = batch.experts_tlk
         if experts_tlk is not None and self.layout.sequence_parallel:
             # As the hidden states: each tensor rank's routers have consecutive tokens.
             experts_tlk = experts_tlk.chunk(self.layout.tensor)[place.tensor_rank]
-        self.replay.begin(experts_tlk)
+        self.replay.begin(experts_tlk, packed.read_index)
         # Megatron wants a batch dimension, [1, T]; the sequences are separated by `packed`, so no
         # attention mask is passed. Positions are read by learned embeddings only, not by RoPE.
         return self.ddp(
@@ -139,8 +142,14 @@ def build(
     assert parallel_state.get_tensor_model_parallel_rank() == place.tensor_rank
     config = megatron_config.transformer_config(shape, layout, dtype, recompute)
     spec, te = megatron_config.layer_spec(shape, config)
+    specs = [spec] * len(place.layers)
+    equal_rows = config.moe_token_dispatcher_type == megatron_config.EQUAL_ROWS
+    reads = place.last_stage and bool(specs)
+    reads = reads and last_layer.applies(layout, te=te, equal_rows=equal_rows)
+    if reads:
+        specs[-1] = last_layer.spec_of(spec)
     # As a block: with a plain layer spec the final norm would be Megatron's own.
-    block = TransformerBlockSubmodules(layer_specs=[spec] * len(place.layers), layer_norm=Norm)
+    block = TransformerBlockSubmodules(layer_specs=specs, layer_norm=Norm)
     # Tied embeddings on several stages: the copy is moved by `.cuda()`.
     with device_names() if shape.tied and layout.pipeline > 1 else nullcontext():
         gpt = Policy(
@@ -167,7 +176,7 @@ def build(
     ddp = DistributedDataParallel(config, options, module.cuda() if has_cuda() else module)
     # Of a dense model no router: selective recomputation is of the MLP there.
     replay = RouterReplay(gpt, recomputed=recompute is not Recomputation.NONE)
-    return Model(shape, place, ddp, gpt, te, row_tokens, recompute, replay)
+    return Model(shape, place, ddp, gpt, te, row_tokens, recompute, replay, reads)
 
 
 def _mark_tensor_parallel(gpt: GPTModel) -> None:

@@ -163,6 +163,8 @@ class MicrobatchTensors:
     tokens_t: Tensor
     labels_t: Tensor
     """The next token of the same sequence; -1 where there is none, or nobody reads its log p."""
+    read: NDArray[np.int64]
+    """Those of the rank's tokens that have a label, sorted."""
     experts_tlk: Tensor | None = None
     """Experts of the rank's layers, as the engine chose them; None: the routers choose."""
 
@@ -215,7 +217,9 @@ def iter_microbatches(
         tokens_t = torch.from_numpy(row.tokens(tokens)[own]).to(device)
         labels = row.predicted(tokens, np.int64, fill=-1)
         labels[row.predicted(wanted, np.float32) == 0] = -1
-        labels_t = torch.from_numpy(labels[own]).to(device)
+        labels = labels[own]
+        labels_t = torch.from_numpy(labels).to(device)
         chosen = row.experts(choices) if choices else None
         experts_tlk = None if chosen is None else torch.from_numpy(chosen[own]).to(device)
-        yield MicrobatchTensors(row, own, tokens_t, labels_t, experts_tlk)
+        read = np.flatnonzero(labels >= 0)
+        yield MicrobatchTensors(row, own, tokens_t, labels_t, read, experts_tlk)

@@ -79,10 +79,17 @@ class RouterReplay:
         for router, layer in zip(routers, self._layers, strict=True):
             router.router_replay = layer
 
-    def begin(self, experts_tlk: Tensor | None) -> None:
-        """Call before each forward pass; None: the routers choose."""
+    def begin(self, experts_tlk: Tensor | None, read: Tensor | None = None) -> None:
+        """Call before each forward pass; None: the routers choose.
+
+        Args:
+            read: positions that the last layer computes; None: all.
+        """
         for index, layer in enumerate(self._layers):
-            layer.begin(None if experts_tlk is None else experts_tlk[:, index])
+            experts_tk = None if experts_tlk is None else experts_tlk[:, index]
+            if experts_tk is not None and read is not None and layer is self._layers[-1]:
+                experts_tk = experts_tk[read]
+            layer.begin(experts_tk)
 
     def clear(self) -> None:
         """Call before a run of passes: one that failed may have left something."""

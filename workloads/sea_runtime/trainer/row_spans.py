@@ -31,9 +31,13 @@ class Span:
 class RowSpans:
     """The spans of a row, which cover its queries in order; as tensors, made once per row."""
 
-    def __init__(self, spans: Sequence[Span], device: torch.device) -> None:
+    def __init__(
+        self, spans: Sequence[Span], device: torch.device, read: Sequence[int] | None = None
+    ) -> None:
+        """`read`: the positions that have a query, sorted; None: all that the spans cover."""
         self.spans = tuple(spans)
         self.device = device
+        self.read = None if read is None else tuple(read)
 
     @cached_property
     def longest_query(self) -> int:
@@ -52,6 +56,11 @@ class RowSpans:
     def key_bounds(self) -> Tensor:
         """int32 [spans + 1], in the keys that `key_index` selects."""
         return self._bounds([span.size + span.shared for span in self.spans])
+
+    @cached_property
+    def read_index(self) -> Tensor:
+        """int64 [R], `read`; only where it is given."""
+        return torch.tensor(self.read, dtype=torch.int64, device=self.device)
 
     @cached_property
     def key_index(self) -> Tensor | None:
