@@ -28,7 +28,7 @@ from sea_runtime.coordinator.ledger import batches, groups, stages
 from sea_runtime.coordinator.training import AheadError
 from sea_runtime.trainer.checkpoint import head as heads
 from sea_runtime.trainer.checkpoint.commit import Commits, clean_up
-from sea_runtime.wire.checkpoints import Entry, Head, entry_of
+from sea_runtime.wire.checkpoints import Entry, Head
 from sea_runtime.wire.membership import PodState, TrainerWorld
 from sea_runtime.wire.rollouts import Batch, Lease, LeaseRequest
 from sea_runtime.wire.trainer import (
@@ -449,8 +449,7 @@ class Run:
         newest = head.newest
         process.lineage = self.saved[newest.manifest_key] if newest else ()
         if newest is None and task.origin is not None:
-            theirs = entry_of(self._head_of(task.origin.run_url), task.origin.step)
-            process.lineage = self.saved[theirs.manifest_key]
+            process.lineage = self.saved[kit.some(task.origin.entry).manifest_key]
         process.resumed = process.step if newest else 0
         process.epoch, process.opened = task.ledger_epoch, True
         if process.step and process.step < STEPS:
