@@ -47,6 +47,7 @@ from sea_testing.coordinator.run_parts import (
     ENDED,
     EVERY,
     JOIN_ROUNDS,
+    PHASES,
     STEPS,
     TRAINER_PODS,
     Engine,
@@ -107,6 +108,8 @@ class Run:
         self.head_lost = False
         self.pinned: set[str] = set()
         """Manifest keys of checkpoints that a person keeps."""
+        self.orphaned: set[str] = set()
+        """Manifest keys of checkpoints whose head was lost, and that no head has named since."""
         self.saved: dict[str, Lineage] = other.saved if other else {}
         """By manifest key: what a checkpoint's parameters were trained on."""
         self.lineages: dict[tuple[int, int], Lineage] = other.lineages if other else {}
@@ -259,6 +262,7 @@ class Run:
 
     def lose_head(self) -> None:
         """Somebody deletes it, or the store loses it."""
+        self.orphaned |= {one.manifest_key for one in self.head.checkpoints}
         if self.store.objects.pop(head_url(self.run_url), None) is not None:
             self.head_lost = True
 
@@ -559,8 +563,7 @@ class Run:
 
     def _finish(self, process: Process) -> None:
         """Commits the current step, as a drain and a stage's end do."""
-        while process.saves:
-            self._advance(process)
+        self._end_saves(process)
         newest = self.head.newest
         done = newest is not None and (newest.step, self.head.attempt) == (
             process.step,
@@ -568,8 +571,13 @@ class Run:
         )
         if process.step != process.resumed and not done:
             process.saves.append(Save(process.step, process.lineage))
-            while process.saves:
-                self._advance(process)
+            self._end_saves(process)
+
+    def _end_saves(self, process: Process) -> None:
+        """Each call moves one save on by a phase: the store answers."""
+        for _ in range(PHASES * len(process.saves)):
+            self._advance(process)
+        assert not process.saves, f"a save that never ends: {process.saves}"
 
     def _complete(self, process: Process) -> None:
         self._label(process)
@@ -692,6 +700,7 @@ class Run:
         """Everybody does one thing; a second passes."""
         self.turn += 1
         self.clock.now += 1.0
+        self.orphaned -= {one.manifest_key for one in self.head.checkpoints}
         self.store.away = self.turn < self.away_until
         self.operate()
         with suppress(*ENDED):  # `act` has noted it
