@@ -125,7 +125,7 @@ def test_what_passes_within_the_time_out_costs_nothing(
     [
         (Fault.BUSY, "StoreUnavailableError"),
         (Fault.DROP, "StoreUnavailableError"),
-        (Fault.REFUSED, "InvalidArgument"),
+        (Fault.REFUSED, "RequestRefusedError"),
         (Fault.FULL, "StoreUnavailableError"),
         (Fault.LIE, "Error"),
         (Fault.REVOKED, "AccessDeniedError"),
