@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from sea_runtime.coordinator.app import Components
-from sea_runtime.coordinator.membership import Worker
+from sea_runtime.coordinator.ledger.episodes import Worker
 from sea_runtime.wire.rollouts import Lease, LeaseRequest
 from sea_testing.coordinator import inprocess as kit
 

@@ -160,9 +160,14 @@ class History:
     def pin(self, which: int) -> None:
         self.run.pin(which)
 
-    def head_lost(self, _: int) -> None:
-        """The stage begins from scratch; whole checkpoints stay."""
+    def head_lost(self, which: int) -> None:
+        """The stage begins from scratch; whole checkpoints stay.
+
+        At once where the processes end as well: those that live write a head again.
+        """
         self.run.lose_head()
+        if which:
+            self.run.crash()
 
     def go_back(self, which: int) -> None:
         """To the newest or an older one; also to one that is damaged or left, or isn't there."""
@@ -175,6 +180,7 @@ class History:
         self.store_away(which)
 
     def go_back_behind_a_pinned_one(self, _: int) -> None:
+        self.run.rounds_until(lambda: len(self.run.head.checkpoints) > 1)
         self.run.pin(-1)
         if self.run.head.checkpoints:
             self.run.ask_to_go_back(self.run.head.checkpoints[0].step)
