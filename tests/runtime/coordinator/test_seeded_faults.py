@@ -247,11 +247,11 @@ RECOVERY: dict[Put, int] = {
     engines_outlive_a_lost_volume: 5,
     an_attempt_that_was_ahead_leaves_nothing_behind: 5,
     an_attempt_starts_again_after_a_lost_volume: 5,
-    a_snapshot_that_failed_is_remembered: 60,
-    an_outage_refuses_a_request_to_go_back: 60,
+    a_snapshot_that_failed_is_remembered: 63,
+    an_outage_refuses_a_request_to_go_back: 70,
     going_back_forgets_what_is_pinned: 60,
     what_the_run_has_left_is_deleted: 60,
-    checkpoints_without_a_head_are_deleted: 60,
+    checkpoints_without_a_head_are_deleted: 61,
     a_lost_head_leaves_the_ledger: 60,
 }
 """With the number of the first history that finds it."""
