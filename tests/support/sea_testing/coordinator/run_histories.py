@@ -163,8 +163,11 @@ class History:
     def head_lost(self, which: int) -> None:
         """The stage begins from scratch; whole checkpoints stay.
 
-        At once where the processes end as well: those that live write a head again.
+        With the processes, once the ledger has covered a checkpoint: those that live write a head
+        again, and a batch that isn't covered is handed out again.
         """
+        if which:
+            self.run.rounds_until(lambda: self.run.reported_step > 0)
         self.run.lose_head()
         if which:
             self.run.crash()

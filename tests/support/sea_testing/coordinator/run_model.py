@@ -24,7 +24,7 @@ from sea_runtime.coordinator import app, snapshot
 from sea_runtime.coordinator.app import Components, Settings
 from sea_runtime.coordinator.data_check import CheckedData
 from sea_runtime.coordinator.errors import GoneError, NotReadyError
-from sea_runtime.coordinator.ledger import batches, groups, stages
+from sea_runtime.coordinator.ledger import batches, groups, progress, stages
 from sea_runtime.coordinator.training import AheadError
 from sea_runtime.trainer.checkpoint import head as heads
 from sea_runtime.trainer.checkpoint.commit import Commits, clean_up
@@ -738,6 +738,11 @@ class Run:
     def committed_step(self) -> int:
         newest = self.head.newest
         return newest.step if newest else 0
+
+    @property
+    def reported_step(self) -> int:
+        """Of the newest checkpoint that the ledger knows."""
+        return progress.last_committed(self.core.ledger.db, "rl")
 
     def await_(self, work: Coroutine[Any, Any, Any]) -> Any:
         return self._runner.run(work)
