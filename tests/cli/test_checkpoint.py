@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from sea_cli.app import main
+from sea_runtime.coordinator import run_record, snapshot
 from sea_runtime.store.s3 import ObjectStore
 from sea_runtime.trainer.checkpoint.commit import Commits, remove_abandoned
 from sea_testing.checkpoints import commit
@@ -89,6 +90,58 @@ def test_a_pinned_one_that_the_run_has_gone_back_behind_is_still_listed(
     assert "pinned, left" in capsys.readouterr().out
     left = {one.url.split("/")[-2] for one in store.list(f"{run}/stages/rl/checkpoints/step")}
     assert left == {"step-000010-a1", "step-000020-a1"}
+
+
+def test_a_suspended_job_goes_back_more_than_once(
+    store: ObjectStore, run: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A person who chose the wrong step chooses again, in both directions, before it resumes."""
+    assert sea("pin", run, 30) == 0
+    suspend(store, run)
+    for step in (20, 30, 10):
+        assert sea("rollback", run, step) == 0, capsys.readouterr().err
+        assert steps(store, run)[-1] == step
+    # Where the job runs again, the note of its drain is no proof any more.
+    commit(store, Commits(store, run, "rl", 1), 20, keep=9)
+    assert sea("rollback", run, 10) == 1, "drained, and then not suspended after all"
+    Commits(store, run, "rl", 2).fence()
+    assert sea("rollback", run, 10) == 1
+    assert "Set spec.suspend to true" in capsys.readouterr().err
+
+
+def test_the_ledger_of_the_drain_is_not_that_of_the_checkpoint_gone_back_to(
+    store: ObjectStore, run: str
+) -> None:
+    """The coordinator that resumes restores the snapshot in the checkpoint."""
+    suspend(store, run)
+    assert sea("rollback", run, 10) == 0
+    note = json.loads(store.get(f"{run}/ledger/drained.json"))
+    newest = Commits(store, run, "rl", 0).read()[0].newest
+    assert newest is not None
+    assert not snapshot.applies(note, snapshot.Checkpoint("rl", newest))
+
+
+@pytest.mark.parametrize("head", [None, '{"attempt": 1, "opened": 1}'])
+def test_before_its_first_checkpoint_nothing_is_wrong_with_a_run(
+    store: ObjectStore, tmp_path: Path, capsys: pytest.CaptureFixture[str], head: str | None
+) -> None:
+    run = f"s3://runs/{tmp_path.name}"
+    spec = {"stages": [{"name": "rl"}]}
+    entry = run_record.SpecEntry(time="", generation=1, spec=spec)
+    store.put(f"{run}/run.json", run_record.RunRecord(specs=[entry]).to_bytes())
+    if head:
+        store.put(f"{run}/stages/rl/checkpoints/head.json", head.encode())
+    for command in (["verify", run], ["verify", run, "--stage", "rl"], ["list", run]):
+        assert main(["checkpoint", *command]) == 0
+        assert "is committed yet." in capsys.readouterr().out
+    assert main(["checkpoint", "list", run, "--json"]) == 0
+    assert set(json.loads(capsys.readouterr().out)) == ({"rl"} if head else set())
+    assert main(["checkpoint", "verify", run, "--step", "3"]) == 1
+    assert "no checkpoint of step 3" in capsys.readouterr().err
+    assert sea("inspect", run, 3) == 1
+    assert "Stage rl has no checkpoint of step 3. It has steps none." in capsys.readouterr().err
+    assert main(["checkpoint", "verify", run, "--stage", "sft"]) == 1
+    assert "There is no checkpoint of stage sft" in capsys.readouterr().err
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from rich.console import Console
 from rich.table import Table
 
-from sea_cli import checkpoint_export, fetching, progress
+from sea_cli import checkpoint_export, fetching, progress, suspension
 from sea_cli.checkpoint_lookup import (
     CheckpointCommandError,
     chosen,
@@ -23,9 +23,7 @@ from sea_cli.checkpoint_lookup import (
 )
 from sea_cli.common import Commands, command, say
 from sea_cli.options import positive
-from sea_data import urls
 from sea_data.object_store import ObjectNotFoundError
-from sea_runtime.store.s3 import ObjectStore
 from sea_runtime.trainer.checkpoint import head as heads
 from sea_runtime.trainer.checkpoint.commit import Commits
 from sea_runtime.trainer.errors import CheckpointError
@@ -65,15 +63,16 @@ def add(commands: Commands) -> None:
 
 
 def run_list(given: argparse.Namespace) -> int:
-    found = list(stages(given.url, given.stage))
+    found = {stage: commits.read()[0] for stage, commits in stages(given.url, given.stage)}
     if given.json:
-        say(json.dumps({stage: commits.read()[0].model_dump() for stage, commits in found}))
+        say(json.dumps({stage: head.model_dump() for stage, head in found.items()}))
+        return 0
+    if not any(_listed(head) for head in found.values()):
+        say(_nothing_yet(given))
         return 0
     table = Table("stage", "step", "attempt", "version", "committed", "size", "")
-    for stage, commits in found:
-        head, _ = commits.read()
-        listed = [*head.checkpoints, *head.damaged, *head.kept]
-        for entry in sorted(listed, key=lambda one: one.step):
+    for stage, head in found.items():
+        for entry in sorted(_listed(head), key=lambda one: one.step):
             table.add_row(
                 stage,
                 str(entry.step),
@@ -85,6 +84,15 @@ def run_list(given: argparse.Namespace) -> int:
             )
     Console().print(table)
     return 0
+
+
+def _listed(head: Head) -> list[Entry]:
+    return [*head.checkpoints, *head.damaged, *head.kept]
+
+
+def _nothing_yet(given: argparse.Namespace) -> str:
+    where = f"stage {given.stage} of {given.url}" if given.stage else given.url
+    return f"No checkpoint of {where} is committed yet."
 
 
 def _marks(entry: Entry, head: Head) -> str:
@@ -111,16 +119,22 @@ def run_inspect(given: argparse.Namespace) -> int:
 
 
 def run_verify(given: argparse.Namespace) -> int:
-    """0 if everything is as the manifests name it, 1 otherwise."""
+    """0 if everything is as the manifests name it, also before the first commit; 1 otherwise."""
     damaged = found = 0
+    listed = False
     for stage, commits in stages(given.url, given.stage):
-        for entry, note in _to_verify(commits.read()[0], given):
+        head, _ = commits.read()
+        listed = listed or bool(_listed(head))
+        for entry, note in _to_verify(head, given):
             found += 1
             faults = list(_faults(commits, entry, f"{stage} step {entry.step}"))
             damaged += bool(faults)
             say(f"{stage} step {entry.step}{note}: {'damaged' if faults else 'sound'}")
             for fault in faults:
                 say(f"  {fault}")
+    if not found and not listed and given.step is None:
+        say(f"{_nothing_yet(given)} There is nothing to verify.")
+        return 0
     if not found:
         asked = "no checkpoint" if given.step is None else f"no checkpoint of step {given.step}"
         raise CheckpointCommandError(f"{given.url} has {asked} that could be verified.")
@@ -181,7 +195,9 @@ def run_rollback(given: argparse.Namespace) -> int:
             "Choose another one, or restore its objects, check them with `sea checkpoint verify`, "
             "and move its entry in head.json from 'damaged' to 'checkpoints'."
         )
-    _require_suspended(commits.store, given.url, given.stage, before)
+    suspended = suspension.require(commits.store, given.url, given.stage, before)
+    # Before the head: whenever this command is killed, the job looks suspended to the next one.
+    suspension.keep(commits.store, suspended, entry)
     later: list[Entry] = []
 
     def decide(head: Head) -> Head:
@@ -221,31 +237,6 @@ def run_delete(given: argparse.Namespace) -> int:
     commits.delete(entry, commits.change(decide))
     say(f"The checkpoint of step {given.step} of stage {given.stage} is deleted.")
     return 0
-
-
-def _require_suspended(store: ObjectStore, run_url: str, stage: str, head: Head) -> None:
-    """A trainer that runs would commit its next step after the ones that are dropped."""
-    try:
-        note = json.loads(store.get(urls.join(run_url, "ledger", "drained.json")))
-    except ObjectNotFoundError:
-        note = {}
-    newest = head.newest
-    # Without a checkpoint of the stage, which has lost its head, that of a stage before it or none.
-    drained = note.get("checkpoint") or [""]
-    same = drained == [stage, newest.step] if newest else bool(note) and drained[0] != stage
-    # An attempt that began after the drain has taken the head over. A note of an older release
-    # doesn't have the attempt.
-    if not same or head.attempt > note.get("attempt", head.attempt):
-        raise CheckpointCommandError(
-            f"The job doesn't look suspended in stage {stage}: {run_url}/ledger/drained.json is "
-            "missing, or older than the newest checkpoint or attempt. Set spec.suspend to true, "
-            "wait for the condition Suspended, then go back."
-        )
-    if store.exists(urls.join(run_url, "stages", stage, "export", "READY.json")):
-        raise CheckpointCommandError(
-            f"Stage {stage} has ended and its model is exported; it doesn't run "
-            "again. Create a job that goes on from the older checkpoint (startFrom)."
-        )
 
 
 def _run_url(text: str) -> str:

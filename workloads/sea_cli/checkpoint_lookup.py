@@ -1,10 +1,11 @@
 """What `sea checkpoint` looks up: a run's stages with checkpoints, one of them, its manifest."""
 
 import argparse
-from collections.abc import Iterator
 
 from sea_api.errors import SeaError
 from sea_data import urls
+from sea_data.object_store import ObjectNotFoundError
+from sea_runtime.coordinator import run_record
 from sea_runtime.store.s3 import ObjectStore
 from sea_runtime.trainer.checkpoint import head as heads
 from sea_runtime.trainer.checkpoint.commit import Commits
@@ -20,8 +21,12 @@ class CheckpointCommandError(SeaError):
     """Why a checkpoint can't be shown or changed; the message is a sentence."""
 
 
-def stages(run_url: str, only: str | None) -> Iterator[tuple[str, Commits]]:
-    """The run's stages that have checkpoints."""
+def stages(run_url: str, only: str | None) -> list[tuple[str, Commits]]:
+    """The run's stages that have checkpoints; none if the run has committed nothing yet.
+
+    Raises:
+        CheckpointCommandError: there is no such run, or it has no such stage.
+    """
     store = ObjectStore(retry_timeout=20.0)
     root = urls.folder(urls.join(run_url, "stages"))
     names = sorted(
@@ -30,21 +35,30 @@ def stages(run_url: str, only: str | None) -> Iterator[tuple[str, Commits]]:
         if item.url.endswith(_HEAD)
     )
     asked = [name for name in names if only in (None, name)]
-    if not asked:
+    if not asked and not _is_to_come(store, run_url, only):
         where = f"stage {only} of {run_url}" if only else run_url
         raise CheckpointCommandError(
             f"There is no checkpoint of {where}. Stages with checkpoints: "
-            f"{', '.join(names) or 'none'}."
+            f"{', '.join(names) or 'none'}. The address of a run is its job's `status.runUrl`."
         )
-    for name in asked:
-        yield name, Commits(store, run_url, name, _NO_ATTEMPT)
+    return [(name, Commits(store, run_url, name, _NO_ATTEMPT)) for name in asked]
+
+
+def _is_to_come(store: ObjectStore, run_url: str, stage: str | None) -> bool:
+    """Whether the run is there, and has the stage: it may have no checkpoint yet."""
+    try:
+        record = run_record.parse(store.get(urls.join(run_url, run_record.FILE)))
+    except (ObjectNotFoundError, ValueError):
+        return False
+    spec = record.specs[-1].spec if record.specs else {}
+    return stage is None or stage in [one["name"] for one in spec.get("stages", [])]
 
 
 def chosen(given: argparse.Namespace) -> tuple[Commits, Entry]:
     """The checkpoint that the arguments name; raises CheckpointCommandError."""
-    ((_, commits),) = stages(given.url, given.stage)
-    head, _ = commits.read()
-    return commits, named(head, given)
+    for _, commits in stages(given.url, given.stage):
+        return commits, named(commits.read()[0], given)
+    raise CheckpointCommandError(f"{missing_text(Head(), given.stage, given.step)}.")
 
 
 def named(head: Head, given: argparse.Namespace) -> Entry:

@@ -94,12 +94,14 @@ def opened(folder: Path, store: MemoryStore, desired: Any) -> Components:
     return core
 
 
-def commit(core: Components, store: MemoryStore, stage: str, step: int, version: int) -> None:
+def commit(
+    core: Components, store: MemoryStore, stage: str, step: int, version: int, attempt: int = 1
+) -> None:
     """A checkpoint whose ledger is the coordinator's now."""
-    asyncio.run(core.snapshots.take(stage, step, 1))
-    key = f"{CHECKPOINTS.format(stage)}/step-{step:06d}-a1/manifest.json"
+    asyncio.run(core.snapshots.take(stage, step, attempt))
+    key = f"{CHECKPOINTS.format(stage)}/step-{step:06d}-a{attempt}/manifest.json"
     entry = kit.entry(step, key).model_copy(update={"version": version})
-    head, _ = heads.append(heads.fence(Head(), 1), entry, 1, 2, None)
+    head, _ = heads.append(heads.fence(Head(), attempt), entry, attempt, 2, None)
     store.put(f"s3://bucket/{CHECKPOINTS.format(stage)}/head.json", head.model_dump_json().encode())
 
 
@@ -141,3 +143,26 @@ def test_a_stage_begins_from_scratch_once_its_head_was_deleted(tmp_path: Path) -
     went = kit.some(core.state.assemble().rollback)
     assert (went.stage, went.from_step, went.step) == ("rl", 2, 0)
     assert json.loads(store.get(head))["opened"] == core.job.attempt == 2
+
+
+def test_a_checkpoint_is_restored_from_once_and_that_of_another_line_too(tmp_path: Path) -> None:
+    """A stage that begins from scratch comes to the same step again, by another attempt."""
+    store = MemoryStore()
+    core = opened(tmp_path / "volume", store, kit.desired(kit.spec()))
+
+    def catches_up() -> bool:
+        newer = asyncio.run(core.bootstrap.catch_up("rl", 0))
+        asyncio.run(core.bootstrap.open())
+        return newer
+
+    kit.fix_batches(core, 2)
+    commit(core, store, "rl", 2, 2)
+    assert catches_up()
+    assert not catches_up(), "the restore has not helped: the trainer goes back"
+    store.delete(f"s3://bucket/{CHECKPOINTS.format('rl')}/head.json")
+    core.bootstrap.restore_again()
+    asyncio.run(core.bootstrap.open())
+    kit.fix_batches(core, 2)
+    commit(core, store, "rl", 2, 2, attempt=2)
+    assert catches_up()
+    assert not catches_up()

@@ -256,6 +256,25 @@ def test_a_run_goes_on_from_a_checkpoint_of_another_run(
     assert len(trained_groups(run)) == STEPS * BATCH
 
 
+@pytest.mark.parametrize("volume_lost", [False, True])
+def test_a_run_goes_on_from_the_checkpoint_whose_ledger_it_has(
+    run: Run, tmp_path: Path, volume_lost: bool
+) -> None:
+    """Whatever the other run's head says by now: it may have come to the same step again."""
+    until(run, lambda: run.committed_step == 6)
+    first, later = run.head.checkpoints
+    second = Run(tmp_path / "second", NEVER, run, first.step)
+    again = later.model_copy(update={"step": first.step})
+    run._write_head(run.head.model_copy(update={"checkpoints": [again]}))
+    if volume_lost:
+        second.restart_coordinator(volume_lost=True)
+    until(second, lambda: second.complete)
+    newest = second.head.newest
+    assert newest is not None
+    assert second.saved[newest.manifest_key][: first.step] == run.saved[first.manifest_key]
+    assert len(trained_groups(second)) == STEPS * BATCH
+
+
 @pytest.mark.parametrize(
     ("wrong", "reason", "sentence"),
     [

@@ -11,7 +11,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from sea_runtime.coordinator import leases, snapshot, trainer_world
+from sea_data.object_store import StoreUnavailableError
+from sea_runtime.coordinator import leases, rollback, snapshot, trainer_world
 from sea_runtime.coordinator.bootstrap import Bootstrap
 from sea_runtime.coordinator.job import Job
 from sea_runtime.coordinator.ledger import (
@@ -23,10 +24,13 @@ from sea_runtime.coordinator.ledger import (
 )
 from sea_runtime.coordinator.ledger.database import Database
 from sea_runtime.coordinator.ledger.groups import EpisodeState
+from sea_runtime.coordinator.snapshot import Snapshots
 from sea_runtime.coordinator.training import Training
 from sea_runtime.coordinator.weights import WeightRegistry
+from sea_runtime.trainer.checkpoint import commit
 from sea_runtime.trainer.checkpoint import head as heads
-from sea_runtime.wire.checkpoints import Head
+from sea_runtime.wire import checkpoints
+from sea_runtime.wire.checkpoints import Entry, Head
 from sea_runtime.wire.trainer import TrainerTask
 from sea_testing.coordinator import ledger_histories, run_histories
 
@@ -166,6 +170,67 @@ def an_attempt_starts_again_after_a_lost_volume(patch: pytest.MonkeyPatch) -> No
     patch.setattr(lineage, "ran_before", lambda db, attempt: False)
 
 
+def a_snapshot_that_failed_is_remembered(patch: pytest.MonkeyPatch) -> None:
+    """As while the store was away: the checkpoint is never committed, whoever asks again."""
+    failed: dict[tuple[str, int, int], StoreUnavailableError] = {}
+    real = Snapshots.take
+
+    async def take(self: Snapshots, *key: Any) -> Any:
+        try:
+            if key in failed:
+                raise failed[key]
+            return await real(self, *key)
+        except StoreUnavailableError as error:
+            failed[key] = error
+            raise
+
+    patch.setattr(Snapshots, "take", take)
+
+
+def an_outage_refuses_a_request_to_go_back(patch: pytest.MonkeyPatch) -> None:
+    """For good: the operator hears that the checkpoint is damaged."""
+    real = rollback.find_problem
+
+    def find_problem(*given: Any) -> str:
+        try:
+            return real(*given)
+        except StoreUnavailableError:
+            return "The checkpoint can't be read."
+
+    patch.setattr(rollback, "find_problem", find_problem)
+
+
+def going_back_forgets_what_is_pinned(patch: pytest.MonkeyPatch) -> None:
+    """The next attempt deletes what the head doesn't list."""
+
+    def gone_back(head: Head, *given: Any) -> tuple[Head, list[Entry]]:
+        after, later = checkpoints.gone_back(head, *given)
+        return after.model_copy(update={"kept": []}), later
+
+    patch.setattr(rollback, "gone_back", gone_back)
+
+
+def what_the_run_has_left_is_deleted(patch: pytest.MonkeyPatch) -> None:
+    """Pinned checkpoints behind which it went back, and those whose head was lost."""
+    patch.setattr(commit, "_listed", lambda head: set())
+
+
+def checkpoints_without_a_head_are_deleted(patch: pytest.MonkeyPatch) -> None:
+    """As if they had never been committed."""
+    patch.setattr(commit, "MANIFEST", "no-manifest.json")
+
+
+def a_lost_head_leaves_the_ledger(patch: pytest.MonkeyPatch) -> None:
+    """The trainer begins from scratch, and the ledger never hands out a first batch again."""
+    real = Bootstrap._heads
+
+    def heads_of(self: Bootstrap, *given: Any) -> Any:
+        newest, opened = real(self, *given)
+        return newest, opened if newest else 0
+
+    patch.setattr(Bootstrap, "_heads", heads_of)
+
+
 FOUND = (AssertionError, sqlite3.Error)
 """What a history ends with; the ledger's own constraints are the last line."""
 
@@ -182,6 +247,12 @@ RECOVERY: dict[Put, int] = {
     engines_outlive_a_lost_volume: 5,
     an_attempt_that_was_ahead_leaves_nothing_behind: 5,
     an_attempt_starts_again_after_a_lost_volume: 5,
+    a_snapshot_that_failed_is_remembered: 63,
+    an_outage_refuses_a_request_to_go_back: 70,
+    going_back_forgets_what_is_pinned: 60,
+    what_the_run_has_left_is_deleted: 60,
+    checkpoints_without_a_head_are_deleted: 61,
+    a_lost_head_leaves_the_ledger: 60,
 }
 """With the number of the first history that finds it."""
 LEDGER: dict[Put, int] = {

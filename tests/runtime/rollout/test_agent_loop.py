@@ -9,10 +9,17 @@ import pytest
 from aiohttp import web
 
 from sea_runtime.client.async_client import AsyncCoordinatorClient
+from sea_runtime.rollout import agent_loop
 from sea_runtime.rollout.agent_loop import AgentLoop
 from sea_runtime.rollout.engine_state import EngineState
 from sea_runtime.rollout.settings import Identity
-from sea_runtime.wire.rollouts import EpisodeKind, EpisodeResult, Lease, Leases, UserSettings
+from sea_runtime.wire.rollouts import (
+    EpisodeKind,
+    EpisodeResult,
+    Lease,
+    Leases,
+    UserSettings,
+)
 from sea_testing.served import served
 from sea_testing.waiting import HANG_S
 
@@ -43,6 +50,10 @@ class Coordinator:
         self.answer: Answer = lambda _: 200
         self.asked = 0
         self.taken: asyncio.Queue[EpisodeResult] = asyncio.Queue()
+        self.released: list[dict[str, str]] = []
+        self.away = asyncio.Event()
+        """Until it is set, a lease that is given back gets no answer."""
+        self.away.set()
         self.url = ""
 
     async def lease(self, _: web.Request) -> web.Response:
@@ -50,6 +61,11 @@ class Coordinator:
         if not given:
             await asyncio.sleep(0.01)
         return web.Response(text=Leases(leases=given).model_dump_json())
+
+    async def release(self, request: web.Request) -> web.Response:
+        self.released.append(await request.json())
+        await self.away.wait()
+        return web.json_response({})
 
     async def result(self, request: web.Request) -> web.Response:
         self.asked += 1
@@ -68,6 +84,7 @@ async def coordinator() -> AsyncIterator[Coordinator]:
         [
             web.post("/v1/leases", coordinator.lease),
             web.post("/v1/leases/l/result", coordinator.result),
+            web.post("/v1/leases/l/release", coordinator.release),
         ]
     )
     async with served(app) as coordinator.url:
@@ -115,3 +132,36 @@ async def test_a_transcript_that_cannot_be_sent_costs_only_the_episode(
     assert taken.reward is None
     assert taken.transcript == []
     assert "can't be sent" in taken.error
+
+
+@pytest.mark.parametrize("away", [False, True])
+async def test_a_pod_that_leaves_gives_its_unfinished_episodes_back(
+    coordinator: Coordinator, monkeypatch: pytest.MonkeyPatch, away: bool
+) -> None:
+    """So that others run them at once. A coordinator that is away doesn't hold the pod up."""
+    if away:
+        coordinator.away.clear()
+        monkeypatch.setattr(agent_loop, "GIVE_BACK_SECONDS", 0.05)
+    runs, ended = asyncio.Event(), asyncio.Event()
+
+    async def run(_: Lease) -> EpisodeResult:
+        runs.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+        return GOOD
+
+    state = EngineState()
+    state.serves(0)
+    state.require(0)
+    async with AsyncCoordinatorClient(coordinator.url, "token", retry_timeout=0.05) as client:
+        loop = AgentLoop(client, state, Identity("w", "i"), run)
+        running = asyncio.ensure_future(loop.run())
+        await asyncio.wait_for(runs.wait(), HANG_S)
+        running.cancel()
+        await asyncio.wait_for(loop.give_back(), HANG_S)
+        assert ended.is_set()
+    coordinator.away.set()
+    assert coordinator.released == [{"pod": "w", "incarnation": "i"}]
+    assert coordinator.taken.empty()

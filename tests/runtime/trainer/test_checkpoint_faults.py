@@ -124,6 +124,8 @@ def test_what_passes_within_the_time_out_costs_nothing(
     ("fault", "words"),
     [
         (Fault.BUSY, "StoreUnavailableError"),
+        (Fault.DROP, "StoreUnavailableError"),
+        (Fault.REFUSED, "RequestRefusedError"),
         (Fault.FULL, "StoreUnavailableError"),
         (Fault.LIE, "Error"),
         (Fault.REVOKED, "AccessDeniedError"),
@@ -177,6 +179,26 @@ def test_an_object_that_a_store_only_reports_as_written_is_never_committed(
     )
     save(saver, 2)
     assert steps(saver) == [1]
+
+
+@pytest.mark.parametrize("ledger", ["gone", "cut"])
+def test_a_checkpoint_whose_ledger_the_store_has_lost_is_never_committed(
+    make_saver: Callable[[int], Saver], proxy: StoreProxy, store: ObjectStore, ledger: str
+) -> None:
+    """No coordinator could go on from it. The ranks' own objects are all there."""
+    saver = make_saver(1)
+    save(saver, 1)
+    proxy.choose = lambda method, path: Fault.BUSY if is_part(method, path) else None
+    saver.start(NOTHING, NOTHING, Position(2, 2))
+    snapshot = f"{saver.commits.run_url}/ledger/2.sqlite"
+    wait_for("the ledger", lambda: store.exists(snapshot))
+    store.delete(snapshot) if ledger == "gone" else store.put(snapshot, b"x")
+    proxy.choose = lambda method, path: None
+    saver.finish()
+    assert steps(saver) == [1]
+    assert "ledger/2.sqlite" in saver.failure
+    save(saver, 3)
+    assert steps(saver) == [1, 3]
 
 
 def test_of_two_trainers_exactly_one_commits(

@@ -1,6 +1,8 @@
 """Committed checkpoints of one small object each, and what an attempt of one rank restores."""
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
 from unittest import mock
@@ -12,8 +14,10 @@ from sea_runtime.trainer.checkpoint.head import Manifest, index_name, state_name
 from sea_runtime.trainer.checkpoint.index import RankIndex, checksums
 from sea_runtime.trainer.checkpoint.reader import damage
 from sea_runtime.wire.checkpoints import FORMAT, Entry, StoredObject
+from sea_runtime.wire.trainer import Origin
 
 STATE = b"x"
+_NOTHING: Any = None
 
 
 def commit(
@@ -64,6 +68,19 @@ def commit(
 
 def restored(commits: Commits) -> Manifest | None:
     """The manifest that an attempt would load; all bytes are checked, Megatron is left out."""
+    with _one_rank() as context:
+        return restore.restore(context, commits, _NOTHING, _NOTHING)
+
+
+def started_from(theirs: Commits, origin: Origin) -> Manifest:
+    """As `restored`, of another run's checkpoint."""
+    with _one_rank() as context:
+        return restore.start_from(context, theirs, origin, _NOTHING, _NOTHING)
+
+
+@contextmanager
+def _one_rank() -> Iterator[Any]:
+    """Its context."""
     control = SimpleNamespace(
         broadcast=lambda value: value, all_gather=lambda value: [value], min=lambda value: value
     )
@@ -72,11 +89,10 @@ def restored(commits: Commits) -> Manifest | None:
         control=control,
         status=SimpleNamespace(alive=lambda: None),
     )
-    nothing: Any = None
 
     def load(_: Any, of: Commits, manifest: Manifest, *__: Any) -> str:
         found = (damage(of, manifest, one) for one in manifest.everything)
         return next((one for one in found if one), "")
 
     with mock.patch.object(restore, "_load", load):
-        return restore.restore(context, commits, nothing, nothing)
+        yield context

@@ -52,8 +52,8 @@ class Bootstrap:
         self._job, self._ledger, self._file, self._store = job, ledger, file, store
         self._notifiers, self._wall = notifiers, wall
         self._other_run = origins.OtherRun(store, wall)
-        self._caught_up = ("", 0)
-        """Checkpoint that the ledger was restored to once more."""
+        self._restored_from = ""
+        """Manifest key of the checkpoint that the ledger was restored from; empty if from none."""
         self._rollback: Rollback | None = None
         """Written into the ledger that is restored for it."""
 
@@ -103,10 +103,11 @@ class Bootstrap:
             return True
         if newest is None or newest.stage != stage or newest.step <= fixed:
             return False
-        # Once per checkpoint: if a restore from it doesn't help, the trainer goes back instead.
-        if self._caught_up == (stage, newest.step):
+        # If the restore from this very checkpoint has not helped, another one doesn't either: the
+        # trainer goes back instead. By its key, since a stage that begins from scratch comes to the
+        # same step again.
+        if self._restored_from == newest.entry.manifest_key:
             return False
-        self._caught_up = (stage, newest.step)
         log.warning("the checkpoint of step %d is newer than the ledger", newest.step)
         self.restore_again()
         return True
@@ -205,6 +206,7 @@ class Bootstrap:
         except BaseException:
             db.close()
             raise
+        self._restored_from = checkpoint.entry.manifest_key if checkpoint else ""
         return db
 
     def _origin(self, desired: CoordinatorSpec, part: Path) -> origins.OriginLedger | None:

@@ -12,6 +12,8 @@ from pathlib import Path
 
 from sea_api.v1alpha1.stages import Stage, StageType
 from sea_api.wire.coordinator_spec import CoordinatorSpec
+from sea_data import urls
+from sea_data.object_store import ObjectNotFoundError
 from sea_runtime.coordinator import job, stored_checkpoints
 from sea_runtime.coordinator.errors import PreconditionError
 from sea_runtime.coordinator.ledger import lineage
@@ -24,7 +26,9 @@ LOOK_SECONDS = 60.0
 """Between two looks at a damaged checkpoint, whose objects may be put back: each reads the whole
 ledger, gigabytes of a long run."""
 
-
+_KEPT = ("ledger", "origin.json")
+"""Below this run's address: the entry of the checkpoint that it has begun from. The other run may
+come to that step again, with other weights."""
 _Asked = tuple[Origin, Entry, StageType]
 
 
@@ -57,8 +61,8 @@ class OtherRun:
         Raises:
             PreconditionError: it isn't there, or is damaged, or was refused before.
         """
-        stage = desired.spec.stages[0]
-        entry = self._entry(stage, origin)
+        stage, kept = desired.spec.stages[0], urls.join(desired.run_url, *_KEPT)
+        entry = self._kept(kept) or self._entry(stage, origin)
         asked = (origin, entry, stage.type)
         if self._refused is not None:
             known, error, again = self._refused
@@ -69,6 +73,9 @@ class OtherRun:
         manifest = stored_checkpoints.read_manifest(self._store, origin.run_url, entry)
         source = stored_checkpoints.url(origin.run_url, manifest.ledger.key)
         self._store.download_file(source, target, manifest.ledger.size)
+        # Once it is known to be sound: a coordinator that loses its volume goes on from the same.
+        if self._kept(kept) is None:
+            self._store.put(kept, entry.model_dump_json().encode())
         return OriginLedger(source, origin.step, manifest.version, asked)
 
     def adopt(self, db: Database, desired: CoordinatorSpec, found: OriginLedger) -> None:
@@ -84,7 +91,14 @@ class OtherRun:
             raise self._refuse(found.asked, _differs(stage, types[stage.name]), math.inf)
         # An RL stage publishes a version per step, a supervised one a single one at its end.
         first = found.version - (found.step if stage.type is StageType.RL else 0)
-        lineage.adopt(db, stage.name, first)
+        lineage.adopt(db, stage.name, first, found.asked[1])
+
+    def _kept(self, url: str) -> Entry | None:
+        """The checkpoint that this run has begun from."""
+        try:
+            return Entry.model_validate_json(self._store.get(url))
+        except ObjectNotFoundError:
+            return None
 
     def _entry(self, stage: Stage, origin: Origin) -> Entry:
         head = stored_checkpoints.read_head(self._store, origin.run_url, stage.name)

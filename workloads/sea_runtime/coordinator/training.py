@@ -14,7 +14,7 @@ from sea_runtime.coordinator.background import Notifiers
 from sea_runtime.coordinator.edits import Edits
 from sea_runtime.coordinator.errors import StaleError
 from sea_runtime.coordinator.job import Job, stored
-from sea_runtime.coordinator.ledger import batches, progress, stages
+from sea_runtime.coordinator.ledger import batches, lineage, progress, stages
 from sea_runtime.coordinator.ledger.database import EPOCH, Ledger
 from sea_runtime.coordinator.ledger.fixed_batch import FixedBatch
 from sea_runtime.coordinator.preconditions import Preconditions
@@ -25,6 +25,7 @@ from sea_runtime.wire.trainer import (
     BackgroundFailures,
     BackgroundWork,
     CheckpointCommitted,
+    Origin,
     StageDone,
     StageProgress,
     TaskKind,
@@ -126,7 +127,7 @@ class Training:
             stage_index=index,
             stream=stream,
             initial_model=stage_plan.initial_model(spec, index, desired.run_url, base),
-            origin=stage_plan.origin(desired),
+            origin=self._origin(desired),
             run_url=desired.run_url,
             first_version=self._job.first_version(),
             spec=self._rendezvous.of_attempt(stage_plan.for_trainer(desired, index)),
@@ -134,6 +135,11 @@ class Training:
             store_versions=self._must_be_stored(stream),
             ledger_epoch=self._ledger.db.text(EPOCH) or "",
         )
+
+    def _origin(self, desired: CoordinatorSpec) -> Origin | None:
+        """With the very checkpoint whose ledger was taken over: the ranks load its state."""
+        found, entry = stage_plan.origin(desired), lineage.origin(self._ledger.db)
+        return found and found.model_copy(update={"entry": entry})
 
     def _followed(self) -> CoordinatorSpec:
         """The spec in force; while its data is unchecked or wrong, the one before the edit."""

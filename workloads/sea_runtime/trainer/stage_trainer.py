@@ -110,7 +110,7 @@ class StageTrainer:
         origin = None
         if manifest is None and task.origin is not None:
             theirs = Commits(context.store, task.origin.run_url, task.stage, context.attempt)
-            origin = restore.start_from(context, theirs, task.origin.step, model, optimizer)
+            origin = restore.start_from(context, theirs, task.origin, model, optimizer)
         saver = Saver(context, task, spec.checkpoint, commits, initial)
         saver.prepare(model, optimizer)
         shards = buffers_of(context, task, model, spec.weights, buffers)

@@ -6,6 +6,7 @@ from pydantic import Field
 
 from sea_api.v1alpha1.job import Spec
 from sea_runtime.wire.base import Message, Part
+from sea_runtime.wire.checkpoints import Entry
 
 MAX_FAILURE = 1000
 """Characters of a failure that is reported."""
@@ -25,6 +26,9 @@ class Origin(Message):
 
     run_url: str
     step: int
+    entry: Entry | None = None
+    """The checkpoint that the ledger goes on from, whatever the other run's head names by now. None
+    from a coordinator of an older release, which named the step only."""
 
 
 class TrainerTask(Message):

@@ -78,7 +78,8 @@ class History:
 
     def __init__(self, folder: Path, number: int) -> None:
         self.chance = Random(number)
-        self.happens = [*HAPPENS, *(OUTSIDE if number >= FIRST_OUTSIDE else ())]
+        # Half of what happens there: ten kinds of HAPPENS would leave each of them too rare.
+        self.happens = [*HAPPENS, *(2 * [*OUTSIDE] if number >= FIRST_OUTSIDE else ())]
         # The processes of one pod outlive a coordinator that has lost its volume; those of two are
         # started again, since the first of them calls before there is a world.
         copies, pods = self.chance.choice([NEVER, NEVER, 2]), self.chance.choice([1, 2])
@@ -159,9 +160,17 @@ class History:
     def pin(self, which: int) -> None:
         self.run.pin(which)
 
-    def head_lost(self, _: int) -> None:
-        """The stage begins from scratch; whole checkpoints stay."""
+    def head_lost(self, which: int) -> None:
+        """The stage begins from scratch; whole checkpoints stay.
+
+        With the processes, once the ledger has covered a checkpoint: those that live write a head
+        again, and a batch that isn't covered is handed out again.
+        """
+        if which:
+            self.run.rounds_until(lambda: self.run.reported_step > 0)
         self.run.lose_head()
+        if which:
+            self.run.crash()
 
     def go_back(self, which: int) -> None:
         """To the newest or an older one; also to one that is damaged or left, or isn't there."""
@@ -174,6 +183,7 @@ class History:
         self.store_away(which)
 
     def go_back_behind_a_pinned_one(self, _: int) -> None:
+        self.run.rounds_until(lambda: len(self.run.head.checkpoints) > 1)
         self.run.pin(-1)
         if self.run.head.checkpoints:
             self.run.ask_to_go_back(self.run.head.checkpoints[0].step)
@@ -212,8 +222,11 @@ class History:
             assert record is not None
             assert record.generation >= done[-1]
         # Listed or not: what a person keeps stays.
-        known = set(run.store.objects)
-        assert {f"s3://bucket/{key}" for key in run.pinned} <= known, "a pinned checkpoint is gone"
+        head, known = run.head, {one.removeprefix("s3://bucket/") for one in run.store.objects}
+        assert run.pinned <= known, "a pinned checkpoint is gone"
+        assert run.orphaned <= known, "a checkpoint whose head was lost is gone"
+        aside = {one.manifest_key for one in (*head.kept, *head.damaged)}
+        assert aside <= known, "the head lists a checkpoint that is gone"
 
 
 HAPPENS: dict[str, Callable[[History, int], None]] = {

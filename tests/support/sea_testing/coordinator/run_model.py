@@ -113,6 +113,7 @@ class Run(RunWithTrainer):
         """Everybody does one thing; a second passes."""
         self.turn += 1
         self.clock.now += 1.0
+        self.orphaned -= {one.manifest_key for one in self.head.checkpoints}
         self.store.away = self.turn < self.away_until
         self.operate()
         with suppress(*ENDED):  # `act` has noted it

@@ -73,6 +73,7 @@ class RunWithOperator(RunState):
 
     def lose_head(self) -> None:
         """Somebody deletes it, or the store loses it."""
+        self.orphaned |= {one.manifest_key for one in self.head.checkpoints}
         if self.store.objects.pop(head_url(self.run_url), None) is not None:
             self.head_lost = True
 

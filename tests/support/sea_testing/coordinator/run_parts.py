@@ -14,6 +14,8 @@ BATCH, STEPS, EVERY = 2, 10, 2
 TRAINER_PODS = 2
 JOIN_ROUNDS = 3
 """After which processes that wait for a missing rank give up: gloo's time-out."""
+PHASES = 3
+"""Of a save: snapshot, head, report."""
 BUFFERS = 3
 """Versions that a trainer's memory still holds."""
 

@@ -14,7 +14,7 @@ from sea_data.object_store import StoreUnavailableError
 from sea_runtime.coordinator import app
 from sea_runtime.coordinator.app import Components, Settings
 from sea_runtime.coordinator.data_check import CheckedData
-from sea_runtime.coordinator.ledger import stages
+from sea_runtime.coordinator.ledger import progress, stages
 from sea_runtime.wire.checkpoints import Head
 from sea_runtime.wire.membership import TrainerWorld
 from sea_runtime.wire.rollouts import Lease
@@ -80,6 +80,8 @@ class RunState:
         self.head_lost = False
         self.pinned: set[str] = set()
         """Manifest keys of checkpoints that a person keeps."""
+        self.orphaned: set[str] = set()
+        """Manifest keys of checkpoints whose head was lost, and that no head has named since."""
         self.saved: dict[str, Lineage] = other.saved if other else {}
         """By manifest key: what a checkpoint's parameters were trained on."""
         self.lineages: dict[tuple[int, int], Lineage] = other.lineages if other else {}
@@ -192,6 +194,11 @@ class RunState:
     def committed_step(self) -> int:
         newest = self.head.newest
         return newest.step if newest else 0
+
+    @property
+    def reported_step(self) -> int:
+        """Of the newest checkpoint that the ledger knows."""
+        return progress.last_committed(self.core.ledger.db, "rl")
 
     def await_(self, work: Coroutine[Any, Any, Any]) -> Any:
         return self._runner.run(work)

@@ -8,7 +8,7 @@ from sea_runtime.coordinator.errors import GoneError
 from sea_runtime.coordinator.training import AheadError
 from sea_runtime.trainer.checkpoint import head as heads
 from sea_runtime.trainer.checkpoint.commit import Commits, clean_up
-from sea_runtime.wire.checkpoints import Entry, entry_of
+from sea_runtime.wire.checkpoints import Entry
 from sea_runtime.wire.rollouts import Batch
 from sea_runtime.wire.trainer import (
     CheckpointCommitted,
@@ -24,6 +24,7 @@ from sea_testing.coordinator.run_parts import (
     BUFFERS,
     ENDED,
     EVERY,
+    PHASES,
     STEPS,
     Process,
     Save,
@@ -113,8 +114,7 @@ class RunWithTrainer(RunWithPods):
         newest = head.newest
         process.lineage = self.saved[newest.manifest_key] if newest else ()
         if newest is None and task.origin is not None:
-            theirs = entry_of(self._head_of(task.origin.run_url), task.origin.step)
-            process.lineage = self.saved[theirs.manifest_key]
+            process.lineage = self.saved[kit.some(task.origin.entry).manifest_key]
         process.resumed = process.step if newest else 0
         process.epoch, process.opened = task.ledger_epoch, True
         if process.step and process.step < STEPS:
@@ -224,8 +224,7 @@ class RunWithTrainer(RunWithPods):
 
     def _finish(self, process: Process) -> None:
         """Commits the current step, as a drain and a stage's end do."""
-        while process.saves:
-            self._advance(process)
+        self._end_saves(process)
         newest = self.head.newest
         done = newest is not None and (newest.step, self.head.attempt) == (
             process.step,
@@ -233,8 +232,13 @@ class RunWithTrainer(RunWithPods):
         )
         if process.step != process.resumed and not done:
             process.saves.append(Save(process.step, process.lineage))
-            while process.saves:
-                self._advance(process)
+            self._end_saves(process)
+
+    def _end_saves(self, process: Process) -> None:
+        """Each call moves one save on by a phase: the store answers."""
+        for _ in range(PHASES * len(process.saves)):
+            self._advance(process)
+        assert not process.saves, f"a save that never ends: {process.saves}"
 
     def _complete(self, process: Process) -> None:
         self._label(process)

@@ -18,12 +18,14 @@ from pydantic import BaseModel
 from sea_api.wire.coordinator_spec import CoordinatorSpec
 from sea_api.wire.state import RollbackCheck, StagePhase
 from sea_runtime.coordinator.ledger.database import Database
+from sea_runtime.wire.checkpoints import Entry
 from sea_runtime.wire.membership import Heartbeat
 
 _DONE, _CHECK, _BRANCHES = "rollback-done", "rollback-check", "branches"
 _RESTORED = "restored-in"
 """Text: the attempt in which the ledger was restored, if its processes had begun; else 0."""
 _FIRST_VERSION = "imported-first-version"
+_ORIGIN = "imported-checkpoint"
 _OF_OTHER_STAGES = ("episodes", "trajectories", "transcripts")
 _OF_THE_RUN = (
     "documents",
@@ -146,11 +148,12 @@ def is_left_behind(db: Database, stream: str, beat: Heartbeat) -> bool:
     )
 
 
-def adopt(db: Database, stage: str, first_version: int) -> None:
+def adopt(db: Database, stage: str, first_version: int, entry: Entry) -> None:
     """Makes another run's ledger the beginning of this one. Inside a transaction.
 
     Args:
         first_version: that the stage began with there.
+        entry: the other run's checkpoint that has this ledger.
     """
     others = "(SELECT number FROM groups WHERE stage != ?)"
     for table in _OF_OTHER_STAGES:
@@ -168,8 +171,17 @@ def adopt(db: Database, stage: str, first_version: int) -> None:
         stage,
     )
     db.put_text(_FIRST_VERSION, str(first_version))
+    db.put_document(_ORIGIN, entry)
 
 
 def first_version(db: Database) -> int:
     """What the numbers of the weight versions count on from; 0 in a run that began by itself."""
     return int(db.text(_FIRST_VERSION) or 0)
+
+
+def origin(db: Database) -> Entry | None:
+    """The other run's checkpoint that this ledger began with; None in a run that began by itself.
+
+    Also None in a ledger of an older release.
+    """
+    return db.document(_ORIGIN, Entry)

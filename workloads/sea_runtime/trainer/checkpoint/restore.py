@@ -24,6 +24,7 @@ from sea_runtime.trainer.errors import CheckpointError
 from sea_runtime.trainer.model import Model
 from sea_runtime.trainer.optimizer import Optimizer
 from sea_runtime.wire.checkpoints import Entry, Head, entry_of
+from sea_runtime.wire.trainer import Origin
 
 log = logging.getLogger(__name__)
 Result = TypeVar("Result")
@@ -65,7 +66,7 @@ def restore(
 
 
 def start_from(
-    context: RankContext, theirs: Commits, step: int, model: Model, into: Optimizer
+    context: RankContext, theirs: Commits, origin: Origin, model: Model, into: Optimizer
 ) -> Manifest:
     """Loads the checkpoint of another run, and writes nothing there. Collective.
 
@@ -77,16 +78,21 @@ def start_from(
     """
 
     def look() -> str:
+        # The coordinator chose it, and the ledger is its: the other run may have come to the same
+        # step again since.
+        if origin.entry is not None:
+            return origin.entry.model_dump_json()
         try:
-            return entry_of(theirs.read()[0], step).model_dump_json()
+            return entry_of(theirs.read()[0], origin.step).model_dump_json()
         except KeyError:
             return ""
 
     text = context.control.broadcast(_on_rank_0(context, look))
     if not text:
         raise CheckpointError(
-            f"{theirs.folder} has no checkpoint of step {step} any more, which startFrom names, "
-            "and this run has none of its own yet. Create the job again with one that is there."
+            f"{theirs.folder} has no checkpoint of step {origin.step} any more, which startFrom "
+            "names, and this run has none of its own yet. Create the job again with one that is "
+            "there."
         )
     entry = Entry.model_validate_json(text)
     manifest, damage = _manifest(context, theirs, entry)
