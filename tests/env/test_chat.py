@@ -7,16 +7,13 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from sea_env.chat import (
-    MAX_ASKED_PAUSE_SECONDS,
-    RATE_LIMIT_SECONDS,
-    Address,
-    ChatEndpoint,
+from sea_env.chat import MAX_ASKED_PAUSE_SECONDS, RATE_LIMIT_SECONDS, Address, ChatEndpoint, text_of
+from sea_env.endpoint_errors import (
     ContextFullError,
     EndpointError,
     RateLimitedError,
     RefusedError,
-    text_of,
+    UnparsedTurnError,
 )
 from sea_testing.chat_server import ChatServer
 from sea_testing.waiting import HANG_S
@@ -222,6 +219,77 @@ async def test_a_model_that_is_not_scored_gets_another_try(chat_server: ChatServ
     chat_server.answers.append(UNREAD)
     assert await ask(chat_server, []) == "Ok."
     assert len(chat_server.asked) == 2
+
+
+UNPARSED = refusal(
+    500, "The model produced output that does not match the expected peg-native format"
+)
+
+
+async def scored(server: ChatServer, pauses: list[float]) -> str:
+    async def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+
+    async with aiohttp.ClientSession() as session:
+        endpoint = ChatEndpoint(session, Address(url=server.url, model="m"), sleep)
+        return await endpoint.ask(HELLO, text_of, unreadable=lambda words: words, seed=3)
+
+
+async def test_a_turn_that_the_servers_parser_fails_on_is_asked_for_again(
+    chat_server: ChatServer,
+) -> None:
+    """llama.cpp's fails on right turns: it was the agent's mistake at once. The same seed would
+    give the same turn."""
+    chat_server.answers += [UNPARSED, UNPARSED]
+    assert await scored(chat_server, []) == "Ok."
+    assert [body["seed"] for body in chat_server.asked] == [3, 4, 5]
+
+
+async def test_a_parser_that_always_fails_is_no_mistake_of_the_agent(
+    chat_server: ChatServer,
+) -> None:
+    chat_server.default = UNPARSED
+    with pytest.raises(UnparsedTurnError, match="use another build of it or another server"):
+        await scored(chat_server, [])
+    assert len(chat_server.asked) == Address("", "").attempts
+
+
+SILENT = [
+    {"role": "user", "content": "Hello"},
+    {"role": "assistant", "content": ""},
+    {"role": "user", "content": "Error: The turn is empty."},
+    {"role": "assistant", "content": None, "tool_calls": [{"id": "c"}]},
+    {"role": "tool", "tool_call_id": "c", "content": "x"},
+]
+NO_EMPTY = refusal(400, "Assistant message must have either content or tool_calls, but not none.")
+
+
+@pytest.mark.parametrize(
+    ("refusals", "silent", "calling"),
+    [(0, "", None), (1, "(empty)", ""), (2, "(empty)", "(empty)")],
+)
+async def test_messages_without_text_get_one_where_the_server_refuses_them(
+    chat_server: ChatServer, refusals: int, silent: str, calling: str | None
+) -> None:
+    """OpenAI takes them; an empty turn of the agent cost the episode its verdict elsewhere."""
+    chat_server.answers += [NO_EMPTY] * refusals
+    async with aiohttp.ClientSession() as session:
+        endpoint = ChatEndpoint(session, Address(url=chat_server.url, model="m"))
+        for _ in range(2):
+            assert await endpoint.ask(SILENT, text_of) == "Ok."
+    assert len(chat_server.asked) == refusals + 2, "learned once"
+    for body in chat_server.asked[refusals:]:
+        texts = [message["content"] for message in body["messages"]]
+        assert texts == ["Hello", silent, "Error: The turn is empty.", calling, "x"]
+
+
+async def test_a_server_that_refuses_every_form_of_a_message_is_not_asked_forever(
+    chat_server: ChatServer,
+) -> None:
+    chat_server.default = NO_EMPTY
+    with pytest.raises(RefusedError, match="must have either content or tool_calls"):
+        await ask(chat_server)
+    assert len(chat_server.asked) == 3
 
 
 def finished(reason: Any) -> Any:

@@ -155,9 +155,36 @@ OTHERS: list[tuple[str, int, Any, Kind, str]] = [
     ("Ollama, a call that it can't read", 500, {"error": {"message": "error parsing tool call: "
      "raw='{\"a\": \"the maximum context length}', err=invalid character", "type": "api_error"}},
      Kind.UNREADABLE, ""),
-    ("llama.cpp, a call that it can't read", 500, {"error": {"code": 500, "message": "The model "
-     "produced output that does not match the expected peg-native format", "type":
-     "server_error"}}, Kind.UNREADABLE, ""),
+    ("llama.cpp, a turn that its parser fails on", 500, {"error": {"code": 500, "message": "The "
+     "model produced output that does not match the expected peg-native format", "type":
+     "server_error"}}, Kind.UNPARSED, ""),
+    ("Mistral, an empty turn", 400, {"object": "error", "message": "Assistant message must have "
+     "either content or tool_calls, but not none.", "type": "invalid_request_error"},
+     Kind.EMPTY_MESSAGE, ""),
+    ("vLLM with Mistral's tokenizer, an empty turn", 400, {"object": "error", "message": "Invalid "
+     "assistant message: role='assistant' content=None tool_calls=None prefix=False", "type":
+     "BadRequestError", "param": None, "code": 400}, Kind.EMPTY_MESSAGE, ""),
+    ("DeepSeek, an empty turn", 400, {"error": {"message": "Invalid assistant message: content or "
+     "tool_calls must be set", "type": "invalid_request_error"}}, Kind.EMPTY_MESSAGE, ""),
+    ("Anthropic, an empty turn", 400, {"type": "error", "error": {"type": "invalid_request_error",
+     "message": "messages.2: all messages must have non-empty content except for the optional "
+     "final assistant message"}}, Kind.EMPTY_MESSAGE, ""),
+    ("Anthropic, a blank text", 400, {"error": {"message": "messages: text content blocks must "
+     "contain non-whitespace text"}}, Kind.EMPTY_MESSAGE, ""),
+    ("Bedrock behind LiteLLM, a blank text", 400, {"error": {"message": "litellm.BadRequestError: "
+     'BedrockException - {"message":"The text field in the ContentBlock object at '
+     'messages.2.content.1 is blank. Add text to the text field, and try again."}'}},
+     Kind.EMPTY_MESSAGE, ""),
+    ("Moonshot, an empty turn", 400, {"error": {"message": "Invalid request: the message at "
+     "position 2 with role 'assistant' must not be empty", "type": "invalid_request_error"}},
+     Kind.EMPTY_MESSAGE, ""),
+    ("a gateway, an empty turn", 400, {"error": {"message": "assistant messages must include "
+     "non-empty content or tool_calls", "type": "invalid_request_error"}}, Kind.EMPTY_MESSAGE, ""),
+    ("OpenAI, null next to calls", 400, {"error": {"message": "Invalid value for 'content': "
+     "expected a string, got null.", "type": "invalid_request_error", "param":
+     "messages.[2].content"}}, Kind.EMPTY_MESSAGE, ""),
+    ("Ollama, null next to calls", 400, {"error": {"message": "invalid message content type: <nil>",
+     "type": "invalid_request_error"}}, Kind.EMPTY_MESSAGE, ""),
     ("OpenAI, o-series", 400, {"error": {"message": "Unsupported parameter: 'max_tokens' is not "
      "supported with this model. Use 'max_completion_tokens' instead.",
      "type": "invalid_request_error", "param": "max_tokens", "code": "unsupported_parameter"}},

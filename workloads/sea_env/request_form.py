@@ -1,12 +1,14 @@
 """The form of chat requests that one server takes, learned from what it refuses.
 
 Servers differ: some want `max_completion_tokens` for `max_tokens`, some accept only the default
-temperature, some know no `seed` or no `reasoning_content` in a message. `ChatEndpoint` keeps one
+temperature, some know no `seed` or no `reasoning_content` in a message, some refuse a message
+without text. `ChatEndpoint` keeps one
 form for its lifetime, so that each difference costs one refused request and not one per turn.
 """
 
 import logging
 from collections.abc import Mapping, Sequence
+from enum import IntEnum
 from typing import Any
 
 from sea_env.server_errors import Kind, ServerError
@@ -18,7 +20,19 @@ _OMITTABLE = frozenset({"temperature", "seed", "top_p"})
 """Parameters of sampling; without them the server's own defaults apply."""
 REASONING = "reasoning_content"
 """What `ChatEndpoint.ask` takes thoughts as; sent under the name that the server itself uses."""
+NO_TEXT = "(empty)"
+"""What a server reads for a message without text, where it refuses one."""
 _REASONING_NAMES = (REASONING, "reasoning")
+
+
+class _Fills(IntEnum):
+    """Which messages without text get one, from no refusal to the second."""
+
+    NOTHING = 0
+    """OpenAI's form: null next to calls, an empty text in any other message."""
+    WITHOUT_CALLS = 1
+    """Those without calls get `NO_TEXT`; next to calls an empty text takes the place of null."""
+    ALL = 2
 
 
 class RequestForm:
@@ -32,6 +46,7 @@ class RequestForm:
         self._reasoning: str | None = REASONING
         self._wants_reasoning = False
         """In every message of the model, an empty one where it had none."""
+        self._fills = _Fills.NOTHING
         self.version = 0
         """Changes with every refusal that was learned from."""
 
@@ -57,6 +72,9 @@ class RequestForm:
         wanted = self._wants_reasoning and message.get("role") == "assistant"
         if self._reasoning and (REASONING in message or wanted):
             kept[self._reasoning] = message.get(REASONING, "")
+        if self._fills and not kept.get("content"):
+            bare = self._fills is _Fills.WITHOUT_CALLS and kept.get("tool_calls")
+            kept["content"] = "" if bare else NO_TEXT
         return kept
 
     def heard(self, answer: Mapping[str, Any]) -> None:
@@ -67,13 +85,34 @@ class RequestForm:
 
     def learn(self, error: ServerError) -> bool:
         """Takes up what the server refused; False if no other form would do."""
-        name = error.parameter
-        if error.kind is Kind.MISSING:
-            known, self._wants_reasoning = self._wants_reasoning, True
-            self.version += not known
-            return not known
-        if error.kind is not Kind.UNSUPPORTED:
+        learned = {
+            Kind.MISSING: self._learn_missing,
+            Kind.EMPTY_MESSAGE: self._learn_empty,
+            Kind.UNSUPPORTED: self._learn_unsupported,
+        }
+        found = error.kind in learned and learned[error.kind](error)
+        self.version += found
+        return found
+
+    def _learn_missing(self, _: ServerError) -> bool:
+        known, self._wants_reasoning = self._wants_reasoning, True
+        return not known
+
+    def _learn_empty(self, error: ServerError) -> bool:
+        if self._fills is _Fills.ALL:
             return False
+        self._fills = _Fills(self._fills + 1)
+        # A warning: the model reads something that nobody wrote.
+        _log.warning(
+            "%s refuses messages without text (%s): they are sent as %r.",
+            self._where,
+            error.message,
+            NO_TEXT,
+        )
+        return True
+
+    def _learn_unsupported(self, error: ServerError) -> bool:
+        name = error.parameter
         if name == MAX_TOKENS and self._tokens == MAX_TOKENS:
             self._tokens = MAX_COMPLETION_TOKENS
         elif name in _OMITTABLE and name not in self._omitted:
@@ -90,5 +129,4 @@ class RequestForm:
             _log.warning("%s takes no reasoning in messages: it is left out.", self._where)
         else:
             return False
-        self.version += 1
         return True

@@ -30,10 +30,14 @@ class Kind(StrEnum):
     """A parameter that this model doesn't take: ask without it, or by its other name."""
     MISSING = "Missing"
     """Thoughts that this server wants back in every message of the model."""
+    EMPTY_MESSAGE = "EmptyMessage"
+    """A message without text, which this server refuses: send it with some."""
     RATE_LIMITED = "RateLimited"
     """Too many requests or tokens for now: wait as long as the server asks."""
     UNREADABLE = "Unreadable"
     """The model wrote a call that the server itself can't read: the model's mistake."""
+    UNPARSED = "Unparsed"
+    """The server's parser failed on the model's turn, which may have been right: ask again."""
     BUSY = "Busy"
     """Overloaded, restarting or broken: ask again."""
     REFUSED = "Refused"
@@ -112,10 +116,26 @@ _MISSING_TEXT = re.compile(
 )
 _UNREADABLE_TEXT = re.compile(
     r"^error parsing tool call: "  # Ollama
-    r"|model produced output that does not match the expected"  # llama.cpp
     r"|[\"']tool_use_failed[\"']",  # Groq, as LiteLLM passes its body on
     re.IGNORECASE,
 )
+_EMPTY_TEXT = re.compile(
+    r"must have either content or tool_calls"  # Mistral
+    r"|invalid assistant message: (?:role=.*content=None|content or tool_calls must be set)"
+    # vLLM with Mistral's tokenizer, DeepSeek
+    r"|must (?:have|include) non-empty content|text content blocks must (?:be non-empty|contain)"
+    r"|text field in the ContentBlock object at \S+ is blank"  # Bedrock
+    r"|with role ['\"]?\w+['\"]? must not be empty"  # Moonshot
+    r"|content\S*: expected a string, got null"  # OpenAI
+    r"|invalid message content type: <nil>"  # Ollama
+    r"|messages\.\d+\.content\.\d+\.text\.text: Field required",
+    re.IGNORECASE,
+)
+_UNPARSED_TEXT = re.compile(
+    r"model produced output that does not match the expected", re.IGNORECASE
+)
+"""llama.cpp's `common_chat_peg_parse`, which also fails on text before a call, on `</parameter>` in
+a value and on names with some characters (issues 20260, 27025 and 27733)."""
 _NO_QUOTA = frozenset(
     {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "quota_exceeded"}
 )
@@ -165,8 +185,12 @@ def _kind(status: int, message: str, names: set[str], param: str) -> tuple[Kind,
     # Before all other words: these bodies quote what the model wrote, which may be anything.
     if "tool_use_failed" in names or _UNREADABLE_TEXT.search(message):
         return Kind.UNREADABLE, None, ""
+    if _UNPARSED_TEXT.search(message):
+        return Kind.UNPARSED, None, ""
     if _MISSING_TEXT.search(message):
         return Kind.MISSING, None, ""
+    if status < 500 and _EMPTY_TEXT.search(message):
+        return Kind.EMPTY_MESSAGE, None, ""
     unsupported = _unsupported(names, param, message)
     if status < 500 and unsupported:
         return Kind.UNSUPPORTED, None, unsupported

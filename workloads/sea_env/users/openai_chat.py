@@ -8,9 +8,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from sea_env import leaked_calls
-from sea_env.chat import ChatEndpoint, EndpointError, text_of
+from sea_env.chat import ChatEndpoint, text_of
 from sea_env.chat_reply import CUT
 from sea_env.domains.base import Tool
+from sea_env.endpoint_errors import EndpointError
 from sea_env.tokens import arguments as call_arguments
 from sea_env.tokens import plain_json
 from sea_env.tokens.messages import MAX_CALLS, AgentTurn, Message, ToolCall, calls_of
