@@ -190,6 +190,8 @@ class Preconditions:
         try:
             # `made()` is evaluated here, on the loop: SQLite's connection refuses other threads.
             data = await asyncio.to_thread(data_check.check, self._store, desired, self.made())
+            if self._fit is not None:
+                await self._require_fit(desired, data)
         except PreconditionError as error:
             self._problems.report(Source.DATA, error.problem)
             self._checked_at = self._clock()
@@ -202,6 +204,12 @@ class Preconditions:
         self._digest = digest
         self.checks += 1
         self._notifiers.notify_all()
+
+    async def _require_fit(self, desired: CoordinatorSpec, data: CheckedData | None) -> None:
+        """Raises PreconditionError where the data doesn't fit the models that are prepared."""
+        if data is not None and self._models:
+            models = dict(self._models)
+            await asyncio.to_thread(model_files.check_data, self._store, desired.spec, models, data)
 
     async def _check_endpoints(self, desired: CoordinatorSpec) -> None:
         """Raises PreconditionError, which stays reported until an attempt succeeds."""
@@ -220,14 +228,13 @@ class Preconditions:
         configs = await asyncio.to_thread(model_fit.check, self._store, desired.spec, self._models)
         for stream, folder in self._models.items():
             await self._check_files(desired.spec, folder, stream)
-        rows = [row for found in (self._data.tasks if self._data else {}).values() for row in found]
-        await asyncio.to_thread(
-            model_files.check_prompts,
-            self._store,
-            desired.spec,
-            self._models[stage_plan.POLICY],
-            rows,
-        )
+        try:
+            await self._require_fit(desired, self._data)
+        except PreconditionError as error:
+            # A problem of the data: it ends when the data is read again.
+            self._problems.report(Source.DATA, error.problem)
+            self._checked_at = self._clock()
+            return
         self._fit = model_fit.digest(desired.spec)
         self._verdict = plan_check.judge(desired, configs)
         self._planned = plan_check.digest(desired)
