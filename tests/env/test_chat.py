@@ -283,6 +283,22 @@ async def test_messages_without_text_get_one_where_the_server_refuses_them(
         assert texts == ["Hello", silent, "Error: The turn is empty.", calling, "x"]
 
 
+async def test_a_template_that_wants_objects_gets_the_arguments_of_calls_as_objects(
+    chat_server: ChatServer,
+) -> None:
+    """Qwen's templates since Qwen3-Coder fail on a text; the episode had no verdict."""
+    chat_server.answers.append(refusal(500, "Can only get item pairs from a mapping."))
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": '{"a": 1}'}}
+    messages = [*HELLO, {"role": "assistant", "content": None, "tool_calls": [call]}]
+    async with aiohttp.ClientSession() as session:
+        endpoint = ChatEndpoint(session, Address(url=chat_server.url, model="m"))
+        for _ in range(2):
+            assert await endpoint.ask(messages, text_of) == "Ok."
+    sent = [body["messages"][1]["tool_calls"][0]["function"] for body in chat_server.asked]
+    assert [one["arguments"] for one in sent] == ['{"a": 1}', {"a": 1}, {"a": 1}]
+    assert {one["name"] for one in sent} == {"f"}
+
+
 async def test_a_server_that_refuses_every_form_of_a_message_is_not_asked_forever(
     chat_server: ChatServer,
 ) -> None:

@@ -158,6 +158,12 @@ OTHERS: list[tuple[str, int, Any, Kind, str]] = [
     ("llama.cpp, a turn that its parser fails on", 500, {"error": {"code": 500, "message": "The "
      "model produced output that does not match the expected peg-native format", "type":
      "server_error"}}, Kind.UNPARSED, ""),
+    ("omlx, arguments as a text", 500, {"error": {"message": "Can only get item pairs from a "
+     "mapping.", "type": "server_error"}}, Kind.TEXT_ARGUMENTS, ""),
+    ("llama.cpp, arguments as a text", 500, {"error": {"code": 500, "message": "\n------------\n"
+     "While executing FilterExpression at line 120, column 73 in source:\n..._name, args_value in "
+     "tool_call.arguments|items %}\nError: Unknown (built-in) filter 'items' for type String",
+     "type": "server_error"}}, Kind.TEXT_ARGUMENTS, ""),
     ("Mistral, an empty turn", 400, {"object": "error", "message": "Assistant message must have "
      "either content or tool_calls, but not none.", "type": "invalid_request_error"},
      Kind.EMPTY_MESSAGE, ""),

@@ -41,7 +41,15 @@ RATE_LIMIT_SECONDS = 900.0
 """Pauses of one request together, while the server answers that it is asked too often."""
 _MAX_FORMS = 6
 """Requests of one attempt that are refused for their form: each changes it."""
-_OF_FORM = frozenset({Kind.ANSWER_TOO_LONG, Kind.EMPTY_MESSAGE, Kind.MISSING, Kind.UNSUPPORTED})
+_OF_FORM = frozenset(
+    {
+        Kind.ANSWER_TOO_LONG,
+        Kind.EMPTY_MESSAGE,
+        Kind.MISSING,
+        Kind.TEXT_ARGUMENTS,
+        Kind.UNSUPPORTED,
+    }
+)
 _END_OF_THOUGHT = "</think>"
 
 

@@ -2,10 +2,11 @@
 
 Servers differ: some want `max_completion_tokens` for `max_tokens`, some accept only the default
 temperature, some know no `seed` or no `reasoning_content` in a message, some refuse a message
-without text. `ChatEndpoint` keeps one
+without text or want arguments of calls as objects. `ChatEndpoint` keeps one
 form for its lifetime, so that each difference costs one refused request and not one per turn.
 """
 
+import json
 import logging
 from collections.abc import Mapping, Sequence
 from enum import IntEnum
@@ -47,6 +48,8 @@ class RequestForm:
         self._wants_reasoning = False
         """In every message of the model, an empty one where it had none."""
         self._fills = _Fills.NOTHING
+        self._objects = False
+        """Arguments of calls are sent as objects instead of texts."""
         self.version = 0
         """Changes with every refusal that was learned from."""
 
@@ -75,6 +78,8 @@ class RequestForm:
         if self._fills and not kept.get("content"):
             bare = self._fills is _Fills.WITHOUT_CALLS and kept.get("tool_calls")
             kept["content"] = "" if bare else NO_TEXT
+        if self._objects and "tool_calls" in kept:
+            kept["tool_calls"] = [_with_object(call) for call in kept["tool_calls"]]
         return kept
 
     def heard(self, answer: Mapping[str, Any]) -> None:
@@ -88,6 +93,7 @@ class RequestForm:
         learned = {
             Kind.MISSING: self._learn_missing,
             Kind.EMPTY_MESSAGE: self._learn_empty,
+            Kind.TEXT_ARGUMENTS: self._learn_objects,
             Kind.UNSUPPORTED: self._learn_unsupported,
         }
         found = error.kind in learned and learned[error.kind](error)
@@ -111,6 +117,10 @@ class RequestForm:
         )
         return True
 
+    def _learn_objects(self, _: ServerError) -> bool:
+        known, self._objects = self._objects, True
+        return not known
+
     def _learn_unsupported(self, error: ServerError) -> bool:
         name = error.parameter
         if name == MAX_TOKENS and self._tokens == MAX_TOKENS:
@@ -130,3 +140,8 @@ class RequestForm:
         else:
             return False
         return True
+
+
+def _with_object(call: Mapping[str, Any]) -> dict[str, Any]:
+    function = call["function"]
+    return {**call, "function": {**function, "arguments": json.loads(function["arguments"])}}

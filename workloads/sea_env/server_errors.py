@@ -32,6 +32,8 @@ class Kind(StrEnum):
     """Thoughts that this server wants back in every message of the model."""
     EMPTY_MESSAGE = "EmptyMessage"
     """A message without text, which this server refuses: send it with some."""
+    TEXT_ARGUMENTS = "TextArguments"
+    """Arguments of calls as a text, as OpenAI has them: its chat template wants objects."""
     RATE_LIMITED = "RateLimited"
     """Too many requests or tokens for now: wait as long as the server asks."""
     UNREADABLE = "Unreadable"
@@ -131,6 +133,12 @@ _EMPTY_TEXT = re.compile(
     r"|messages\.\d+\.content\.\d+\.text\.text: Field required",
     re.IGNORECASE,
 )
+_TEXT_ARGUMENTS_TEXT = re.compile(
+    "can only get item pairs from a mapping"  # Jinja2: omlx, tabbyAPI, vllm-mlx
+    r"|filter 'items' for type String",  # llama.cpp's own Jinja
+    re.IGNORECASE,
+)
+"""Of Qwen's templates since Qwen3-Coder, in servers that pass messages on as they came."""
 _UNPARSED_TEXT = re.compile(
     r"model produced output that does not match the expected", re.IGNORECASE
 )
@@ -189,6 +197,8 @@ def _kind(status: int, message: str, names: set[str], param: str) -> tuple[Kind,
         return Kind.UNPARSED, None, ""
     if _MISSING_TEXT.search(message):
         return Kind.MISSING, None, ""
+    if _TEXT_ARGUMENTS_TEXT.search(message):
+        return Kind.TEXT_ARGUMENTS, None, ""
     if status < 500 and _EMPTY_TEXT.search(message):
         return Kind.EMPTY_MESSAGE, None, ""
     unsupported = _unsupported(names, param, message)
