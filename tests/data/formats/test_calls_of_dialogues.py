@@ -220,6 +220,30 @@ def test_the_command_says_what_it_did(tmp_path: Path, capsys: pytest.CaptureFixt
     assert [dialogue(one).messages[-1]["content"] for one in good] == ["Done.", "Done.", ""]
 
 
+NAMES = ["f", "f g", "f\ng", " f", "f>", "é", "f=x", "a.b-c", "<", "f/", "\t"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("place", ["call", "argument"])
+def test_names_that_are_trained_are_read_back(name: str, place: str) -> None:
+    """`<function= f>` and `<parameter=a>b>` were trained, and refused by the product's reader."""
+    made = call(name) if place == "call" else call("f", **{name: "v"})
+    found, counts = dialogue(row(calls=[made])), TokenCounts()
+    for calls in CallFormat:
+        renderer = Renderer(tokenizer.train(["user\n"] * 3, 300), Style(calls))
+        encoded = sequences.encode([found], renderer, 9999, counts, skip_bad=True)
+        trained = bool(list(encoded))
+        turn = renderer.parse(renderer.agent_turn(found.messages[2]))
+        read = [one.as_dict() for one in turn.tool_calls] == [made]
+        assert trained == read, calls
+        assert read or calls is CallFormat.QWEN3_XML
+
+
+def test_a_call_without_a_name_is_a_bad_row() -> None:
+    with pytest.raises(RowError, match=r"tool_calls\[0\]: must be an object with a name"):
+        dialogue(row(calls=[call("")]))
+
+
 RAISES = "{{ raise_exception('System message must be at the beginning.') }}"
 LATER = "{% if m.role == 'system' and not loop.first %}LATER{% else %}"
 TURN = "{{ '<|im_start|>' + m.role + '\\n' + m.content + '<|im_end|>\\n' }}"

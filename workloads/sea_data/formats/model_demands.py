@@ -9,7 +9,8 @@ from enum import StrEnum
 from sea_data.errors import RowError
 from sea_data.formats.dialogue import Dialogue
 from sea_env.tokens import markup
-from sea_env.tokens.messages import calls_of
+from sea_env.tokens.call_formats import is_xml_name
+from sea_env.tokens.messages import Message, calls_of
 from sea_env.tokens.renderer import Renderer
 from sea_env.tokens.style import CallFormat, Style
 
@@ -22,7 +23,7 @@ class Demand(StrEnum):
     LATER_SYSTEM = "LaterSystem"
     """A chat template that writes system messages after the first: Qwen3.5's and later refuse."""
     JSON_CALLS = "JSONCalls"
-    """Calls as JSON: a call spells a tag that would end it as XML (Qwen3-Coder, Qwen3.5)."""
+    """Calls as JSON: as XML (Qwen3-Coder, Qwen3.5) a call would be read back as another one."""
 
 
 def demands(one: Dialogue) -> dict[Demand, RowError]:
@@ -30,7 +31,7 @@ def demands(one: Dialogue) -> dict[Demand, RowError]:
 
     Errors name the message, neither file nor dialogue.
     """
-    found = {Demand.LATER_SYSTEM: _later_system(one), Demand.JSON_CALLS: _spelled(one)}
+    found = {Demand.LATER_SYSTEM: _later_system(one), Demand.JSON_CALLS: _unreadable(one)}
     return {demand: error for demand, error in found.items() if error is not None}
 
 
@@ -56,15 +57,24 @@ def _later_system(one: Dialogue) -> RowError | None:
     )
 
 
-def _spelled(one: Dialogue) -> RowError | None:
+def _unreadable(one: Dialogue) -> RowError | None:
     """A call that is trained must be one that the agent's own reader reads back."""
     for index, message in enumerate(one.messages):
         for number, call in enumerate(calls_of(message) if message["role"] == "assistant" else ()):
-            tag = markup.spelled_in_call(call, _XML)
-            if tag:
+            found = _ends_early(call)
+            if found:
                 return RowError(
                     f"messages[{index}].tool_calls[{number}]",
-                    f"has {tag} in its name or arguments, which ends a call as the model writes "
-                    "it, in XML: it could not be read back. Train another model, or remove the row",
+                    f"{found} as the model writes it, in XML: it could not be read back. Train "
+                    "another model, or remove the row",
                 )
     return None
+
+
+def _ends_early(call: Message) -> str:
+    tag = markup.spelled_in_call(call, _XML)
+    if tag:
+        return f"has {tag} in its name or arguments, which ends a call"
+    names = [call["name"], *(call.get("arguments") or {})]
+    wrong = next((name for name in names if not is_xml_name(name)), None)
+    return "" if wrong is None else f"has the name {wrong!r}, which is no name"
