@@ -283,6 +283,28 @@ async def test_messages_without_text_get_one_where_the_server_refuses_them(
         assert texts == ["Hello", silent, "Error: The turn is empty.", calling, "x"]
 
 
+async def test_a_server_that_wants_a_user_first_gets_one_before_a_greeting(
+    chat_server: ChatServer,
+) -> None:
+    """tau2-bench's agents greet first; Gemma, Mistral, Anthropic and Bedrock refuse that."""
+    roles = "Conversation roles must alternate user/assistant/user/assistant/..."
+    chat_server.answers.append(refusal(400, roles))
+    policy, greeting = {"role": "system", "content": "P"}, {"role": "assistant", "content": "Hi!"}
+    async with aiohttp.ClientSession() as session:
+        endpoint = ChatEndpoint(session, Address(url=chat_server.url, model="m"))
+        assert await endpoint.ask([policy, greeting, *HELLO], text_of) == "Ok."
+        assert await endpoint.ask([policy, *HELLO], text_of) == "Ok."
+    sent = [[message["role"] for message in body["messages"]] for body in chat_server.asked]
+    assert sent == [
+        ["system", "assistant", "user"],
+        ["system", "user", "assistant", "user"],
+        ["system", "user"],
+    ]
+    chat_server.default = refusal(400, roles)
+    with pytest.raises(RefusedError, match="roles must alternate"):
+        await ask(chat_server)
+
+
 async def test_a_template_that_wants_objects_gets_the_arguments_of_calls_as_objects(
     chat_server: ChatServer,
 ) -> None:

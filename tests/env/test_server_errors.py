@@ -164,6 +164,17 @@ OTHERS: list[tuple[str, int, Any, Kind, str]] = [
      "While executing FilterExpression at line 120, column 73 in source:\n..._name, args_value in "
      "tool_call.arguments|items %}\nError: Unknown (built-in) filter 'items' for type String",
      "type": "server_error"}}, Kind.TEXT_ARGUMENTS, ""),
+    ("Gemma in vLLM, a greeting", 400, {"error": {"message": "Conversation roles must alternate "
+     "user/assistant/user/assistant/...", "type": "BadRequestError", "code": 400}},
+     Kind.USER_FIRST, ""),
+    ("Mistral in vLLM, a greeting", 400, {"object": "error", "message": "After the optional system "
+     "message, conversation roles must alternate user/assistant/user/assistant/...", "type":
+     "BadRequestError", "code": 400}, Kind.USER_FIRST, ""),
+    ("Anthropic, a greeting", 400, {"error": {"type": "invalid_request_error", "message":
+     'messages: first message must use the "user" role'}}, Kind.USER_FIRST, ""),
+    ("Bedrock, a greeting", 400, {"error": {"message": "A conversation must start with a user "
+     "message. Try again with a conversation that starts with a user message."}},
+     Kind.USER_FIRST, ""),
     ("Mistral, an empty turn", 400, {"object": "error", "message": "Assistant message must have "
      "either content or tool_calls, but not none.", "type": "invalid_request_error"},
      Kind.EMPTY_MESSAGE, ""),

@@ -48,6 +48,7 @@ _OF_FORM = frozenset(
         Kind.MISSING,
         Kind.TEXT_ARGUMENTS,
         Kind.UNSUPPORTED,
+        Kind.USER_FIRST,
     }
 )
 _END_OF_THOUGHT = "</think>"

@@ -22,8 +22,15 @@ _OMITTABLE = frozenset({"temperature", "seed", "top_p"})
 REASONING = "reasoning_content"
 """What `ChatEndpoint.ask` takes thoughts as; sent under the name that the server itself uses."""
 NO_TEXT = "(empty)"
-"""What a server reads for a message without text, where it refuses one."""
+"""What a server reads for a message without text, where it refuses one, and before the model's
+greeting, where it wants a user's message first."""
 _REASONING_NAMES = (REASONING, "reasoning")
+
+
+def call_id(number: int) -> str:
+    """Id of the dialogue's call of this number, from 0: Mistral takes nine letters or digits alone,
+    and any other server whatever it gets."""
+    return f"call{number:05d}"
 
 
 class _Fills(IntEnum):
@@ -48,6 +55,7 @@ class RequestForm:
         self._wants_reasoning = False
         """In every message of the model, an empty one where it had none."""
         self._fills = _Fills.NOTHING
+        self._user_first = False
         self._objects = False
         """Arguments of calls are sent as objects instead of texts."""
         self.version = 0
@@ -68,7 +76,10 @@ class RequestForm:
         kept = {name: value for name, value in parameters.items() if name not in self._omitted}
         if max_tokens is not None:
             kept[self._tokens] = max_tokens
-        return {**kept, "messages": [self._message(message) for message in messages]}
+        sent = [self._message(message) for message in messages]
+        if self._user_first:
+            sent = _with_user_first(sent)
+        return {**kept, "messages": sent}
 
     def _message(self, message: Mapping[str, Any]) -> dict[str, Any]:
         kept = {name: value for name, value in message.items() if name != REASONING}
@@ -94,6 +105,7 @@ class RequestForm:
             Kind.MISSING: self._learn_missing,
             Kind.EMPTY_MESSAGE: self._learn_empty,
             Kind.TEXT_ARGUMENTS: self._learn_objects,
+            Kind.USER_FIRST: self._learn_user_first,
             Kind.UNSUPPORTED: self._learn_unsupported,
         }
         found = error.kind in learned and learned[error.kind](error)
@@ -121,6 +133,10 @@ class RequestForm:
         known, self._objects = self._objects, True
         return not known
 
+    def _learn_user_first(self, _: ServerError) -> bool:
+        known, self._user_first = self._user_first, True
+        return not known
+
     def _learn_unsupported(self, error: ServerError) -> bool:
         name = error.parameter
         if name == MAX_TOKENS and self._tokens == MAX_TOKENS:
@@ -145,3 +161,11 @@ class RequestForm:
 def _with_object(call: Mapping[str, Any]) -> dict[str, Any]:
     function = call["function"]
     return {**call, "function": {**function, "arguments": json.loads(function["arguments"])}}
+
+
+def _with_user_first(messages: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Before a greeting of the model, which is a dialogue's first message, a user's."""
+    place = next((i for i, one in enumerate(messages) if one["role"] != "system"), 0)
+    greets = bool(messages) and messages[place]["role"] == "assistant"
+    user = [{"role": "user", "content": NO_TEXT}] if greets else []
+    return [*messages[:place], *user, *messages[place:]]

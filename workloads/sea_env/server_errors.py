@@ -34,6 +34,8 @@ class Kind(StrEnum):
     """A message without text, which this server refuses: send it with some."""
     TEXT_ARGUMENTS = "TextArguments"
     """Arguments of calls as a text, as OpenAI has them: its chat template wants objects."""
+    USER_FIRST = "UserFirst"
+    """A dialogue that the model begins, with a greeting: its template wants a user's message."""
     RATE_LIMITED = "RateLimited"
     """Too many requests or tokens for now: wait as long as the server asks."""
     UNREADABLE = "Unreadable"
@@ -139,6 +141,12 @@ _TEXT_ARGUMENTS_TEXT = re.compile(
     re.IGNORECASE,
 )
 """Of Qwen's templates since Qwen3-Coder, in servers that pass messages on as they came."""
+_USER_FIRST_TEXT = re.compile(
+    r"roles must alternate user/assistant"  # Mistral's and Gemma's templates
+    r"|(?:first message must use the|must start with a) [\"']?user"  # Anthropic, Bedrock
+    r"|first message (?:should|must) (?:always )?be from (?:the )?user",
+    re.IGNORECASE,
+)
 _UNPARSED_TEXT = re.compile(
     r"model produced output that does not match the expected", re.IGNORECASE
 )
@@ -199,6 +207,8 @@ def _kind(status: int, message: str, names: set[str], param: str) -> tuple[Kind,
         return Kind.MISSING, None, ""
     if _TEXT_ARGUMENTS_TEXT.search(message):
         return Kind.TEXT_ARGUMENTS, None, ""
+    if _USER_FIRST_TEXT.search(message):
+        return Kind.USER_FIRST, None, ""
     if status < 500 and _EMPTY_TEXT.search(message):
         return Kind.EMPTY_MESSAGE, None, ""
     unsupported = _unsupported(names, param, message)
