@@ -283,6 +283,29 @@ async def test_messages_without_text_get_one_where_the_server_refuses_them(
         assert texts == ["Hello", silent, "Error: The turn is empty.", calling, "x"]
 
 
+@pytest.mark.parametrize(
+    ("messages", "sent"),
+    [
+        ([("system", "P"), ("user", "Q")], [("user", "P\n\nQ")]),
+        ([("system", "P"), ("assistant", "Hi!")], [("user", "P"), ("assistant", "Hi!")]),
+        ([("user", "Q")], [("user", "Q")]),
+    ],
+)
+async def test_a_model_without_a_system_role_gets_the_policy_from_the_user(
+    chat_server: ChatServer, messages: list[tuple[str, str]], sent: list[tuple[str, str]]
+) -> None:
+    """Gemma's templates, o1-mini: no episode had a verdict."""
+    chat_server.answers.append(refusal(400, "System role not supported"))
+    given = [{"role": role, "content": text} for role, text in messages]
+    async with aiohttp.ClientSession() as session:
+        endpoint = ChatEndpoint(session, Address(url=chat_server.url, model="m"))
+        for _ in range(2):
+            assert await endpoint.ask(given, text_of) == "Ok."
+    for body in chat_server.asked[1:]:
+        assert [(one["role"], one["content"]) for one in body["messages"]] == sent
+    assert len(chat_server.asked) == 3
+
+
 async def test_a_server_that_wants_a_user_first_gets_one_before_a_greeting(
     chat_server: ChatServer,
 ) -> None:

@@ -164,6 +164,15 @@ OTHERS: list[tuple[str, int, Any, Kind, str]] = [
      "While executing FilterExpression at line 120, column 73 in source:\n..._name, args_value in "
      "tool_call.arguments|items %}\nError: Unknown (built-in) filter 'items' for type String",
      "type": "server_error"}}, Kind.TEXT_ARGUMENTS, ""),
+    ("Gemma in vLLM, a system prompt", 400, {"error": {"message": "System role not supported",
+     "type": "BadRequestError", "code": 400}}, Kind.NO_SYSTEM, ""),
+    ("Gemma in Gemini's API, a system prompt", 400, [{"error": {"code": 400, "message": "Developer "
+     "instruction is not enabled for models/gemma-3-27b-it", "status": "INVALID_ARGUMENT"}}],
+     Kind.NO_SYSTEM, ""),
+    ("OpenAI's o1-mini, a system prompt", 400, {"error": {"message": "Unsupported value: "
+     "'messages[0].role' does not support 'system' with this model.", "type":
+     "invalid_request_error", "param": "messages[0].role", "code": "unsupported_value"}},
+     Kind.NO_SYSTEM, ""),
     ("Gemma in vLLM, a greeting", 400, {"error": {"message": "Conversation roles must alternate "
      "user/assistant/user/assistant/...", "type": "BadRequestError", "code": 400}},
      Kind.USER_FIRST, ""),

@@ -46,6 +46,7 @@ _OF_FORM = frozenset(
         Kind.ANSWER_TOO_LONG,
         Kind.EMPTY_MESSAGE,
         Kind.MISSING,
+        Kind.NO_SYSTEM,
         Kind.TEXT_ARGUMENTS,
         Kind.UNSUPPORTED,
         Kind.USER_FIRST,

@@ -56,6 +56,7 @@ class RequestForm:
         """In every message of the model, an empty one where it had none."""
         self._fills = _Fills.NOTHING
         self._user_first = False
+        self._no_system = False
         self._objects = False
         """Arguments of calls are sent as objects instead of texts."""
         self.version = 0
@@ -77,6 +78,8 @@ class RequestForm:
         if max_tokens is not None:
             kept[self._tokens] = max_tokens
         sent = [self._message(message) for message in messages]
+        if self._no_system:
+            sent = _without_system(sent)
         if self._user_first:
             sent = _with_user_first(sent)
         return {**kept, "messages": sent}
@@ -105,6 +108,7 @@ class RequestForm:
             Kind.MISSING: self._learn_missing,
             Kind.EMPTY_MESSAGE: self._learn_empty,
             Kind.TEXT_ARGUMENTS: self._learn_objects,
+            Kind.NO_SYSTEM: self._learn_no_system,
             Kind.USER_FIRST: self._learn_user_first,
             Kind.UNSUPPORTED: self._learn_unsupported,
         }
@@ -131,6 +135,18 @@ class RequestForm:
 
     def _learn_objects(self, _: ServerError) -> bool:
         known, self._objects = self._objects, True
+        return not known
+
+    def _learn_no_system(self, error: ServerError) -> bool:
+        known, self._no_system = self._no_system, True
+        if not known:
+            # A warning: another role for the policy gives other scores.
+            _log.warning(
+                "%s has no role for the system prompt (%s): it is written before the user's first "
+                "message.",
+                self._where,
+                error.message,
+            )
         return not known
 
     def _learn_user_first(self, _: ServerError) -> bool:
@@ -161,6 +177,16 @@ class RequestForm:
 def _with_object(call: Mapping[str, Any]) -> dict[str, Any]:
     function = call["function"]
     return {**call, "function": {**function, "arguments": json.loads(function["arguments"])}}
+
+
+def _without_system(messages: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The system prompt in the user's first message, or in one of its own before a greeting."""
+    if not messages or messages[0]["role"] != "system":
+        return [*messages]
+    system, *rest = messages
+    if not rest or rest[0]["role"] != "user":
+        return [{**system, "role": "user"}, *rest]
+    return [{**rest[0], "content": f"{system['content']}\n\n{rest[0]['content']}"}, *rest[1:]]
 
 
 def _with_user_first(messages: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -34,6 +34,8 @@ class Kind(StrEnum):
     """A message without text, which this server refuses: send it with some."""
     TEXT_ARGUMENTS = "TextArguments"
     """Arguments of calls as a text, as OpenAI has them: its chat template wants objects."""
+    NO_SYSTEM = "NoSystem"
+    """A system message, which this model has no role for: write it before the user's first."""
     USER_FIRST = "UserFirst"
     """A dialogue that the model begins, with a greeting: its template wants a user's message."""
     RATE_LIMITED = "RateLimited"
@@ -141,6 +143,12 @@ _TEXT_ARGUMENTS_TEXT = re.compile(
     re.IGNORECASE,
 )
 """Of Qwen's templates since Qwen3-Coder, in servers that pass messages on as they came."""
+_NO_SYSTEM_TEXT = re.compile(
+    r"system role (?:is )?not supported"  # Gemma's and older Mistral's templates
+    r"|messages\[\d+\]\.role['\"]? does not support ['\"]system"  # OpenAI's first o1
+    r"|developer instruction is not enabled",  # Gemma in Gemini's API
+    re.IGNORECASE,
+)
 _USER_FIRST_TEXT = re.compile(
     r"roles must alternate user/assistant"  # Mistral's and Gemma's templates
     r"|(?:first message must use the|must start with a) [\"']?user"  # Anthropic, Bedrock
@@ -152,6 +160,14 @@ _UNPARSED_TEXT = re.compile(
 )
 """llama.cpp's `common_chat_peg_parse`, which also fails on text before a call, on `</parameter>` in
 a value and on names with some characters (issues 20260, 27025 and 27733)."""
+_BY_WORDS = (
+    (Kind.UNPARSED, _UNPARSED_TEXT),
+    (Kind.MISSING, _MISSING_TEXT),
+    (Kind.TEXT_ARGUMENTS, _TEXT_ARGUMENTS_TEXT),
+    (Kind.NO_SYSTEM, _NO_SYSTEM_TEXT),
+    (Kind.USER_FIRST, _USER_FIRST_TEXT),
+    (Kind.EMPTY_MESSAGE, _EMPTY_TEXT),
+)
 _NO_QUOTA = frozenset(
     {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "quota_exceeded"}
 )
@@ -201,16 +217,9 @@ def _kind(status: int, message: str, names: set[str], param: str) -> tuple[Kind,
     # Before all other words: these bodies quote what the model wrote, which may be anything.
     if "tool_use_failed" in names or _UNREADABLE_TEXT.search(message):
         return Kind.UNREADABLE, None, ""
-    if _UNPARSED_TEXT.search(message):
-        return Kind.UNPARSED, None, ""
-    if _MISSING_TEXT.search(message):
-        return Kind.MISSING, None, ""
-    if _TEXT_ARGUMENTS_TEXT.search(message):
-        return Kind.TEXT_ARGUMENTS, None, ""
-    if _USER_FIRST_TEXT.search(message):
-        return Kind.USER_FIRST, None, ""
-    if status < 500 and _EMPTY_TEXT.search(message):
-        return Kind.EMPTY_MESSAGE, None, ""
+    named = (kind for kind, words in _BY_WORDS if words.search(message))
+    if kind := next(named, None):
+        return kind, None, ""
     unsupported = _unsupported(names, param, message)
     if status < 500 and unsupported:
         return Kind.UNSUPPORTED, None, unsupported
