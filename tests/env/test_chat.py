@@ -1,6 +1,8 @@
 """A chat endpoint and its faults: real HTTP, no waiting."""
 
 import asyncio
+import json
+import re
 from typing import Any
 
 import aiohttp
@@ -8,6 +10,7 @@ import pytest
 from aiohttp import web
 
 from sea_env.chat import MAX_ASKED_PAUSE_SECONDS, RATE_LIMIT_SECONDS, Address, ChatEndpoint, text_of
+from sea_env.domains import registry
 from sea_env.endpoint_errors import (
     ContextFullError,
     EndpointError,
@@ -281,6 +284,26 @@ async def test_messages_without_text_get_one_where_the_server_refuses_them(
     for body in chat_server.asked[refusals:]:
         texts = [message["content"] for message in body["messages"]]
         assert texts == ["Hello", silent, "Error: The turn is empty.", calling, "x"]
+
+
+async def test_a_server_that_lacks_keywords_of_schemas_gets_tools_without_them(
+    chat_server: ChatServer,
+) -> None:
+    """Gemini knows neither `$defs` nor `additionalProperties`: no airline's dialogue began."""
+    at = "at 'tools[0].function_declarations[0].parameters': Cannot find field."
+    for name in ("$defs", "additionalProperties"):
+        words = f'Invalid JSON payload received. Unknown name "{name}" {at}'
+        chat_server.answers.append(refusal(400, words))
+    tools = [tool.schema() for tool in registry.get("airline").tools]
+    async with aiohttp.ClientSession() as session:
+        endpoint = ChatEndpoint(session, Address(url=chat_server.url, model="m"))
+        for _ in range(2):
+            assert await endpoint.ask(HELLO, text_of, tools=tools) == "Ok."
+    first, *_, last = (body["tools"] for body in chat_server.asked)
+    assert first == tools
+    assert not re.search(r"\$defs|\$ref|additionalProperties", json.dumps(last))
+    assert [tool["function"]["name"] for tool in last] == [t["function"]["name"] for t in tools]
+    assert len(chat_server.asked) == 4
 
 
 @pytest.mark.parametrize(

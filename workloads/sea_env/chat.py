@@ -48,6 +48,7 @@ _OF_FORM = frozenset(
         Kind.MISSING,
         Kind.NO_SYSTEM,
         Kind.TEXT_ARGUMENTS,
+        Kind.TOOL_SCHEMA,
         Kind.UNSUPPORTED,
         Kind.USER_FIRST,
     }

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from enum import IntEnum
 from typing import Any
 
+from sea_env import tool_schemas
 from sea_env.server_errors import Kind, ServerError
 
 _log = logging.getLogger(__name__)
@@ -55,6 +56,8 @@ class RequestForm:
         self._wants_reasoning = False
         """In every message of the model, an empty one where it had none."""
         self._fills = _Fills.NOTHING
+        self._no_keywords: set[str] = set()
+        """Of JSON schema, left out of the tools."""
         self._user_first = False
         self._no_system = False
         self._objects = False
@@ -77,6 +80,8 @@ class RequestForm:
         kept = {name: value for name, value in parameters.items() if name not in self._omitted}
         if max_tokens is not None:
             kept[self._tokens] = max_tokens
+        if self._no_keywords and kept.get("tools"):
+            kept["tools"] = tool_schemas.without(kept["tools"], self._no_keywords)
         sent = [self._message(message) for message in messages]
         if self._no_system:
             sent = _without_system(sent)
@@ -108,6 +113,7 @@ class RequestForm:
             Kind.MISSING: self._learn_missing,
             Kind.EMPTY_MESSAGE: self._learn_empty,
             Kind.TEXT_ARGUMENTS: self._learn_objects,
+            Kind.TOOL_SCHEMA: self._learn_keywords,
             Kind.NO_SYSTEM: self._learn_no_system,
             Kind.USER_FIRST: self._learn_user_first,
             Kind.UNSUPPORTED: self._learn_unsupported,
@@ -136,6 +142,11 @@ class RequestForm:
     def _learn_objects(self, _: ServerError) -> bool:
         known, self._objects = self._objects, True
         return not known
+
+    def _learn_keywords(self, error: ServerError) -> bool:
+        before = len(self._no_keywords)
+        self._no_keywords |= set(error.parameter.split())
+        return len(self._no_keywords) > before
 
     def _learn_no_system(self, error: ServerError) -> bool:
         known, self._no_system = self._no_system, True

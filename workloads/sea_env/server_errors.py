@@ -34,6 +34,8 @@ class Kind(StrEnum):
     """A message without text, which this server refuses: send it with some."""
     TEXT_ARGUMENTS = "TextArguments"
     """Arguments of calls as a text, as OpenAI has them: its chat template wants objects."""
+    TOOL_SCHEMA = "ToolSchema"
+    """Keywords of JSON schema that it doesn't know: write the tools without them."""
     NO_SYSTEM = "NoSystem"
     """A system message, which this model has no role for: write it before the user's first."""
     USER_FIRST = "UserFirst"
@@ -61,7 +63,7 @@ class ServerError:
     room: int | None = None
     """With ANSWER_TOO_LONG: tokens that fit behind the prompt; None if the server doesn't say."""
     parameter: str = ""
-    """With UNSUPPORTED: its name in the request."""
+    """With UNSUPPORTED: its name in the request; with TOOL_SCHEMA the keywords, a space between."""
 
 
 _FULL_NAMES = frozenset(
@@ -143,6 +145,7 @@ _TEXT_ARGUMENTS_TEXT = re.compile(
     re.IGNORECASE,
 )
 """Of Qwen's templates since Qwen3-Coder, in servers that pass messages on as they came."""
+_KEYWORD = re.compile(r"unknown name \\*[\"']([$\w]+)\\*[\"'] at \\*[\"']tools", re.IGNORECASE)
 _NO_SYSTEM_TEXT = re.compile(
     r"system role (?:is )?not supported"  # Gemma's and older Mistral's templates
     r"|messages\[\d+\]\.role['\"]? does not support ['\"]system"  # OpenAI's first o1
@@ -220,6 +223,8 @@ def _kind(status: int, message: str, names: set[str], param: str) -> tuple[Kind,
     named = (kind for kind, words in _BY_WORDS if words.search(message))
     if kind := next(named, None):
         return kind, None, ""
+    if keywords := _KEYWORD.findall(message):
+        return Kind.TOOL_SCHEMA, None, " ".join(dict.fromkeys(keywords))
     unsupported = _unsupported(names, param, message)
     if status < 500 and unsupported:
         return Kind.UNSUPPORTED, None, unsupported
