@@ -165,8 +165,8 @@ OTHERS: list[tuple[str, int, Any, Kind, str]] = [
      "tool_call.arguments|items %}\nError: Unknown (built-in) filter 'items' for type String",
      "type": "server_error"}}, Kind.TEXT_ARGUMENTS, ""),
     ("Gemini, keywords of a schema", 400, [{"error": {"code": 400, "message": "Invalid JSON "
-     "payload received. Unknown name \"$defs\" at 'tools[0].function_declarations[0].parameters': Cannot "
-     "find field.\nInvalid JSON payload received. Unknown name \"additionalProperties\" at "
+     "payload received. Unknown name \"$defs\" at 'tools[0].function_declarations[0].parameters': "
+     "Cannot find field.\nInvalid JSON payload received. Unknown name \"additionalProperties\" at "
      "'tools[0].function_declarations[1].parameters.properties[0].value.items': Cannot find field."
      "\nInvalid JSON payload received. Unknown name \"$defs\" at 'tools[0].function_declarations"
      "[2].parameters': Cannot find field.", "status": "INVALID_ARGUMENT"}}],

@@ -14,10 +14,11 @@ def without(tools: Sequence[Schema], keywords: Collection[str]) -> list[dict[str
     """
     found = []
     for tool in tools:
-        function = tool["function"]
-        given = function.get("parameters") or {}
-        plain = _plain(given, given.get("$defs") or {}, {*keywords, "$defs"}, ())
-        found.append({**tool, "function": {**function, "parameters": plain}})
+        function = dict(tool["function"])
+        if given := function.get("parameters"):
+            definitions = given.get("$defs") or {}
+            function["parameters"] = _plain(given, definitions, {*keywords, "$defs"}, ())
+        found.append({**tool, "function": function})
     return found
 
 
