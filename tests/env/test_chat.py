@@ -257,7 +257,7 @@ async def test_a_parser_that_always_fails_is_no_mistake_of_the_agent(
     assert len(chat_server.asked) == Address("", "").attempts
 
 
-SILENT = [
+SILENT: list[dict[str, Any]] = [
     {"role": "user", "content": "Hello"},
     {"role": "assistant", "content": ""},
     {"role": "user", "content": "Error: The turn is empty."},
@@ -357,7 +357,8 @@ async def test_a_template_that_wants_objects_gets_the_arguments_of_calls_as_obje
     """Qwen's templates since Qwen3-Coder fail on a text; the episode had no verdict."""
     chat_server.answers.append(refusal(500, "Can only get item pairs from a mapping."))
     call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": '{"a": 1}'}}
-    messages = [*HELLO, {"role": "assistant", "content": None, "tool_calls": [call]}]
+    calling: dict[str, Any] = {"role": "assistant", "content": None, "tool_calls": [call]}
+    messages: list[dict[str, Any]] = [*HELLO, calling]
     async with aiohttp.ClientSession() as session:
         endpoint = ChatEndpoint(session, Address(url=chat_server.url, model="m"))
         for _ in range(2):

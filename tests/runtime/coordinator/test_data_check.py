@@ -96,7 +96,7 @@ def test_a_file_that_is_not_checked_yet_gives_no_rows() -> None:
     assert CheckedData({"s3://b/a.jsonl": []}).rows(["s3://b/a.jsonl", "s3://b/new.jsonl"]) is None
 
 
-LATER = {
+LATER: dict[str, Any] = {
     "messages": [
         {"role": "system", "content": "Be kind."},
         {"role": "user", "content": "Hello"},

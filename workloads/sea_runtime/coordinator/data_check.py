@@ -180,8 +180,8 @@ def _check_dialogues(
         except RowError as error:
             skip(row_problem(error.at(file, line)))
             continue
-        for demand, error in asked.items():
-            demanded.setdefault(demand, row_problem(error.at(file, line)))
+        for demand, lacking in asked.items():
+            demanded.setdefault(demand, row_problem(lacking.at(file, line)))
     if not good:
         raise PreconditionError(
             "NoUsableRows", f"{file} has no usable dialogue. Upload one with rows."

@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from sea_api.v1alpha1.job import Spec
-from sea_data import urls
+from sea_data import foreign_files, urls
 from sea_data.formats import database_files
 from sea_data.formats.model_demands import Demand, unmet
 from sea_data.models import folder_check, tokenizer_ids, weight_files
@@ -76,7 +76,7 @@ def _tokenizer(
         raise TokenizerFileError(
             f"The model folder {folder} has no {TOKENIZER}: save the model's fast tokenizer there."
         ) from error
-    if weight_files.is_lfs_pointer(body):
+    if foreign_files.is_lfs_pointer(body):
         raise TokenizerFileError(f"The model's {weight_files.lfs_sentence(TOKENIZER)}.")
     tokenizer_ids.check(body, shapes.vocabulary(config))
     # The renderer of trainer and workers, once: it finds a template or tokens that can't be used.
