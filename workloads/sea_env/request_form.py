@@ -2,8 +2,9 @@
 
 Servers differ: some want `max_completion_tokens` for `max_tokens`, some accept only the default
 temperature, some know no `seed` or no `reasoning_content` in a message, some refuse a message
-without text or want arguments of calls as objects. `ChatEndpoint` keeps one
-form for its lifetime, so that each difference costs one refused request and not one per turn.
+without text, a system prompt or a greeting, or want arguments of calls as objects. `ChatEndpoint`
+keeps one form for its lifetime, so that each difference costs one refused request and not one per
+turn.
 """
 
 import json
