@@ -91,3 +91,25 @@ def test_a_policy_that_is_a_pointer_is_no_prompt() -> None:
         DatabaseError, match=r"The policy of retail next to .* is a Git LFS pointer"
     ):
         database_files.fetch_policy(registry.get("retail"), "s3://b/d/db.json", get)
+
+
+def test_a_small_text_that_is_a_pointer_is_named(tmp_path: Path) -> None:
+    (tmp_path / "policy.md").write_bytes(POINTER)
+    with pytest.raises(DataFileError, match=r"policy\.md: is a Git LFS pointer"):
+        data_files.text(tmp_path / "policy.md")
+
+
+@pytest.mark.parametrize("content", [b"a\nb\n", b"a\r\nb\r\n", b"\xef\xbb\xbfa\rb\r"])
+def test_a_policy_is_the_same_prompt_in_a_job_and_in_an_evaluation(
+    tmp_path: Path, content: bytes
+) -> None:
+    """A job's prompt kept the line ends that Windows had written."""
+    (tmp_path / "policy.md").write_bytes(content)
+
+    def get(url: str) -> bytes:
+        if url != "s3://b/d/policy.md":
+            raise ObjectNotFoundError(url)
+        return content
+
+    job = database_files.fetch_policy(registry.get("retail"), "s3://b/d/db.json", get)
+    assert job == data_files.text(tmp_path / "policy.md") == "a\nb\n"

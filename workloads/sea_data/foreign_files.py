@@ -50,3 +50,18 @@ def refuse_unpacked(begin: bytes, name: str) -> None:
             raise DataFileError(name, f"{sentence}.")
     if begin.lstrip()[:64].lower().startswith(_PAGES):
         raise DataFileError(name, "is a web page, not the file: download the file itself.")
+
+
+def text(content: bytes, name: str) -> str:
+    """A small file's text, with Python's line ends wherever it was written.
+
+    Raises DataFileError if it is no text in UTF-8.
+    """
+    refuse(content, name)
+    try:
+        found = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataFileError(
+            name, f"is no text in UTF-8 (byte {error.start}): name another file, or convert it"
+        ) from error
+    return found.replace("\r\n", "\n").replace("\r", "\n")

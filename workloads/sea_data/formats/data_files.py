@@ -65,12 +65,7 @@ def _checked(
 
 def text(path: Path) -> str:
     """A small local file of UTF-8 text; raises DataFileError for other bytes, and OSError."""
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataFileError(
-            str(path), f"is no text in UTF-8 (byte {error.start}): name another file, or convert it"
-        ) from error
+    return foreign_files.text(path.read_bytes(), str(path))
 
 
 def is_remote(address: str) -> bool:

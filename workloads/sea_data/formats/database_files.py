@@ -113,14 +113,10 @@ def fetch_policy(domain: Domain, url: str, get: Callable[[str], bytes]) -> str |
             f"The policy of {domain.name} is in none of {', '.join(places)}: upload it."
         )
     try:
-        foreign_files.refuse(body, f"of {domain.name} next to {url}")
-        return body.decode("utf-8-sig")
+        # As `sea evaluate` reads it: with other line ends the prompt would be another one.
+        return foreign_files.text(body, f"of {domain.name} next to {url}")
     except DataFileError as error:
         raise DatabaseError(f"The policy {error}") from error
-    except UnicodeDecodeError as error:
-        raise DatabaseError(
-            f"The policy of {domain.name} next to {url} is no text in UTF-8: upload it again."
-        ) from error
 
 
 def first_of(urls: list[str], get: Callable[[str], bytes]) -> bytes | None:
