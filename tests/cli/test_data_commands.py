@@ -10,6 +10,7 @@ import pytest
 
 from sea_cli import main
 from sea_cli.progress import reading
+from sea_testing.models import REFUSES, put_tiny_model
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +64,38 @@ def test_a_file_is_what_its_first_good_row_says(
 
 NO_ROW = '{"x": 1}\n'
 """A row that is neither a dialogue nor a task."""
+
+
+def test_dialogues_that_the_model_refuses_are_named_and_the_others_counted(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Stats ended at the first; check said nothing of a model before training refused the row."""
+    put_tiny_model(FolderStore(), str(tmp_path), REFUSES)
+    lines = (data / "sft.jsonl").read_text().splitlines()[:4]
+    for number in (1, 2):
+        row = json.loads(lines[number])
+        row["messages"].insert(2, {"role": "system", "content": "Be brief."})
+        lines[number] = json.dumps(row)
+    file = tmp_path / "sft.jsonl"
+    file.write_text("\n".join(lines))
+    options = [str(file), "--tokenizer", str(tmp_path), "--json"]
+    assert main(["data", "stats", *options]) == 0
+    out, err = capsys.readouterr()
+    found = json.loads(out)[str(file)]
+    assert found["agent: refused dialogues"] == 2
+    assert found["user: refused dialogues"] == 0, "the user's side has none of them"
+    assert found["agent: answer tokens"] > 0
+    assert err.count("messages[2]: is a system message after the first") == 2
+    assert main(["data", "check", *options]) == 1
+    problems = json.loads(capsys.readouterr().out)["files"][0]["problems"]
+    assert [one["line"] for one in problems] == [2, 3]
+    assert main(["data", "check", str(file)]) == 0
+    assert "messages[2] can't train models whose chat template" in capsys.readouterr().out
+
+
+class FolderStore:
+    def put(self, url: str, body: bytes) -> None:
+        Path(url).write_bytes(body)
 
 
 @pytest.mark.parametrize(("command", "some_bad"), [("check", 1), ("fix", 1), ("stats", 0)])
@@ -150,6 +183,7 @@ def test_help_has_examples(command: str, capsys: pytest.CaptureFixture[str]) -> 
         (["data", "stats", "nowhere.jsonl"], "sea: nowhere.jsonl: No such file"),
         (["data", "check", "s3:///x"], "is not an S3 address"),
         (["data", "stats", "FILE", "--tokenizer", "nowhere"], "nowhere holds no tokenizer.json"),
+        (["data", "check", "FILE", "--tokenizer", "nowhere"], "nowhere holds no tokenizer.json"),
         (["data", "stats", "FILE", "--tokenizer", "BROKEN"], "tokenizer.json can't be read"),
         (["model", "tiny", "--out", "NEW"], "no usable dialogue to fit the tokenizer to"),
         (

@@ -1,22 +1,22 @@
 """A chat endpoint and its faults: real HTTP, no waiting."""
 
 import asyncio
+import json
+import re
 from typing import Any
 
 import aiohttp
 import pytest
 from aiohttp import web
 
-from sea_env.chat import (
-    MAX_ASKED_PAUSE_SECONDS,
-    RATE_LIMIT_SECONDS,
-    Address,
-    ChatEndpoint,
+from sea_env.chat import MAX_ASKED_PAUSE_SECONDS, RATE_LIMIT_SECONDS, Address, ChatEndpoint, text_of
+from sea_env.domains import registry
+from sea_env.endpoint_errors import (
     ContextFullError,
     EndpointError,
     RateLimitedError,
     RefusedError,
-    text_of,
+    UnparsedTurnError,
 )
 from sea_testing.chat_server import ChatServer
 from sea_testing.waiting import HANG_S
@@ -222,6 +222,159 @@ async def test_a_model_that_is_not_scored_gets_another_try(chat_server: ChatServ
     chat_server.answers.append(UNREAD)
     assert await ask(chat_server, []) == "Ok."
     assert len(chat_server.asked) == 2
+
+
+UNPARSED = refusal(
+    500, "The model produced output that does not match the expected peg-native format"
+)
+
+
+async def scored(server: ChatServer, pauses: list[float]) -> str:
+    async def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+
+    async with aiohttp.ClientSession() as session:
+        endpoint = ChatEndpoint(session, Address(url=server.url, model="m"), sleep)
+        return await endpoint.ask(HELLO, text_of, unreadable=lambda words: words, seed=3)
+
+
+async def test_a_turn_that_the_servers_parser_fails_on_is_asked_for_again(
+    chat_server: ChatServer,
+) -> None:
+    """llama.cpp's fails on right turns: it was the agent's mistake at once. The same seed would
+    give the same turn."""
+    chat_server.answers += [UNPARSED, UNPARSED]
+    assert await scored(chat_server, []) == "Ok."
+    assert [body["seed"] for body in chat_server.asked] == [3, 4, 5]
+
+
+async def test_a_parser_that_always_fails_is_no_mistake_of_the_agent(
+    chat_server: ChatServer,
+) -> None:
+    chat_server.default = UNPARSED
+    with pytest.raises(UnparsedTurnError, match="use another build of it or another server"):
+        await scored(chat_server, [])
+    assert len(chat_server.asked) == Address("", "").attempts
+
+
+SILENT: list[dict[str, Any]] = [
+    {"role": "user", "content": "Hello"},
+    {"role": "assistant", "content": ""},
+    {"role": "user", "content": "Error: The turn is empty."},
+    {"role": "assistant", "content": None, "tool_calls": [{"id": "c"}]},
+    {"role": "tool", "tool_call_id": "c", "content": "x"},
+]
+NO_EMPTY = refusal(400, "Assistant message must have either content or tool_calls, but not none.")
+
+
+@pytest.mark.parametrize(
+    ("refusals", "silent", "calling"),
+    [(0, "", None), (1, "(empty)", ""), (2, "(empty)", "(empty)")],
+)
+async def test_messages_without_text_get_one_where_the_server_refuses_them(
+    chat_server: ChatServer, refusals: int, silent: str, calling: str | None
+) -> None:
+    """OpenAI takes them; an empty turn of the agent cost the episode its verdict elsewhere."""
+    chat_server.answers += [NO_EMPTY] * refusals
+    async with aiohttp.ClientSession() as session:
+        endpoint = ChatEndpoint(session, Address(url=chat_server.url, model="m"))
+        for _ in range(2):
+            assert await endpoint.ask(SILENT, text_of) == "Ok."
+    assert len(chat_server.asked) == refusals + 2, "learned once"
+    for body in chat_server.asked[refusals:]:
+        texts = [message["content"] for message in body["messages"]]
+        assert texts == ["Hello", silent, "Error: The turn is empty.", calling, "x"]
+
+
+async def test_a_server_that_lacks_keywords_of_schemas_gets_tools_without_them(
+    chat_server: ChatServer,
+) -> None:
+    """Gemini knows neither `$defs` nor `additionalProperties`: no airline's dialogue began."""
+    at = "at 'tools[0].function_declarations[0].parameters': Cannot find field."
+    for name in ("$defs", "additionalProperties"):
+        words = f'Invalid JSON payload received. Unknown name "{name}" {at}'
+        chat_server.answers.append(refusal(400, words))
+    tools = [tool.schema() for tool in registry.get("airline").tools]
+    async with aiohttp.ClientSession() as session:
+        endpoint = ChatEndpoint(session, Address(url=chat_server.url, model="m"))
+        for _ in range(2):
+            assert await endpoint.ask(HELLO, text_of, tools=tools) == "Ok."
+    first, *_, last = (body["tools"] for body in chat_server.asked)
+    assert first == tools
+    assert not re.search(r"\$defs|\$ref|additionalProperties", json.dumps(last))
+    assert [tool["function"]["name"] for tool in last] == [t["function"]["name"] for t in tools]
+    assert len(chat_server.asked) == 4
+
+
+@pytest.mark.parametrize(
+    ("messages", "sent"),
+    [
+        ([("system", "P"), ("user", "Q")], [("user", "P\n\nQ")]),
+        ([("system", "P"), ("assistant", "Hi!")], [("user", "P"), ("assistant", "Hi!")]),
+        ([("user", "Q")], [("user", "Q")]),
+    ],
+)
+async def test_a_model_without_a_system_role_gets_the_policy_from_the_user(
+    chat_server: ChatServer, messages: list[tuple[str, str]], sent: list[tuple[str, str]]
+) -> None:
+    """Gemma's templates, o1-mini: no episode had a verdict."""
+    chat_server.answers.append(refusal(400, "System role not supported"))
+    given = [{"role": role, "content": text} for role, text in messages]
+    async with aiohttp.ClientSession() as session:
+        endpoint = ChatEndpoint(session, Address(url=chat_server.url, model="m"))
+        for _ in range(2):
+            assert await endpoint.ask(given, text_of) == "Ok."
+    for body in chat_server.asked[1:]:
+        assert [(one["role"], one["content"]) for one in body["messages"]] == sent
+    assert len(chat_server.asked) == 3
+
+
+async def test_a_server_that_wants_a_user_first_gets_one_before_a_greeting(
+    chat_server: ChatServer,
+) -> None:
+    """tau2-bench's agents greet first; Gemma, Mistral, Anthropic and Bedrock refuse that."""
+    roles = "Conversation roles must alternate user/assistant/user/assistant/..."
+    chat_server.answers.append(refusal(400, roles))
+    policy, greeting = {"role": "system", "content": "P"}, {"role": "assistant", "content": "Hi!"}
+    async with aiohttp.ClientSession() as session:
+        endpoint = ChatEndpoint(session, Address(url=chat_server.url, model="m"))
+        assert await endpoint.ask([policy, greeting, *HELLO], text_of) == "Ok."
+        assert await endpoint.ask([policy, *HELLO], text_of) == "Ok."
+    sent = [[message["role"] for message in body["messages"]] for body in chat_server.asked]
+    assert sent == [
+        ["system", "assistant", "user"],
+        ["system", "user", "assistant", "user"],
+        ["system", "user"],
+    ]
+    chat_server.default = refusal(400, roles)
+    with pytest.raises(RefusedError, match="roles must alternate"):
+        await ask(chat_server)
+
+
+async def test_a_template_that_wants_objects_gets_the_arguments_of_calls_as_objects(
+    chat_server: ChatServer,
+) -> None:
+    """Qwen's templates since Qwen3-Coder fail on a text; the episode had no verdict."""
+    chat_server.answers.append(refusal(500, "Can only get item pairs from a mapping."))
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": '{"a": 1}'}}
+    calling: dict[str, Any] = {"role": "assistant", "content": None, "tool_calls": [call]}
+    messages: list[dict[str, Any]] = [*HELLO, calling]
+    async with aiohttp.ClientSession() as session:
+        endpoint = ChatEndpoint(session, Address(url=chat_server.url, model="m"))
+        for _ in range(2):
+            assert await endpoint.ask(messages, text_of) == "Ok."
+    sent = [body["messages"][1]["tool_calls"][0]["function"] for body in chat_server.asked]
+    assert [one["arguments"] for one in sent] == ['{"a": 1}', {"a": 1}, {"a": 1}]
+    assert {one["name"] for one in sent} == {"f"}
+
+
+async def test_a_server_that_refuses_every_form_of_a_message_is_not_asked_forever(
+    chat_server: ChatServer,
+) -> None:
+    chat_server.default = NO_EMPTY
+    with pytest.raises(RefusedError, match="must have either content or tool_calls"):
+        await ask(chat_server)
+    assert len(chat_server.asked) == 3
 
 
 def finished(reason: Any) -> Any:

@@ -4,7 +4,7 @@ import pytest
 from tenacity import RetryError, Retrying, wait_fixed
 
 from sea_api.errors import SeaError
-from sea_env.chat import EndpointError, RefusedError
+from sea_env.endpoint_errors import EndpointError, RefusedError
 from sea_env.retry import IF_TRANSIENT, backoff, is_transient, stop_at
 from sea_env.verify.verdict import UnverifiableTaskError
 

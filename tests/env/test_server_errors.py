@@ -155,9 +155,69 @@ OTHERS: list[tuple[str, int, Any, Kind, str]] = [
     ("Ollama, a call that it can't read", 500, {"error": {"message": "error parsing tool call: "
      "raw='{\"a\": \"the maximum context length}', err=invalid character", "type": "api_error"}},
      Kind.UNREADABLE, ""),
-    ("llama.cpp, a call that it can't read", 500, {"error": {"code": 500, "message": "The model "
-     "produced output that does not match the expected peg-native format", "type":
-     "server_error"}}, Kind.UNREADABLE, ""),
+    ("llama.cpp, a turn that its parser fails on", 500, {"error": {"code": 500, "message": "The "
+     "model produced output that does not match the expected peg-native format", "type":
+     "server_error"}}, Kind.UNPARSED, ""),
+    ("omlx, arguments as a text", 500, {"error": {"message": "Can only get item pairs from a "
+     "mapping.", "type": "server_error"}}, Kind.TEXT_ARGUMENTS, ""),
+    ("llama.cpp, arguments as a text", 500, {"error": {"code": 500, "message": "\n------------\n"
+     "While executing FilterExpression at line 120, column 73 in source:\n..._name, args_value in "
+     "tool_call.arguments|items %}\nError: Unknown (built-in) filter 'items' for type String",
+     "type": "server_error"}}, Kind.TEXT_ARGUMENTS, ""),
+    ("Gemini, keywords of a schema", 400, [{"error": {"code": 400, "message": "Invalid JSON "
+     "payload received. Unknown name \"$defs\" at 'tools[0].function_declarations[0].parameters': "
+     "Cannot find field.\nInvalid JSON payload received. Unknown name \"additionalProperties\" at "
+     "'tools[0].function_declarations[1].parameters.properties[0].value.items': Cannot find field."
+     "\nInvalid JSON payload received. Unknown name \"$defs\" at 'tools[0].function_declarations"
+     "[2].parameters': Cannot find field.", "status": "INVALID_ARGUMENT"}}],
+     Kind.TOOL_SCHEMA, "$defs additionalProperties"),
+    ("Gemma in vLLM, a system prompt", 400, {"error": {"message": "System role not supported",
+     "type": "BadRequestError", "code": 400}}, Kind.NO_SYSTEM, ""),
+    ("Gemma in Gemini's API, a system prompt", 400, [{"error": {"code": 400, "message": "Developer "
+     "instruction is not enabled for models/gemma-3-27b-it", "status": "INVALID_ARGUMENT"}}],
+     Kind.NO_SYSTEM, ""),
+    ("OpenAI's o1-mini, a system prompt", 400, {"error": {"message": "Unsupported value: "
+     "'messages[0].role' does not support 'system' with this model.", "type":
+     "invalid_request_error", "param": "messages[0].role", "code": "unsupported_value"}},
+     Kind.NO_SYSTEM, ""),
+    ("Gemma in vLLM, a greeting", 400, {"error": {"message": "Conversation roles must alternate "
+     "user/assistant/user/assistant/...", "type": "BadRequestError", "code": 400}},
+     Kind.USER_FIRST, ""),
+    ("Mistral in vLLM, a greeting", 400, {"object": "error", "message": "After the optional system "
+     "message, conversation roles must alternate user/assistant/user/assistant/...", "type":
+     "BadRequestError", "code": 400}, Kind.USER_FIRST, ""),
+    ("Anthropic, a greeting", 400, {"error": {"type": "invalid_request_error", "message":
+     'messages: first message must use the "user" role'}}, Kind.USER_FIRST, ""),
+    ("Bedrock, a greeting", 400, {"error": {"message": "A conversation must start with a user "
+     "message. Try again with a conversation that starts with a user message."}},
+     Kind.USER_FIRST, ""),
+    ("Mistral, an empty turn", 400, {"object": "error", "message": "Assistant message must have "
+     "either content or tool_calls, but not none.", "type": "invalid_request_error"},
+     Kind.EMPTY_MESSAGE, ""),
+    ("vLLM with Mistral's tokenizer, an empty turn", 400, {"object": "error", "message": "Invalid "
+     "assistant message: role='assistant' content=None tool_calls=None prefix=False", "type":
+     "BadRequestError", "param": None, "code": 400}, Kind.EMPTY_MESSAGE, ""),
+    ("DeepSeek, an empty turn", 400, {"error": {"message": "Invalid assistant message: content or "
+     "tool_calls must be set", "type": "invalid_request_error"}}, Kind.EMPTY_MESSAGE, ""),
+    ("Anthropic, an empty turn", 400, {"type": "error", "error": {"type": "invalid_request_error",
+     "message": "messages.2: all messages must have non-empty content except for the optional "
+     "final assistant message"}}, Kind.EMPTY_MESSAGE, ""),
+    ("Anthropic, a blank text", 400, {"error": {"message": "messages: text content blocks must "
+     "contain non-whitespace text"}}, Kind.EMPTY_MESSAGE, ""),
+    ("Bedrock behind LiteLLM, a blank text", 400, {"error": {"message": "litellm.BadRequestError: "
+     'BedrockException - {"message":"The text field in the ContentBlock object at '
+     'messages.2.content.1 is blank. Add text to the text field, and try again."}'}},
+     Kind.EMPTY_MESSAGE, ""),
+    ("Moonshot, an empty turn", 400, {"error": {"message": "Invalid request: the message at "
+     "position 2 with role 'assistant' must not be empty", "type": "invalid_request_error"}},
+     Kind.EMPTY_MESSAGE, ""),
+    ("a gateway, an empty turn", 400, {"error": {"message": "assistant messages must include "
+     "non-empty content or tool_calls", "type": "invalid_request_error"}}, Kind.EMPTY_MESSAGE, ""),
+    ("OpenAI, null next to calls", 400, {"error": {"message": "Invalid value for 'content': "
+     "expected a string, got null.", "type": "invalid_request_error", "param":
+     "messages.[2].content"}}, Kind.EMPTY_MESSAGE, ""),
+    ("Ollama, null next to calls", 400, {"error": {"message": "invalid message content type: <nil>",
+     "type": "invalid_request_error"}}, Kind.EMPTY_MESSAGE, ""),
     ("OpenAI, o-series", 400, {"error": {"message": "Unsupported parameter: 'max_tokens' is not "
      "supported with this model. Use 'max_completion_tokens' instead.",
      "type": "invalid_request_error", "param": "max_tokens", "code": "unsupported_parameter"}},

@@ -16,6 +16,7 @@ from sea_cli.progress import ReadAdvance, reading
 from sea_data.errors import RowError
 from sea_data.formats import data_files, jsonl
 from sea_data.formats.inspection import Inspector
+from sea_env.tokens.renderer import Renderer
 
 _EXAMPLE = """\
 sea data check data/shop/sft.jsonl data/shop/rl_train.jsonl
@@ -48,14 +49,22 @@ def add(commands: Commands) -> None:
         help=f"data root ({fetching.FOLDER}): also read every row's database and run its expected "
         "actions on it",
     )
+    parser.add_argument(
+        "--tokenizer",
+        type=Path,
+        metavar="MODEL",
+        help="HF folder of the model to train: also refuse dialogues that its format can't hold",
+    )
     judge_option(parser, "tasks with assertions in natural language are fine then")
     parser.add_argument("--json", action="store_true", help="print everything as one JSON object")
     parser.set_defaults(run=run)
 
 
 def run(given: argparse.Namespace) -> int:
+    model = Renderer.load(given.tokenizer) if given.tokenizer else None
     with _databases(given.databases) as databases:
-        reports = [_file(file, databases, given) for file in given.files]
+        inspector = Inspector(given.domain, databases, judged=given.judge, model=model)
+        reports = [_file(file, inspector, quiet=given.json) for file in given.files]
     bad = sum(len(report["problems"]) for report in reports)
     if given.json:
         say(json.dumps({"files": reports, "bad_rows": bad}, indent=1))
@@ -68,22 +77,17 @@ def _databases(address: str | None) -> AbstractContextManager[Path | None]:
     return nullcontext(None) if address is None else fetching.folder(address)
 
 
-def _file(file: str, databases: Path | None, given: argparse.Namespace) -> dict[str, Any]:
-    inspector = Inspector(given.domain, databases, judged=given.judge)
+def _file(file: str, inspector: Inspector, *, quiet: bool) -> dict[str, Any]:
     report: dict[str, Any] = {"file": file, "rows": 0, "problems": [], "notes": []}
     with reading(file) as advance:
         for finding in findings(file, inspector, advance):
             report["rows"] += 1
-            _add(report, finding, file, quiet=given.json)
+            _add(report, finding, file, quiet=quiet)
     if not report["rows"]:
         # A job can't begin with it either.
-        _add(
-            report,
-            Finding(0, RowError("", "the file has no row", file), []),
-            file,
-            quiet=given.json,
-        )
-    if not given.json:
+        finding = Finding(0, RowError("", "the file has no row", file), [])
+        _add(report, finding, file, quiet=quiet)
+    if not quiet:
         say(f"{file}: {report['rows']} rows")
     return report
 

@@ -5,7 +5,7 @@ import json
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,8 @@ _EXAMPLE = """\
 sea data stats data/shop/sft.jsonl --tokenizer models/tiny --context-length 512
   sea data stats sft_merge.jsonl.gz rl_merge.jsonl --json"""
 _TELLING = frozenset({"messages", "evaluation_criteria", "user_scenario"})
-_SIDES = {"agent": agent_side, "user": exchange}
+_MAX_NAMED = 20
+_SIDES: Mapping[str, sequences.Side] = {"agent": agent_side, "user": exchange}
 
 
 def add(commands: Commands) -> None:
@@ -102,10 +103,14 @@ def _dialogues(rows: RowFile, renderer: Renderer | None, context: int) -> dict[s
 
 
 def _tokens(plan: sft.Selection, side: str, renderer: Renderer, context: int) -> dict[str, Any]:
-    dialogues = map(_SIDES[side], _with_bar(plan, f"tokens, {side}"))
-    tokens = sequences.TokenCounts()
-    lengths = [len(one.ids) for one in sequences.encode(dialogues, renderer, context, tokens)]
+    dialogues, tokens = _with_bar(plan, f"tokens, {side}"), sequences.TokenCounts()
+    encoded = sequences.encode(
+        dialogues, renderer, context, tokens, side=_SIDES[side], skip_bad=True
+    )
+    lengths = [len(one.ids) for one in encoded]
+    _name(tokens.unreadable, side)
     return {
+        f"{side}: refused dialogues": len(tokens.unreadable),
         f"{side}: answer tokens": tokens.answer,
         f"{side}: context tokens": tokens.context,
         f"{side}: tokens over the length": tokens.over_length,
@@ -115,6 +120,14 @@ def _tokens(plan: sft.Selection, side: str, renderer: Renderer, context: int) ->
         f"{side}: longest dialogue": max(lengths, default=0),
         f"{side}: packed into sequences": len(sequences.pack(lengths, context)),
     }
+
+
+def _name(refused: Sequence[RowError], side: str) -> None:
+    """A stage with `onBadRow: Fail` ends at the first of them."""
+    for error in refused[:_MAX_NAMED]:
+        sys.stderr.write(f"sea: for the {side}: {error}\n")
+    if len(refused) > _MAX_NAMED:
+        sys.stderr.write(f"sea: for the {side}: {len(refused) - _MAX_NAMED} more are refused\n")
 
 
 def _with_bar(plan: sft.Selection, label: str) -> Iterable[Dialogue]:

@@ -17,9 +17,10 @@ from sea_data.errors import EvaluationError
 from sea_data.evaluation.playing import scripted, tasks, terminal
 from sea_data.evaluation.playing.agent import Agent, EndpointAgent
 from sea_data.evaluation.playing.player import talk
-from sea_env.chat import Address, ChatEndpoint, EndpointError
+from sea_env.chat import Address, ChatEndpoint
 from sea_env.domains import registry
 from sea_env.domains.base import Domain
+from sea_env.endpoint_errors import EndpointError
 from sea_env.episodes.conversation import open_conversation
 from sea_env.episodes.limits import Limits
 from sea_env.tasks.task import Task

@@ -19,7 +19,14 @@ from tenacity import AsyncRetrying, RetryCallState
 
 from sea_api import limits
 from sea_env import chat_reply, rate_limits, server_errors
-from sea_env.errors import EnvError
+from sea_env.endpoint_errors import (
+    ContextFullError,
+    EndpointError,
+    RateLimitedError,
+    RefusedError,
+    UnparsedTurnError,
+    UnreadableTurnError,
+)
 from sea_env.request_form import RequestForm
 from sea_env.retry import IF_TRANSIENT, backoff
 from sea_env.server_errors import Kind, ServerError
@@ -34,41 +41,19 @@ RATE_LIMIT_SECONDS = 900.0
 """Pauses of one request together, while the server answers that it is asked too often."""
 _MAX_FORMS = 6
 """Requests of one attempt that are refused for their form: each changes it."""
+_OF_FORM = frozenset(
+    {
+        Kind.ANSWER_TOO_LONG,
+        Kind.EMPTY_MESSAGE,
+        Kind.MISSING,
+        Kind.NO_SYSTEM,
+        Kind.TEXT_ARGUMENTS,
+        Kind.TOOL_SCHEMA,
+        Kind.UNSUPPORTED,
+        Kind.USER_FIRST,
+    }
+)
 _END_OF_THOUGHT = "</think>"
-
-
-class EndpointError(EnvError):
-    """The endpoint gives no usable answer: which one, and what it did instead."""
-
-    permanent = False
-
-
-class RateLimitedError(EndpointError):
-    """It is asked too often (429), or says for how long it is busy."""
-
-    def __init__(self, sentence: str, pause_s: float | None) -> None:
-        super().__init__(sentence)
-        self.pause_s = pause_s
-        """Seconds that the server asks for; None if it doesn't say."""
-
-
-class RefusedError(EndpointError):
-    """It refuses the request permanently (a wrong key, an unknown model)."""
-
-    permanent = True
-
-
-class ContextFullError(RefusedError):
-    """The prompt no longer fits the model's context."""
-
-
-class UnreadableTurnError(EndpointError):
-    """The model wrote a call that the server can't read, and the server answered an error."""
-
-    def __init__(self, sentence: str, said: str) -> None:
-        super().__init__(sentence)
-        self.said = said
-        """The server's own words."""
 
 
 class _UnfitFormError(Exception):
@@ -132,7 +117,8 @@ class ChatEndpoint:
         is asked again. `usage` is called with what each answer used, unusable ones included;
         `sending` is called before each attempt. `unreadable` makes an answer of the server's words
         about a call that it can't read; without it the model gets another try, which an agent that
-        is scored must not. `extra` is added to the body.
+        is scored must not. Where the server's parser may be wrong the model always gets one, with
+        the next seed. `extra` is added to the body.
 
         Raises EndpointError; of its kinds ContextFullError if the prompt alone doesn't fit.
         """
@@ -154,6 +140,10 @@ class ChatEndpoint:
                     message = chat_reply.message_of(reply)
                     self.form.heard(message)
                     return read({**message, "shortened": shortened})
+                except UnparsedTurnError as error:
+                    problem = str(error)
+                    extra = _next_seed(extra)
+                    raise
                 except (RateLimitedError, UnreadableTurnError) as error:
                     if unreadable is not None and isinstance(error, UnreadableTurnError):
                         return unreadable(error.said)
@@ -212,13 +202,20 @@ class ChatEndpoint:
         raise AssertionError("an error is raised")
 
     def _raise(self, error: ServerError, headers: Mapping[str, str], body: str) -> None:
-        if error.kind in (Kind.ANSWER_TOO_LONG, Kind.UNSUPPORTED, Kind.MISSING):
+        if error.kind in _OF_FORM:
             raise _UnfitFormError(error)
         if error.kind is Kind.UNREADABLE:
             raise UnreadableTurnError(
                 f"The endpoint {self._url} (model {self._address.model}) can't read what the "
                 f"model wrote: {_said(error)}.",
                 error.message,
+            )
+        if error.kind is Kind.UNPARSED:
+            raise UnparsedTurnError(
+                f"The parser of the endpoint {self._url} (model {self._address.model}) fails on "
+                f"what the model writes, however often it is asked: {_said(error)}. llama.cpp's "
+                "parser also fails on turns that are well-formed: use another build of it or "
+                "another server."
             )
         pause_s = rate_limits.pause_asked(headers, body, self._now())
         if error.kind is Kind.RATE_LIMITED or (error.kind is Kind.BUSY and pause_s is not None):
@@ -276,6 +273,12 @@ class _RetryBudget:
 
 def _error(state: RetryCallState) -> BaseException | None:
     return state.outcome.exception() if state.outcome is not None else None
+
+
+def _next_seed(extra: dict[str, Any]) -> dict[str, Any]:
+    """The same seed would give the same turn."""
+    seed = extra.get("seed")
+    return {**extra, "seed": seed + 1} if isinstance(seed, int) else extra
 
 
 def _said(error: ServerError) -> str:

@@ -30,10 +30,22 @@ class Kind(StrEnum):
     """A parameter that this model doesn't take: ask without it, or by its other name."""
     MISSING = "Missing"
     """Thoughts that this server wants back in every message of the model."""
+    EMPTY_MESSAGE = "EmptyMessage"
+    """A message without text, which this server refuses: send it with some."""
+    TEXT_ARGUMENTS = "TextArguments"
+    """Arguments of calls as a text, as OpenAI has them: its chat template wants objects."""
+    TOOL_SCHEMA = "ToolSchema"
+    """Keywords of JSON schema that it doesn't know: write the tools without them."""
+    NO_SYSTEM = "NoSystem"
+    """A system message, which this model has no role for: write it before the user's first."""
+    USER_FIRST = "UserFirst"
+    """A dialogue that the model begins, with a greeting: its template wants a user's message."""
     RATE_LIMITED = "RateLimited"
     """Too many requests or tokens for now: wait as long as the server asks."""
     UNREADABLE = "Unreadable"
     """The model wrote a call that the server itself can't read: the model's mistake."""
+    UNPARSED = "Unparsed"
+    """The server's parser failed on the model's turn, which may have been right: ask again."""
     BUSY = "Busy"
     """Overloaded, restarting or broken: ask again."""
     REFUSED = "Refused"
@@ -51,7 +63,7 @@ class ServerError:
     room: int | None = None
     """With ANSWER_TOO_LONG: tokens that fit behind the prompt; None if the server doesn't say."""
     parameter: str = ""
-    """With UNSUPPORTED: its name in the request."""
+    """With UNSUPPORTED: its name in the request; with TOOL_SCHEMA the keywords, a space between."""
 
 
 _FULL_NAMES = frozenset(
@@ -112,9 +124,52 @@ _MISSING_TEXT = re.compile(
 )
 _UNREADABLE_TEXT = re.compile(
     r"^error parsing tool call: "  # Ollama
-    r"|model produced output that does not match the expected"  # llama.cpp
     r"|[\"']tool_use_failed[\"']",  # Groq, as LiteLLM passes its body on
     re.IGNORECASE,
+)
+_EMPTY_TEXT = re.compile(
+    r"must have either content or tool_calls"  # Mistral
+    r"|invalid assistant message: (?:role=.*content=None|content or tool_calls must be set)"
+    # vLLM with Mistral's tokenizer, DeepSeek
+    r"|must (?:have|include) non-empty content|text content blocks must (?:be non-empty|contain)"
+    r"|text field in the ContentBlock object at \S+ is blank"  # Bedrock
+    r"|with role ['\"]?\w+['\"]? must not be empty"  # Moonshot
+    r"|content\S*: expected a string, got null"  # OpenAI
+    r"|invalid message content type: <nil>"  # Ollama
+    r"|messages\.\d+\.content\.\d+\.text\.text: Field required",
+    re.IGNORECASE,
+)
+_TEXT_ARGUMENTS_TEXT = re.compile(
+    "can only get item pairs from a mapping"  # Jinja2: omlx, tabbyAPI, vllm-mlx
+    r"|filter 'items' for type String",  # llama.cpp's own Jinja
+    re.IGNORECASE,
+)
+"""Of Qwen's templates since Qwen3-Coder, in servers that pass messages on as they came."""
+_KEYWORD = re.compile(r"unknown name \\*[\"']([$\w]+)\\*[\"'] at \\*[\"']tools", re.IGNORECASE)
+_NO_SYSTEM_TEXT = re.compile(
+    r"system role (?:is )?not supported"  # Gemma's and older Mistral's templates
+    r"|messages\[\d+\]\.role['\"]? does not support ['\"]system"  # OpenAI's first o1
+    r"|developer instruction is not enabled",  # Gemma in Gemini's API
+    re.IGNORECASE,
+)
+_USER_FIRST_TEXT = re.compile(
+    r"roles must alternate user/assistant"  # Mistral's and Gemma's templates
+    r"|(?:first message must use the|must start with a) [\"']?user"  # Anthropic, Bedrock
+    r"|first message (?:should|must) (?:always )?be from (?:the )?user",
+    re.IGNORECASE,
+)
+_UNPARSED_TEXT = re.compile(
+    r"model produced output that does not match the expected", re.IGNORECASE
+)
+"""llama.cpp's `common_chat_peg_parse`, which also fails on text before a call, on `</parameter>` in
+a value and on names with some characters (issues 20260, 27025 and 27733)."""
+_BY_WORDS = (
+    (Kind.UNPARSED, _UNPARSED_TEXT),
+    (Kind.MISSING, _MISSING_TEXT),
+    (Kind.TEXT_ARGUMENTS, _TEXT_ARGUMENTS_TEXT),
+    (Kind.NO_SYSTEM, _NO_SYSTEM_TEXT),
+    (Kind.USER_FIRST, _USER_FIRST_TEXT),
+    (Kind.EMPTY_MESSAGE, _EMPTY_TEXT),
 )
 _NO_QUOTA = frozenset(
     {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "quota_exceeded"}
@@ -165,8 +220,11 @@ def _kind(status: int, message: str, names: set[str], param: str) -> tuple[Kind,
     # Before all other words: these bodies quote what the model wrote, which may be anything.
     if "tool_use_failed" in names or _UNREADABLE_TEXT.search(message):
         return Kind.UNREADABLE, None, ""
-    if _MISSING_TEXT.search(message):
-        return Kind.MISSING, None, ""
+    named = (kind for kind, words in _BY_WORDS if words.search(message))
+    if kind := next(named, None):
+        return kind, None, ""
+    if keywords := _KEYWORD.findall(message):
+        return Kind.TOOL_SCHEMA, None, " ".join(dict.fromkeys(keywords))
     unsupported = _unsupported(names, param, message)
     if status < 500 and unsupported:
         return Kind.UNSUPPORTED, None, unsupported

@@ -1,6 +1,7 @@
 """What an endpoint's messages mean, and how a dialogue is told to it."""
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -102,6 +103,8 @@ def test_native_messages_name_the_calls_that_results_answer() -> None:
     assert roles == ["user", "assistant", "user", "assistant", "tool", "tool", "user"]
     calls = shown[3]["tool_calls"]
     assert [c["id"] for c in calls] == [shown[4]["tool_call_id"], shown[5]["tool_call_id"]]
+    # Mistral refuses any other id.
+    assert all(re.fullmatch("[a-zA-Z0-9]{9}", c["id"]) for c in calls)
     assert json.loads(calls[0]["function"]["arguments"]) == {"a": "ü"}
     assert "rebooted" not in json.dumps(shown), "the user's own calls are not the agent's business"
 

@@ -104,8 +104,8 @@ def test_what_passes_is_tried_again(
 
 
 async def cannot_read(_: web.Request, messages: Any) -> web.Response:
-    words = "The model produced output that does not match the expected peg-native format"
-    return web.json_response({"error": {"code": 500, "message": words}}, status=500)
+    words = "error parsing tool call: raw='{', err=unexpected end of JSON input"
+    return web.json_response({"error": {"message": words}}, status=500)
 
 
 def test_a_call_that_the_server_cannot_read_is_the_agents_mistake(
@@ -117,9 +117,36 @@ def test_a_call_that_the_server_cannot_read_is_the_agents_mistake(
     found = scores(tmp_path / "out")
     assert found["results"][0]["passHat1"] == 0.0
     assert found["failures"] == {"shop": {"malformed-call": 12}}
-    assert "a tool call that the server can't read: The model produced output" in json.dumps(
+    assert "a tool call that the server can't read: error parsing tool call" in json.dumps(
         lines(tmp_path / "out")
     )
+
+
+def test_a_turn_that_the_servers_parser_fails_on_is_no_zero(
+    server: Any,
+    arguments: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    no_pauses: None,
+) -> None:
+    """llama.cpp's parser fails on right turns too: no verdict, counted with its own sentence."""
+    (first,) = {line["id"] for line in rows(arguments) if line["id"].endswith("_0")}
+    wanted = scenario(arguments, first)
+
+    async def cannot_parse(_: web.Request, messages: Any) -> web.Response | None:
+        words = "The model produced output that does not match the expected peg-native format"
+        failed = web.json_response({"error": {"code": 500, "message": words}}, status=500)
+        return failed if wanted in str(messages[1]["content"]) else None
+
+    server.fault = cannot_parse
+    assert main([*arguments, "--retries", "1"]) == 3
+    found = scores(tmp_path / "out")
+    assert found["withoutVerdict"] >= 2
+    assert found["failures"] == {"shop": {"infrastructure": found["withoutVerdict"]}}
+    assert found["results"][0]["passHat1"] == 100.0
+    last = capsys.readouterr().err.strip().splitlines()[-1]
+    assert f"{found['withoutVerdict']} because: The parser of the endpoint" in last
+    assert "use another build of it or another server" in last
 
 
 def test_a_full_context_is_the_agents_failure(

@@ -220,6 +220,30 @@ def test_the_command_says_what_it_did(tmp_path: Path, capsys: pytest.CaptureFixt
     assert [dialogue(one).messages[-1]["content"] for one in good] == ["Done.", "Done.", ""]
 
 
+NAMES = ["f", "f g", "f\ng", " f", "f>", "é", "f=x", "a.b-c", "<", "f/", "\t"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("place", ["call", "argument"])
+def test_names_that_are_trained_are_read_back(name: str, place: str) -> None:
+    """`<function= f>` and `<parameter=a>b>` were trained, and refused by the product's reader."""
+    made = call(name) if place == "call" else call("f", **{name: "v"})
+    found, counts = dialogue(row(calls=[made])), TokenCounts()
+    for calls in CallFormat:
+        renderer = Renderer(tokenizer.train(["user\n"] * 3, 300), Style(calls))
+        encoded = sequences.encode([found], renderer, 9999, counts, skip_bad=True)
+        trained = bool(list(encoded))
+        turn = renderer.parse(renderer.agent_turn(found.messages[2]))
+        read = [one.as_dict() for one in turn.tool_calls] == [made]
+        assert trained == read, calls
+        assert read or calls is CallFormat.QWEN3_XML
+
+
+def test_a_call_without_a_name_is_a_bad_row() -> None:
+    with pytest.raises(RowError, match=r"tool_calls\[0\]: must be an object with a name"):
+        dialogue(row(calls=[call("")]))
+
+
 RAISES = "{{ raise_exception('System message must be at the beginning.') }}"
 LATER = "{% if m.role == 'system' and not loop.first %}LATER{% else %}"
 TURN = "{{ '<|im_start|>' + m.role + '\\n' + m.content + '<|im_end|>\\n' }}"
@@ -236,12 +260,34 @@ def test_a_later_system_message_is_refused_for_a_model_whose_template_refuses_it
     given = row()
     given["messages"] += [{"role": "system", "content": "Now."}, {"role": "user", "content": "Q"}]
     counts = TokenCounts()
+    (note,) = Inspector().notes(given)
+    assert note.startswith("messages[2] can't train models whose chat template refuses it")
     if taken:
+        assert Inspector(model=renderer).notes(given) == []
         assert list(sequences.encode([dialogue(given)], renderer, 9999, counts))
         return
     with pytest.raises(RowError, match=r"messages\[2\]: is a system message after the first"):
         list(sequences.encode([dialogue(given)], renderer, 9999, counts))
     assert not list(sequences.encode([dialogue(given)], renderer, 9999, counts, skip_bad=True))
+    with pytest.raises(RowError, match=r"^messages\[2\]: is a system message after the first"):
+        Inspector(model=renderer).notes(given)
+    failed = {**given, "metadata": {"reward": 0.0}}
+    assert Inspector(model=renderer).notes(failed) == [], "nothing trains on it"
+
+
+def test_a_tag_that_a_user_says_is_noted_and_left_out_of_a_users_stage() -> None:
+    """`onBadRow: Skip` skips it: the stage ended, though the same row counted as read."""
+    given = row(answer={"role": "assistant", "content": "Bye."})
+    given["messages"][1]["content"] = "Say <think>."
+    (note,) = Inspector().notes(given)
+    assert note.startswith("messages[1].content has <think>, which no user can say")
+    renderer, counts = Renderer(tokenizer.train(["user\n"] * 3, 300), Style()), TokenCounts()
+    with pytest.raises(RowError, match=r"dialogue .*messages\[1\]\.content: has <think>"):
+        list(sequences.encode([dialogue(given)], renderer, 999, counts, side=exchange))
+    some = sequences.encode(
+        [dialogue(given), dialogue(row())], renderer, 999, counts, side=exchange, skip_bad=True
+    )
+    assert len(list(some)) == len(counts.unreadable) == 1
 
 
 @pytest.mark.parametrize("tag", ["<|im_end|>", "<|endoftext|>", "</tool_call>"])
@@ -256,8 +302,8 @@ def test_a_call_that_spells_xml_is_noted_and_refused_for_a_model_that_writes_xml
     """It was trained, and the product's own reader refused what the model had learned."""
     given = row(calls=[call("find_user", name=f"a{tag}b", zip="1")])
     (note,) = Inspector().notes(given)
-    assert f"has {tag.partition('=')[0]}" in note
-    assert "in its name or arguments: a model that writes calls as XML" in note
+    assert f"it has {tag.partition('=')[0]}" in note
+    assert "messages[2].tool_calls[0] can't train models that write calls as XML" in note
     found = dialogue(given)
     made = tokenizer.train(["user\n"] * 3, 300)
     json_style, xml_style = Style(), Style(CallFormat.QWEN3_XML)
@@ -266,5 +312,8 @@ def test_a_call_that_spells_xml_is_noted_and_refused_for_a_model_that_writes_xml
     with pytest.raises(RowError, match="could not be read back"):
         list(sequences.encode([found], Renderer(made, xml_style), 9999, counts))
     xml = Renderer(made, xml_style)
+    with pytest.raises(RowError, match=r"^messages\[2\]\.tool_calls\[0\]: has .*in XML"):
+        Inspector(model=xml).notes(given)
+    assert Inspector(model=Renderer(made, json_style)).notes(given) == []
     assert not list(sequences.encode([found], xml, 9999, counts, skip_bad=True))
     assert counts.as_metrics()["data_dialogues_unreadable"] == 1

@@ -14,6 +14,7 @@ from sea_data.models.rope import RopeScaling
 from sea_data.models.shape import ModelConfigError
 
 Configs = Mapping[str, dict[str, Any]]
+SLIDING = ["sliding_attention"] * 28
 ABSENT = object()
 
 
@@ -57,7 +58,7 @@ def changed(config: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any
         ("moe", {"use_sliding_window": True, "sliding_window": 8}, "window", 8),
         (
             "qwen3",
-            {"use_sliding_window": True, "sliding_window": 8, "layer_types": ["x"] * 28},
+            {"use_sliding_window": True, "sliding_window": 8, "layer_types": SLIDING},
             "window",
             8,
         ),
@@ -145,7 +146,10 @@ YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 
             {"use_sliding_window": True},
             "sliding_window in 7 of 28 layers",
         ),
-        ("qwen3", {"layer_types": ["sliding_attention"]}, "layer_types"),
+        ("qwen3", {"layer_types": SLIDING}, "names sliding_attention in layer_types"),
+        ("qwen3", {"layer_types": ["full_attention"]}, "one per layer, and there are 28"),
+        ("qwen3", {"layer_types": ["linear_attention"] * 28}, "'linear_attention' in layer_types"),
+        ("qwen3", {"layer_types": [[]] * 28}, r"\[\] in layer_types"),
         ("qwen3", {"rope_scaling": {"rope_type": "dynamic", "factor": 2}}, "'dynamic'"),
         ("qwen3", {"rope_scaling": {"type": "mrope", "mrope_section": [1]}}, "'mrope'"),
         ("qwen3", {"rope_scaling": {"rope_type": "longrope"}}, "'longrope'"),

@@ -2,11 +2,14 @@
 
 import copy
 import json
+import pickle
 import random
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sea_env.domains.edited_record import EditedRecord, assign, copied, extend, json_encoder
 from sea_env.domains.overlay import Overlay
@@ -61,11 +64,17 @@ CHANGES: list[Change] = [
     lambda r, _: r.__setitem__("tags", []),
     lambda r, _: (r | {"id": 1})["id"],
     lambda r, _: r.__delitem__("price") if "price" in r else None,
+    lambda r, _: r.__setitem__("items", list(as_list(dict.get(r, "items")))),
+    lambda r, _: assign(r, tags=dict.get(r, "tags"), copy={"city": "Bern"}),
+    lambda r, _: r["copy"].update(city="Basel") if isinstance(r.get("copy"), dict) else None,
+    lambda r, _: [one.update(price=0) for one in as_list(r.get("items"))],
+    lambda r, _: [one.clear() for one in r["tags"][1:]] if "tags" in r else None,
+    lambda r, _: empty_lists(copy.deepcopy(r)),
 ]
 """What a tool may do to a record."""
 
 
-@pytest.mark.parametrize("seed", range(60))
+@pytest.mark.parametrize("seed", range(150))
 def test_it_behaves_as_a_copy_of_the_base(seed: int) -> None:
     base, memo = copy.deepcopy(BASE), {}  # type: ignore[var-annotated]
     record, plain = EditedRecord(base), copied(base)
@@ -99,6 +108,84 @@ def test_what_a_folded_record_shares_is_not_written_by_the_next_episode() -> Non
         "/orders/a/address/geo/y",
         "/orders/a/items",
     ]
+
+
+Path = tuple[str | int, ...]
+PATHS: tuple[Path, ...] = (
+    ("items",),
+    ("items", 0),
+    ("items", 0, "options"),
+    ("tags",),
+    ("tags", 1),
+)
+PATHS += (("address",), ("address", "geo"), ("address", "lines"), ("empty",), ("none yet",))
+
+
+def reached(record: Any, path: Path) -> Any:
+    for step in path:
+        record = record[step]
+    return record
+
+
+def shared(value: Any) -> Any:
+    """A copy of the value alone, as `list(items)` makes it."""
+    return list(value) if isinstance(value, list) else dict(value)
+
+
+@given(data=st.data())
+def test_no_change_of_any_nested_value_reaches_the_base(data: st.DataObject) -> None:
+    """Whatever a tool sets from what it read: `record["items"] = list(order["items"])` shares its
+    items, and the next change of one was a change of all episodes' database."""
+    base = {"orders": {"a": copy.deepcopy(BASE), "b": copy.deepcopy(BASE)}}
+    overlay = Overlay(base)
+    for _ in range(data.draw(st.integers(1, 6))):
+        key = data.draw(st.sampled_from(["a", "b", "c"]))
+        read = overlay.get("orders", data.draw(st.sampled_from(["a", "b"])))
+        path = data.draw(st.sampled_from(PATHS))
+        assert read is not None
+        if data.draw(st.booleans()) or (key == "c" and overlay.get("orders", "c") is None):
+            overlay.put("orders", key, dict(read))
+            continue
+        record = overlay.edit("orders", key)
+        if data.draw(st.booleans()):
+            top = path[0]
+            assert isinstance(top, str)
+            value = read[top]
+            record[top] = shared(value) if data.draw(st.booleans()) else value
+        try:
+            found = reached(record, path)
+        except (LookupError, TypeError):
+            continue  # an earlier change has removed it
+        if isinstance(found, list):
+            extend(record, str(path[0]), [{"more": 1}]) if len(path) == 1 else found.append(1)
+            found.append({})
+        elif isinstance(found, dict):
+            found["changed"] = True
+            found.pop("color", None)
+    assert base == {"orders": {"a": BASE, "b": BASE}}
+
+
+def test_the_text_of_a_value_that_was_set_is_its_own() -> None:
+    """The memo outlives it: by its id another value would get its text."""
+    memo: dict[Any, Any] = {}
+    base = copy.deepcopy(BASE)
+    for number in range(50):
+        record = EditedRecord(base)
+        record["address"] = {"city": str(number)}
+        record["address"]["zip"] = number
+        assert json.loads(record.text(ENCODE, SEPARATORS, memo)) == record
+    assert len(memo) == 1
+
+
+def test_the_copy_module_makes_plain_dicts() -> None:
+    """`copy.deepcopy(record)` of a tool ended in an AttributeError, so in an error result."""
+    record = EditedRecord(copy.deepcopy(BASE))
+    record["id"] = "#W2"
+    for made in (copy.copy(record), copy.deepcopy(record), pickle.loads(pickle.dumps(record))):
+        assert type(made) is dict
+        assert made == {**BASE, "id": "#W2"}
+    made["items"][0]["options"]["color"] = "blue"
+    assert record["items"] == BASE["items"]
 
 
 def test_what_is_no_list_is_not_extended() -> None:

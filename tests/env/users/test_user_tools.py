@@ -1,6 +1,7 @@
 """Users with tools: behind an endpoint, as tokens of a model, and by a script."""
 
 import json
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -121,6 +122,7 @@ def test_calls_and_results_keep_their_pairs() -> None:
     found = list(exchanged(two))
     ids = [call["id"] for call in found[0]["tool_calls"]]
     assert [found[1]["tool_call_id"], found[2]["tool_call_id"]] == ids
+    assert all(re.fullmatch("[a-zA-Z0-9]{9}", one) for one in ids)
     assert found[4] == {"role": "user", "content": "Error: It isn't JSON."}
     json.dumps(found)
 

@@ -8,7 +8,8 @@ import pytest
 from sea_data.object_store import ObjectNotFoundError
 from sea_data.tiny_model import model_folder, tokenizer
 from sea_env.domains import registry
-from sea_runtime.coordinator import model_files
+from sea_runtime.coordinator import model_files, stage_plan
+from sea_runtime.coordinator.data_check import CheckedData
 from sea_runtime.coordinator.errors import PreconditionError
 from sea_runtime.coordinator.task_rows import TaskRow
 from sea_testing.coordinator import inprocess as kit
@@ -43,9 +44,10 @@ def test_each_domain_and_database_is_looked_at_once() -> None:
 def test_a_prompt_that_fills_the_context_is_a_sentence(store: Any) -> None:
     spec = kit.spec()
     roomy = spec.model_copy(update={"model": spec.model.model_copy(update={"context_length": 512})})
-    model_files.check_prompts(store, roomy, MODEL, rows("s3://b/d/1.json"))
+    data = CheckedData({"f": rows("s3://b/d/1.json")})
+    model_files.check_data(store, roomy, {stage_plan.POLICY: MODEL}, data)
     tight = spec.model_copy(update={"model": spec.model.model_copy(update={"context_length": 16})})
     with pytest.raises(PreconditionError, match=r"domain shop .* has \d+ tokens") as caught:
-        model_files.check_prompts(store, tight, MODEL, rows("s3://b/d/1.json"))
+        model_files.check_data(store, tight, {stage_plan.POLICY: MODEL}, data)
     assert caught.value.problem.reason == "PromptTooLong"
     assert "contextLength is 16" in caught.value.problem.message

@@ -3,16 +3,25 @@
 import asyncio
 import itertools
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 import pytest
 
 from sea_api.wire.state import Problem, Severity
 from sea_data.object_store import AccessDeniedError, StoreUnavailableError
-from sea_runtime.coordinator import background, base_model, data_check, preconditions
+from sea_runtime.coordinator import (
+    background,
+    base_model,
+    data_check,
+    model_files,
+    model_fit,
+    plan_check,
+    preconditions,
+)
 from sea_runtime.coordinator.data_check import CheckedData
 from sea_runtime.coordinator.errors import (
+    BadRowError,
     LedgerError,
     LedgerUnavailableError,
     ModelUnavailableError,
@@ -153,3 +162,40 @@ async def test_a_missing_model_stays_a_problem_between_two_attempts_to_find_it(
     task.cancel()
     assert shown[0] is None
     assert [found.reason for found in shown[1:4] if found] == ["ModelNotFound"] * 3
+
+
+async def test_a_row_that_the_model_cannot_hold_stays_a_problem_until_the_file_is_corrected(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between two readings of the data it isn't gone, and the corrected file is read."""
+    core = kit.coordinator(tmp_path, kit.desired(kit.spec()), kit.Clock())
+    monkeypatch.setattr(preconditions, "LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(preconditions, "RECHECK_SECONDS", 0.0)
+    read: list[CheckedData] = []
+
+    def check(*_: object) -> CheckedData:
+        read.append(CheckedData({kit.FILE: kit.task_rows()}))
+        return read[-1]
+
+    def check_data(_: object, __: object, folders: Mapping[str, str], data: CheckedData) -> None:
+        if not folders:
+            return  # nothing to compare it with yet
+        if len(read) < 4:
+            raise BadRowError("BadRow", "f", 2, "is a system message after the first.")
+        assert data is read[-1]
+
+    monkeypatch.setattr(data_check, "check", check)
+    monkeypatch.setattr(base_model, "prepare", lambda *_: "s3://b/m")
+    for module, name in ((model_fit, "check"), (model_files, "check"), (plan_check, "judge")):
+        monkeypatch.setattr(module, name, lambda *_: None)
+    monkeypatch.setattr(plan_check, "require_fit", lambda *_: None)
+    monkeypatch.setattr(model_files, "check_data", check_data)
+    shown = []
+    for _ in range(20):  # more looks than it needs
+        await core.preconditions.look()
+        shown.append(core.problems.first)
+    reasons = [found.reason if found else "" for found in shown]
+    first, last = reasons.index("BadRow"), reasons.index("", reasons.index("BadRow"))
+    assert last - first >= 3, "several readings"
+    assert set(reasons[last:]) == {""}
+    assert core.preconditions._are_models_fit()

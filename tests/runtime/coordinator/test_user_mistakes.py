@@ -10,9 +10,9 @@ from sea_api.v1alpha1.data import OnBadRow
 from sea_api.v1alpha1.pods import PodTemplate
 from sea_api.wire.state import Fit
 from sea_testing.coordinator.job import Job
-from sea_testing.coordinator.program import only_rl
-from sea_testing.coordinator.rows import SHOP_DATABASE, task_row
-from sea_testing.models import put_tiny_model
+from sea_testing.coordinator.program import only_rl, only_sft
+from sea_testing.coordinator.rows import SHOP_DATABASE, dialogue, task_row
+from sea_testing.models import REFUSES, put_tiny_model
 from sea_testing.waiting import wait_for
 
 pytestmark = pytest.mark.component
@@ -79,6 +79,24 @@ def test_a_shard_that_is_a_git_lfs_pointer_is_reported(job: Job) -> None:
     assert problem.reason == "ModelUnusable"
     assert "model.safetensors is a Git LFS pointer" in problem.message
     job.store.put(f"{folder}/model.safetensors", weights)
+    runs(job)
+
+
+def test_a_dialogue_that_the_models_template_refuses_is_reported(job: Job) -> None:
+    """Before a pod with GPUs starts; the job goes on once the file is corrected."""
+    put_tiny_model(job.store, f"{job.root}/model", REFUSES)
+    good = dialogue(0)
+    later = [*good["messages"], {"role": "system", "content": "Be brief."}, good["messages"][1]]
+    job.put_rows("sft.jsonl", [good, {**good, "messages": later}])
+    spec = job.spec(only_sft(job.root), userModel={"engine": "Scripted"})
+    model = spec.model.model_copy(update={"source": f"{job.root}/model"})
+    job.start()
+    job.put_spec(job.desired(spec.model_copy(update={"model": model})))
+    problem = told(job)
+    assert problem.reason == "BadRow"
+    assert "sft.jsonl line 2: messages[2] is a system message after the first" in problem.message
+    assert not job.state().prepared
+    job.put_rows("sft.jsonl", [good])
     runs(job)
 
 

@@ -46,6 +46,20 @@ def tiny_files() -> dict[str, bytes]:
         return {file.name: file.read_bytes() for file in Path(place).iterdir()}
 
 
-def put_tiny_model(store: Puts, url: str) -> None:
-    for name, body in tiny_files().items():
+REFUSES = "raise_exception('System message must be at the beginning.')"
+"""As Qwen3.5's template does."""
+
+
+def put_tiny_model(store: Puts, url: str, later_system: str | None = None) -> None:
+    """`later_system`: what its template writes for one after the first, as a Jinja expression."""
+    files = dict(tiny_files())
+    if later_system is not None:
+        later = (
+            "{% for message in messages %}{% if message.role == 'system' and not loop.first %}"
+            f"{{{{ {later_system} }}}}{{% endif %}}{{% endfor %}}"
+        )
+        config = json.loads(files["tokenizer_config.json"])
+        config["chat_template"] = later + config["chat_template"]
+        files["tokenizer_config.json"] = json.dumps(config).encode()
+    for name, body in files.items():
         store.put(f"{url}/{name}", body)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol
 
+from sea_data import foreign_files
 from sea_data.errors import DataFileError, NoSuchFileError
 from sea_data.formats import compression
 from sea_data.formats.jsonl import split
@@ -16,6 +17,7 @@ from sea_data.object_store import ObjectNotFoundError
 from sea_data.urls import SCHEME
 
 PIECE_BYTES = 8 << 20
+_BEGIN_BYTES = 4096
 Progress = Callable[[int, int], None]
 """Called with (bytes read, size of the file as stored)."""
 
@@ -46,17 +48,24 @@ def pieces(
 ) -> Iterator[bytes]:
     """The file's content, decompressed, in pieces of some MiB. Raises as `lines`."""
     raw = _remote(address, store, progress) if is_remote(address) else _local(address, progress)
-    return compression.decompress(raw, address)
+    if compression.is_compressed(address):
+        # Before it is unpacked: a pointer or a page would be damaged data.
+        raw = _checked(raw, foreign_files.refuse_unpacked, address)
+    return _checked(compression.decompress(raw, address), foreign_files.refuse, address)
+
+
+def _checked(
+    pieces: Iterator[bytes], refuse: Callable[[bytes, str], None], address: str
+) -> Iterator[bytes]:
+    for number, piece in enumerate(pieces):
+        if not number:
+            refuse(piece, address)
+        yield piece
 
 
 def text(path: Path) -> str:
     """A small local file of UTF-8 text; raises DataFileError for other bytes, and OSError."""
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataFileError(
-            str(path), f"is no text in UTF-8 (byte {error.start}): name another file, or convert it"
-        ) from error
+    return foreign_files.text(path.read_bytes(), str(path))
 
 
 def is_remote(address: str) -> bool:
@@ -71,6 +80,7 @@ def local(address: str, folder: Path, store: Store | None = None) -> Path:
     """
     if not is_remote(address) and not compression.is_compressed(address):
         _size(address)
+        foreign_files.refuse(_begin(address), address)
         return Path(address)
     copy = folder / f"{hashlib.sha256(_version(address, store).encode()).hexdigest()[:24]}.jsonl"
     if not copy.exists():
@@ -100,6 +110,14 @@ def _size(address: str) -> int:
         return Path(address).stat().st_size
     except FileNotFoundError as error:
         raise NoSuchFileError(address, "No such file: correct the path.") from error
+    except OSError as error:
+        raise DataFileError(address, f"can't be read: {error.strerror}.") from error
+
+
+def _begin(address: str) -> bytes:
+    try:
+        with Path(address).open("rb") as file:
+            return file.read(_BEGIN_BYTES)
     except OSError as error:
         raise DataFileError(address, f"can't be read: {error.strerror}.") from error
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from sea_data import foreign_files
 from sea_data.errors import DataFileError, RowError
 from sea_data.formats import compression
 from sea_data.object_store import ObjectNotFoundError
@@ -63,7 +64,10 @@ def local_path(root: Path, path: str) -> Path:
 def parse(domain: Domain, data: bytes, name: str, user_data: bytes | None = None) -> Database:
     """`domain.parse` of a file that may be compressed; raises DatabaseError."""
     try:
+        if compression.is_compressed(name):
+            foreign_files.refuse_unpacked(data, name)
         content, plain_name = compression.whole(data, name)
+        foreign_files.refuse(content, name)
     except DataFileError as error:
         raise DatabaseError(f"The database {error}") from error
     return domain.parse(content, plain_name, user_data)
@@ -109,11 +113,10 @@ def fetch_policy(domain: Domain, url: str, get: Callable[[str], bytes]) -> str |
             f"The policy of {domain.name} is in none of {', '.join(places)}: upload it."
         )
     try:
-        return body.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DatabaseError(
-            f"The policy of {domain.name} next to {url} is no text in UTF-8: upload it again."
-        ) from error
+        # As `sea evaluate` reads it: with other line ends the prompt would be another one.
+        return foreign_files.text(body, f"of {domain.name} next to {url}")
+    except DataFileError as error:
+        raise DatabaseError(f"The policy {error}") from error
 
 
 def first_of(urls: list[str], get: Callable[[str], bytes]) -> bytes | None:

@@ -203,7 +203,8 @@ def _thought(value: Mapping[str, Any], field: str) -> str:
 
 def _call(value: Any, field: str) -> dict[str, Any]:
     inner = value.get("function", value) if isinstance(value, dict) else None
-    if not isinstance(inner, dict) or not isinstance(inner.get("name"), str):
+    named = isinstance(inner, dict) and isinstance(inner.get("name"), str) and inner["name"]
+    if not isinstance(inner, dict) or not named:
         raise RowError(field, "must be an object with a name")
     try:
         call = {"name": inner["name"], "arguments": call_arguments.read(inner.get("arguments"))}

@@ -10,7 +10,9 @@ from typing import Any
 
 from sea_data.errors import RowError
 from sea_data.formats import database_files, foreign_rows, rl
-from sea_data.formats.dialogue import Dialogue, dialogue, tools_of
+from sea_data.formats.dialogue import Dialogue, dialogue, succeeded, tools_of
+from sea_data.formats.model_demands import Demand, demands, unmet
+from sea_data.formats.perspective import agent_side, exchange
 from sea_env.domains import registry
 from sea_env.domains.base import Domain
 from sea_env.domains.database import Database, DatabaseError
@@ -19,9 +21,8 @@ from sea_env.episodes.conversation import open_environment
 from sea_env.errors import EnvError
 from sea_env.tasks.task import Task
 from sea_env.tokens import arguments as call_arguments
-from sea_env.tokens import markup
 from sea_env.tokens.messages import calls_of
-from sea_env.tokens.style import CallFormat, Style
+from sea_env.tokens.renderer import Renderer
 from sea_env.verify.checks import assertion_holds, side_of
 from sea_env.verify.verdict import UnverifiableTaskError, check_verifiable
 
@@ -57,35 +58,58 @@ def replay(domain: Domain, task: Task, database: Database) -> dict[str, Any]:
     }
 
 
-_XML = Style(CallFormat.QWEN3_XML)
 _MAX_SHOWN = 200
 """Characters of a tool's answer in a note."""
 _MAX_DATABASES = 16
+_LACKING = {
+    Demand.LATER_SYSTEM: "models whose chat template refuses it (Qwen3.5 and later)",
+    Demand.JSON_CALLS: "models that write calls as XML (Qwen3-Coder, Qwen3.5 and later)",
+}
 
 
 class Inspector:
     """Checks rows; caches the databases used last."""
 
     def __init__(
-        self, domain: str = "", databases: Path | None = None, *, judged: bool = False
+        self,
+        domain: str = "",
+        databases: Path | None = None,
+        *,
+        judged: bool = False,
+        model: Renderer | None = None,
     ) -> None:
         """`domain` is the default of task rows that name none. With `databases` (the data root)
         every row's database is read and its expected actions are run on it. `judged`: the rows
-        will be scored with a judge model."""
+        will be scored with a judge model. `model`: the agent's, which a stage will train; what its
+        format can't hold is an error then."""
         self._domain, self._root, self._judged = domain, databases, judged
+        self._lacks = None if model is None else unmet(model)
         self._databases: dict[tuple[str, Path], Database] = {}
 
     def notes(self, row: Mapping[str, Any]) -> list[str]:
         """Notes on a usable row; raises RowError for an unusable one."""
         if "messages" in row or foreign_rows.layout(row):
             found = dialogue(row)
-            return [*_unanswered(found), *_calls(found)]
+            return [*_unanswered(found), *_calls(found), *self._demands(row, found)]
         task = rl.task(row, self._domain)
         domain = _playable(task, judged=self._judged)
         if self._root is None or task.db_path is None:
             return _empty(task)
         database = self._database(domain, task.db_path, self._root)
         return [*_empty(task), *_raised(domain, task, database)]
+
+    def _demands(self, row: Mapping[str, Any], given: Dialogue) -> Iterator[str]:
+        if not succeeded(row):  # nothing trains on it
+            return
+        for demand, error in demands(agent_side(given)).items():
+            if self._lacks is None:
+                yield f"{error.field} can't train {_LACKING[demand]}: it {error.reason}"
+            elif demand in self._lacks:
+                raise error
+        try:
+            exchange(given)
+        except RowError as error:
+            yield f"{error.field} {error.reason}: a UserSFT stage refuses the row"
 
     def _database(self, domain: Domain, db_path: str, root: Path) -> Database:
         path = database_files.local_path(root, db_path)
@@ -111,12 +135,6 @@ def _calls(found: Dialogue) -> list[str]:
             where = f"{place}.tool_calls[{number}]: {call['name']}"
             if tools and call["name"] not in tools:
                 notes.append(f"{where} is no tool of the row's own prompt")
-            tag = markup.spelled_in_call(call, _XML)
-            if tag:
-                notes.append(
-                    f"{where} has {tag} in its name or arguments: a model that writes calls as XML "
-                    "(Qwen3-Coder, Qwen3.5 and later) can't be trained on the row"
-                )
             notes += [
                 f"{where} {problem}"
                 for problem in call_arguments.problems(call["arguments"], tools.get(call["name"]))

@@ -6,7 +6,7 @@ The trainer trains on what `encode` yields and packs whole sequences into rows w
 
 import bisect
 import heapq
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
@@ -15,9 +15,11 @@ from numpy.typing import NDArray
 
 from sea_data.errors import RowError
 from sea_data.formats.dialogue import Dialogue
-from sea_env.tokens import markup
-from sea_env.tokens.messages import calls_of
+from sea_data.formats.model_demands import Demand, demands, unmet
 from sea_env.tokens.renderer import Renderer
+
+Side = Callable[[Dialogue], Dialogue]
+"""As one role sees a dialogue (`perspective`). Raises RowError."""
 
 
 @dataclass
@@ -37,7 +39,7 @@ class TokenCounts:
     without_answer: int = 0
     """Dialogues without an answer that fits, or without an answer."""
     unreadable: list[RowError] = field(default_factory=list)
-    """Dialogues left out because of a call that the model's format can't hold."""
+    """Why dialogues were left out: a call or a message that the model's format can't hold."""
 
     def as_metrics(self) -> dict[str, float]:
         """As metrics of a stage's progress."""
@@ -69,18 +71,19 @@ def encode(
     context: int,
     counts: TokenCounts,
     *,
+    side: Side = lambda given: given,
     skip_bad: bool = False,
 ) -> Iterator[Encoded]:
-    """Renders one side's dialogues; each ends after its last answer that fits into `context`.
+    """Renders one side of dialogues; each ends after its last answer that fits into `context`.
 
     Half an answer is never trained: it would teach the model to stop in the middle. A renderer that
-    strips thoughts gives one item per exchange. Raises RowError for a call or a message that the
-    model's own format can't hold; with `skip_bad` its dialogue is counted and left out.
+    strips thoughts gives one item per exchange. Raises RowError for what the side or the model's
+    own format can't hold; with `skip_bad` its dialogue is counted and left out.
     """
-    for one in dialogues:
+    lacks = unmet(renderer)
+    for given in dialogues:
         try:
-            _refuse_later_system(one, renderer)
-            _refuse_spelled(one, renderer)
+            one = _writable(given, side, lacks)
         except RowError as error:
             if not skip_bad:
                 raise
@@ -93,28 +96,17 @@ def encode(
         yield from fitting
 
 
-def _refuse_later_system(one: Dialogue, renderer: Renderer) -> None:
-    """Trained on it, a model would know prompts that nobody who serves it can send."""
-    later = next((i for i, m in enumerate(one.messages) if i and m["role"] == "system"), None)
-    if later is not None and not renderer.takes_later_system:
-        raise RowError(
-            f"dialogue {one.id}, messages[{later}]",
-            "is a system message after the first, which the model's chat template refuses or "
-            "leaves out: write it into the first one, or as the user's",
-        )
-
-
-def _refuse_spelled(one: Dialogue, renderer: Renderer) -> None:
-    """A call that is trained must be one that the agent's own reader reads back."""
-    for index, message in enumerate(one.messages):
-        for number, call in enumerate(calls_of(message) if message["role"] == "assistant" else ()):
-            tag = markup.spelled_in_call(call, renderer.style)
-            if tag:
-                raise RowError(
-                    f"dialogue {one.id}, messages[{index}].tool_calls[{number}]",
-                    f"has {tag} in its name or arguments, which ends a call as the model "
-                    f"({renderer.style.calls}) writes it: it could not be read back",
-                )
+def _writable(given: Dialogue, side: Side, lacks: Collection[Demand]) -> Dialogue:
+    """The dialogue from the side; raises RowError, with the dialogue's name, if it can't be."""
+    try:
+        one = side(given)
+        for demand, error in demands(one).items():
+            if demand in lacks:
+                raise error
+    except RowError as error:
+        field = f"dialogue {given.id}, {error.field}"
+        raise RowError(field, error.reason, given.file) from error
+    return one
 
 
 def exchanges(given: Dialogue) -> list[Dialogue]:

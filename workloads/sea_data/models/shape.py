@@ -16,6 +16,7 @@ from sea_data.models.rope import RopeScaling, is_positive, rope_of
 
 _NO_NUMBER = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, RecursionError)
 """What reading a number of JSON of any form raises."""
+_LAYER_TYPES = ("full_attention", "sliding_attention")
 _MAX_SIZE = 2**31
 _MAX_PROBLEMS = 4
 """Shown at once."""
@@ -213,7 +214,7 @@ class _Reader:
     def _window(self, layers: int) -> int:
         """The sliding window that all layers have; 0 if none has one."""
         window = self._config.get("sliding_window") if self._flag("use_sliding_window") else None
-        given = self._layer_types()
+        given = self._layer_types(layers)
         if window is None:
             if "sliding_attention" in (given or ()):
                 raise ModelConfigError(
@@ -240,11 +241,21 @@ class _Reader:
             )
         return size
 
-    def _layer_types(self) -> list[Any] | None:
+    def _layer_types(self, layers: int) -> list[Any] | None:
+        """As transformers reads them, which refuses a list of another length."""
         given = self._config.get("layer_types")
-        if given is not None and not isinstance(given, list):
+        if given is None:
+            return None
+        if not isinstance(given, list) or len(given) != layers:
             raise ModelConfigError(
-                f"config.json has layer_types {given!r:.60}: it must be a list, one per layer."
+                f"config.json has layer_types {given!r:.60}: it must be a list, one per layer, "
+                f"and there are {layers}."
+            )
+        other = next((kind for kind in given if kind not in _LAYER_TYPES), None)
+        if other is not None:
+            raise ModelConfigError(
+                f"config.json has {other!r} in layer_types, which the trainer doesn't compute: it "
+                f"computes {' and '.join(sorted(_LAYER_TYPES))}."
             )
         return given
 

@@ -14,14 +14,13 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from sea_data import urls
+from sea_data import foreign_files, urls
 from sea_data.errors import DataError
 from sea_data.models import fp8_blocks, tensors
 from sea_data.models.shape import ModelShape
 from sea_data.object_store import ObjectStore
 
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
-_LFS = b"version https://git-lfs"
 _MAX_HEADER_BYTES = 100_000_000
 """The library's own limit."""
 _THREADS = 16
@@ -86,11 +85,6 @@ class Tensor:
     """In bytes."""
 
 
-def is_lfs_pointer(begin: bytes) -> bool:
-    """True if a file is Git LFS's few lines in place of the content."""
-    return begin.startswith(_LFS)
-
-
 def lfs_sentence(name: str) -> str:
     return (
         f"{name} is a Git LFS pointer, not the file itself: run `git lfs pull` in the model's "
@@ -133,7 +127,7 @@ def _index(files: Files) -> dict[str, str] | None:
     if size is None:
         return None
     body = files.read(INDEX, 0, size)
-    if is_lfs_pointer(body):
+    if foreign_files.is_lfs_pointer(body):
         raise WeightFileError(f"The model's {lfs_sentence(INDEX)}.")
     try:
         index = dict(json.loads(body)["weight_map"])
@@ -163,7 +157,7 @@ def _header(files: Files, name: str) -> dict[str, Tensor]:
             "model again."
         )
     begin = files.read(name, 0, min(size, 64))
-    if is_lfs_pointer(begin):
+    if foreign_files.is_lfs_pointer(begin):
         raise WeightFileError(f"The model's {lfs_sentence(name)}.")
     length = int.from_bytes(begin[:8], "little")
     if size < 8 or length > min(size - 8, _MAX_HEADER_BYTES):

@@ -1,9 +1,11 @@
 """A record that an episode changes: it holds what was changed, and shares the rest with the base.
 
 Tools write to it as to a dict. A nested list or object is the base's own until a tool asks for it:
-a list is copied then, an object again field by field, so the base is never written. What is still
-the base's own is written as JSON once for all episodes: the answer of most writes is a record of a
-kilobyte of which a line changed.
+a list is copied then, an object again field by field, so the base is never written. The same goes
+for a value that a tool has set, since `record["items"] = list(items)` shares each item with the
+base: go through the record to change it afterwards, not through the name it was set by. What is
+still the base's own is written as JSON once for all episodes: the answer of most writes is a record
+of a kilobyte of which a line changed.
 """
 
 import json.encoder
@@ -11,8 +13,8 @@ from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from typing import Any, Self
 
 _CONTAINERS = (dict, list)
-_ABSENT: Any = object()
 _NOTHING: list[Any] = []
+_NONE_OWNED: dict[str, Any] = {}
 _raw = dict.__getitem__
 _quoted = json.encoder.encode_basestring_ascii
 _BaseText = tuple[list[str], dict[str, int], list[str]]
@@ -22,14 +24,17 @@ _BaseText = tuple[list[str], dict[str, int], list[str]]
 class EditedRecord(dict[str, Any]):
     """A dict over `base`, a record that must not change as long as this one is used."""
 
-    __slots__ = ("_base", "_changed", "_removed", "_view")
+    __slots__ = ("_base", "_changed", "_lasting", "_owned", "_removed", "_view")
 
-    def __init__(self, base: dict[str, Any]) -> None:
+    def __init__(self, base: dict[str, Any], lasting: bool = True) -> None:
+        """`lasting`: the base is the database's, as is all that is in it; not this episode's."""
         dict.__init__(self, base)
-        self._base = base
+        self._base, self._lasting = base, lasting
         self._changed: dict[str, list[Any] | None] = {}
         """By key: None for a value that is no longer the base's own, what `extend` added for a
         list whose other items still are."""
+        self._owned = _NONE_OWNED
+        """By key, copies that are this record's alone, with all that is in them."""
         self._removed = False
         self._view: dict[str, Any] | None = None
         """What `folded` returned, as long as it is true."""
@@ -40,8 +45,13 @@ class EditedRecord(dict[str, Any]):
     def __getitem__(self, key: str) -> Any:
         value = _raw(self, key)
         # By exact type: what JSON has.
-        if type(value) in _CONTAINERS and self._changed.get(key, _ABSENT) is not None:
-            value = self[key] = EditedRecord(value) if type(value) is dict else copied(value)
+        if type(value) in _CONTAINERS and self._owned.get(key) is not value:
+            of_base = self._changed.get(key, _NOTHING) is not None
+            if of_base and type(value) is dict:
+                value = self[key] = EditedRecord(value, self._lasting)
+            else:
+                value = self[key] = copied(value)
+                self._owned = {**self._owned, key: value}
         return value
 
     def __setitem__(self, key: str, value: Any) -> None:
@@ -60,11 +70,11 @@ class EditedRecord(dict[str, Any]):
     def extend(self, key: str, added: list[Any]) -> None:
         """As `self[key] += added`, without a copy of the items that the list has."""
         present, before = _raw(self, key), self._changed.get(key, _NOTHING)
-        if before is None:
+        if self._owned.get(key, _NOTHING) is present:
             present.extend(added)
             return
         whole = [*present, *added]  # raises for what is no list, before anything has changed
-        self._changed[key] = [*before, *added]
+        self._changed[key] = None if before is None else [*before, *added]
         self._view = None
         dict.__setitem__(self, key, whole)
 
@@ -96,6 +106,10 @@ class EditedRecord(dict[str, Any]):
 
     def copy(self) -> dict[str, Any]:
         return dict(self)
+
+    def __reduce_ex__(self, _: Any) -> tuple[Any, ...]:
+        """The `copy` module, too, makes a plain dict."""
+        return dict, (dict(self),)
 
     def __or__(self, other: Any) -> Any:
         return dict(self) | other
@@ -132,7 +146,7 @@ class EditedRecord(dict[str, Any]):
             encode: `json_encoder` of these separators.
             memo: of the base (`Database.memo`), as long-lived as its records.
         """
-        if self._removed:
+        if self._removed or not self._lasting:
             return encode(self.folded())
         item, colon = separators
         # By identity: the base outlives its memo, and no two records of it are one object.
@@ -178,7 +192,7 @@ def extend(record: dict[str, Any], key: str, added: list[Any]) -> None:
     """
     if isinstance(record, EditedRecord):
         record.extend(key, added)
-    else:  # a record that this episode made
+    else:  # a record that isn't in its table yet
         record[key] += added
 
 
@@ -186,7 +200,7 @@ def assign(record: dict[str, Any], **values: Any) -> None:
     """`record[key] = value` for each, of a record that `Overlay.edit` returned."""
     if isinstance(record, EditedRecord):
         record.assign(values)
-    else:  # a record that this episode made
+    else:  # a record that isn't in its table yet
         record.update(values)
 
 

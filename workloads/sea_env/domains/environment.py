@@ -85,8 +85,10 @@ class ToolEnvironment:
         if tool is None:
             return ToolResult(f"Error: Tool '{name}' not found.", True)
         try:
-            value = tool.run(self._state, **check_arguments(tool, arguments))
-            if toolbox.sync is not None:
+            state = self._state
+            value = tool.run(state, **check_arguments(tool, arguments))
+            # Most calls write nothing that the other side may have to follow.
+            if toolbox.sync is not None and state.agent.writes + state.user.writes != self._synced:
                 self._sync(toolbox.sync)
             return ToolResult(value if type(value) is str else self._text(value))
         except ToolError as error:

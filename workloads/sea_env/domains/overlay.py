@@ -19,13 +19,15 @@ Change = dict[str, Any]
 class Overlay:
     """One episode's view of one side's tables."""
 
-    __slots__ = ("_base", "_own", "writes")
+    __slots__ = ("_base", "_own", "_put", "writes")
 
     def __init__(self, base: Tables) -> None:
         self._base = base
         self._own: dict[str, dict[str, Any]] = {}
         """By table, the records that this episode changed or added. A table of plain values is
         copied whole by its first `set`: a phone is twenty fields, and most calls read ten."""
+        self._put: set[tuple[str, str]] = set()
+        """Records that `put` has left and nobody has edited: they may share parts with the base."""
         self.writes = 0
         """Number of writes so far that the other side may have to follow (`Toolbox.sync`)."""
 
@@ -99,12 +101,16 @@ class Overlay:
         if found is None or found is base:
             found = EditedRecord(base) if type(base) is dict else copied(base)
             self._own.setdefault(table, {})[key] = found
+        elif self._put and (table, key) in self._put:
+            self._put.remove((table, key))
+            found = self._own[table][key] = EditedRecord(found, lasting=False)
         self.writes += 1
         return found
 
     def put(self, table: str, key: str, record: dict[str, Any]) -> None:
-        """Adds or replaces a whole record."""
+        """Adds or replaces a whole record; from here on it is changed through `edit` alone."""
         self.writes += 1
+        self._put.add((table, key))
         self._own.setdefault(table, {})[key] = record
 
     def items(self, table: str) -> Iterator[tuple[str, Any]]:

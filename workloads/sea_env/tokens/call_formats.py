@@ -149,12 +149,17 @@ def _read_xml(inside: str, parameters: Parameters) -> ToolCall:
     return ToolCall(name, arguments)
 
 
+def is_xml_name(name: str) -> bool:
+    """True if `<function=name>` and `<parameter=name>` are read back as this name."""
+    # A name with white space around it is another name to vLLM.
+    return bool(name) and name == name.strip() and ">" not in name
+
+
 def _opened(text: str, tag: str) -> tuple[str, str, str]:
     """(text before, name in the tag, text after) of the first `tag`name`>`."""
     before, found, after = text.partition(tag)
     name, closed, after = after.partition(">")
-    # A name with white space around it is another name to vLLM.
-    if not found or not closed or not name or name != name.strip():
+    if not found or not closed or not is_xml_name(name):
         raise MalformedError(f"The tool call {_excerpt(text)} lacks {tag}name>.")
     return before.strip(), name, after
 

@@ -8,9 +8,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from sea_env import leaked_calls
-from sea_env.chat import ChatEndpoint, EndpointError, text_of
+from sea_env.chat import ChatEndpoint, text_of
 from sea_env.chat_reply import CUT
 from sea_env.domains.base import Tool
+from sea_env.endpoint_errors import EndpointError
+from sea_env.request_form import call_id
 from sea_env.tokens import arguments as call_arguments
 from sea_env.tokens import plain_json
 from sea_env.tokens.messages import MAX_CALLS, AgentTurn, Message, ToolCall, calls_of
@@ -53,11 +55,11 @@ def calls(given: Any) -> tuple[ToolCall, ...]:
 
 def _call(call: Message, number: int) -> dict[str, Any]:
     function = {"name": call["name"], "arguments": json.dumps(call["arguments"])}
-    return {"id": f"call_{number}", "type": "function", "function": function}
+    return {"id": call_id(number), "type": "function", "function": function}
 
 
 def _result(message: Message, number: int) -> dict[str, Any]:
-    return {"role": "tool", "tool_call_id": f"call_{number}", "content": message["content"]}
+    return {"role": "tool", "tool_call_id": call_id(number), "content": message["content"]}
 
 
 def _read(call: Any) -> ToolCall:

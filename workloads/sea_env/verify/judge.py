@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sea_env.chat import ChatEndpoint, EndpointError, text_of
+from sea_env.chat import ChatEndpoint, text_of
+from sea_env.endpoint_errors import EndpointError
 from sea_env.errors import EnvError
 from sea_env.tokens import plain_json
 from sea_env.tokens.messages import Message, calls_of

@@ -8,9 +8,9 @@ draw from it.
 import hashlib
 import logging
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from sea_api.v1alpha1.data import OnBadRow
 from sea_api.v1alpha1.job import Spec
@@ -18,8 +18,10 @@ from sea_api.v1alpha1.stages import StageType
 from sea_api.wire.coordinator_spec import CoordinatorSpec
 from sea_data.errors import DataFileError, NoSuchFileError, RowError
 from sea_data.formats import data_files
-from sea_data.formats.dialogue import dialogue
+from sea_data.formats.dialogue import Dialogue, dialogue, succeeded
 from sea_data.formats.jsonl import objects
+from sea_data.formats.model_demands import Demand, demands
+from sea_data.formats.perspective import agent_side, exchange
 from sea_data.object_store import AccessDeniedError
 from sea_data.synthesis.procedural import task_generators
 from sea_env.domains import registry
@@ -43,6 +45,9 @@ _WHERE_DOMAINS_ARE = (
 )
 
 SkipRow = Callable[[BadRowError], None]
+Key = TypeVar("Key")
+_SIDES = {stage_plan.POLICY: agent_side, stage_plan.USER: exchange}
+"""The dialogue as its stream is trained on it."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,8 @@ class CheckedData:
 
     tasks: dict[str, list[TaskRow]]
     skipped: dict[str, int] = field(default_factory=dict)
+    demands: dict[str, dict[Demand, BadRowError]] = field(default_factory=dict)
+    """By weight stream: what the dialogues ask of its model, and the problem if it lacks that."""
 
     def rows(self, files: list[str]) -> list[TaskRow] | None:
         """Rows of these files in order; None if one of them is not checked yet."""
@@ -94,13 +101,24 @@ def check(store: ObjectStore, desired: CoordinatorSpec, made: Collection[str] = 
         # the check runs again then.
         if file not in missing
     }
-    for file in _distinct(f for s in spec.stages for f in stage_plan.dialogue_files(desired, s)):
+    demanded: dict[str, dict[Demand, BadRowError]] = {}
+    for stream, file in _distinct(_dialogue_files(desired)):
         if file not in missing:
-            _check_dialogues(store, file, skip)
-    return CheckedData(_with_databases(store, tasks, skip), dict(skipped))
+            found = demanded.setdefault(stream, {})
+            _check_dialogues(store, file, skip, _SIDES[stream], found)
+    if spec.data.on_bad_row is OnBadRow.SKIP:
+        demanded = {}  # the trainer leaves out and counts what its model's format can't hold
+    return CheckedData(_with_databases(store, tasks, skip), dict(skipped), demanded)
 
 
-def _distinct(files: Iterator[str]) -> list[str]:
+def _dialogue_files(desired: CoordinatorSpec) -> Iterator[tuple[str, str]]:
+    """The stream that is trained, and the file."""
+    for stage in desired.spec.stages:
+        for file in stage_plan.dialogue_files(desired, stage):
+            yield stage_plan.stream_of(stage), file
+
+
+def _distinct(files: Iterable[Key]) -> list[Key]:
     return list(dict.fromkeys(files))
 
 
@@ -144,14 +162,26 @@ def _require_some(file: str, rows: list[TaskRow]) -> list[TaskRow]:
     return rows
 
 
-def _check_dialogues(store: ObjectStore, file: str, skip: SkipRow) -> None:
+def _check_dialogues(
+    store: ObjectStore,
+    file: str,
+    skip: SkipRow,
+    side: Callable[[Dialogue], Dialogue],
+    demanded: dict[Demand, BadRowError],
+) -> None:
+    """Adds the first row of each demand to `demanded`."""
     good = 0
     for line, row in _objects(store, file, skip):
         try:
-            dialogue(row)
+            found = dialogue(row)
+            # As the trainer reads it, which leaves failed dialogues out.
+            asked = demands(side(found)) if succeeded(row) else {}
             good += 1
         except RowError as error:
             skip(row_problem(error.at(file, line)))
+            continue
+        for demand, lacking in asked.items():
+            demanded.setdefault(demand, row_problem(lacking.at(file, line)))
     if not good:
         raise PreconditionError(
             "NoUsableRows", f"{file} has no usable dialogue. Upload one with rows."

@@ -8,12 +8,13 @@ model.
 
 import logging
 import tempfile
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from sea_api.v1alpha1.job import Spec
-from sea_data import urls
+from sea_data import foreign_files, urls
 from sea_data.formats import database_files
+from sea_data.formats.model_demands import Demand, unmet
 from sea_data.models import folder_check, tokenizer_ids, weight_files
 from sea_data.models import shape as shapes
 from sea_data.models.shape import ModelConfigError
@@ -26,7 +27,8 @@ from sea_env.tokens.model_folder import UnsuitableTokenizerError
 from sea_env.tokens.renderer import Renderer
 from sea_env.tokens.style import call_format
 from sea_runtime.coordinator import stage_plan
-from sea_runtime.coordinator.errors import PreconditionError
+from sea_runtime.coordinator.data_check import CheckedData
+from sea_runtime.coordinator.errors import BadRowError, PreconditionError
 from sea_runtime.coordinator.task_rows import TaskRow
 from sea_runtime.store.folders import download_tokenizer
 from sea_runtime.store.s3 import ObjectStore
@@ -74,7 +76,7 @@ def _tokenizer(
         raise TokenizerFileError(
             f"The model folder {folder} has no {TOKENIZER}: save the model's fast tokenizer there."
         ) from error
-    if weight_files.is_lfs_pointer(body):
+    if foreign_files.is_lfs_pointer(body):
         raise TokenizerFileError(f"The model's {weight_files.lfs_sentence(TOKENIZER)}.")
     tokenizer_ids.check(body, shapes.vocabulary(config))
     # The renderer of trainer and workers, once: it finds a template or tokens that can't be used.
@@ -99,26 +101,53 @@ def places(rows: Collection[TaskRow]) -> list[tuple[str, str]]:
     return sorted({(row.domain, row.database) for row in rows if row.database is not None})
 
 
-def check_prompts(store: ObjectStore, spec: Spec, model: str, rows: Collection[TaskRow]) -> None:
+def check_data(
+    store: ObjectStore, spec: Spec, folders: Mapping[str, str], data: CheckedData
+) -> None:
+    """Whether the job's data fits its models: first prompts, and what dialogues ask of a format.
+
+    Args:
+        folders: address of each stream's folder.
+
+    Raises:
+        PreconditionError: PromptTooLong for the first prompt that leaves no room, BadRow for the
+            first dialogue that can't be trained.
+        StoreError: the store could not be asked.
+    """
+    for stream, folder in folders.items():
+        policy = stream == stage_plan.POLICY
+        rows = [row for found in data.tasks.values() for row in found] if policy else []
+        demanded = data.demands.get(stream, {})
+        if not places(rows) and not demanded:
+            continue
+        renderer = _renderer(store, spec, folder)
+        _require_formats(renderer, demanded)
+        _require_room(store, spec, renderer, rows)
+
+
+def _renderer(store: ObjectStore, spec: Spec, model: str) -> Renderer:
+    with tempfile.TemporaryDirectory(prefix="tokenizer-") as folder:
+        download_tokenizer(store, model, Path(folder))
+        return Renderer.load(Path(folder), call_format(spec.model.tool_format.value))
+
+
+def _require_formats(renderer: Renderer, demanded: Mapping[Demand, BadRowError]) -> None:
+    """The trainer would refuse the same rows, on GPUs."""
+    lacks = unmet(renderer)
+    problem = next((found for demand, found in demanded.items() if demand in lacks), None)
+    if problem is not None:
+        raise problem
+
+
+def _require_room(
+    store: ObjectStore, spec: Spec, renderer: Renderer, rows: Collection[TaskRow]
+) -> None:
     """Whether the agent's first prompts leave room for an answer, rendered as a worker does it.
 
     Policy and tools alone may be longer than `model.contextLength`: every episode would then end
-    before the agent had a turn, and an RL stage would run without ever finding a batch. Blocking.
-
-    Args:
-        model: address of the policy's folder.
-
-    Raises:
-        PreconditionError: PromptTooLong, for the first prompt that leaves no room.
-        StoreError: the store could not be asked.
+    before the agent had a turn, and an RL stage would run without ever finding a batch.
     """
-    wanted = places(rows)
-    if not wanted:
-        return
-    with tempfile.TemporaryDirectory(prefix="tokenizer-") as folder:
-        download_tokenizer(store, model, Path(folder))
-        renderer = Renderer.load(Path(folder), call_format(spec.model.tool_format.value))
-    for name, url in wanted:
+    for name, url in places(rows):
         domain = registry.get(name)
         policy = database_files.fetch_policy(domain, url, store.get)
         length = len(renderer.opening(domain.system_prompt(policy)))

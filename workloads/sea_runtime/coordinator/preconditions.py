@@ -68,6 +68,8 @@ class Preconditions:
         self._models: dict[str, str] = {}
         self._files: set[tuple[str, bool, ToolFormat]] = set()
         """Folders whose files can be loaded, with what they were checked for."""
+        self._usable: dict[str, str] = {}
+        """`_models` whose files can be loaded: the data is compared with them."""
         self._fit: str | None = None
         """Digest of what the models were last found fit for."""
         self._verdict: PlanVerdict | None = None
@@ -190,6 +192,7 @@ class Preconditions:
         try:
             # `made()` is evaluated here, on the loop: SQLite's connection refuses other threads.
             data = await asyncio.to_thread(data_check.check, self._store, desired, self.made())
+            await self._require_fit(desired, data)
         except PreconditionError as error:
             self._problems.report(Source.DATA, error.problem)
             self._checked_at = self._clock()
@@ -202,6 +205,12 @@ class Preconditions:
         self._digest = digest
         self.checks += 1
         self._notifiers.notify_all()
+
+    async def _require_fit(self, desired: CoordinatorSpec, data: CheckedData | None) -> None:
+        """Raises PreconditionError where the data doesn't fit the models that are prepared."""
+        if data is not None:
+            models = dict(self._usable)
+            await asyncio.to_thread(model_files.check_data, self._store, desired.spec, models, data)
 
     async def _check_endpoints(self, desired: CoordinatorSpec) -> None:
         """Raises PreconditionError, which stays reported until an attempt succeeds."""
@@ -220,14 +229,14 @@ class Preconditions:
         configs = await asyncio.to_thread(model_fit.check, self._store, desired.spec, self._models)
         for stream, folder in self._models.items():
             await self._check_files(desired.spec, folder, stream)
-        rows = [row for found in (self._data.tasks if self._data else {}).values() for row in found]
-        await asyncio.to_thread(
-            model_files.check_prompts,
-            self._store,
-            desired.spec,
-            self._models[stage_plan.POLICY],
-            rows,
-        )
+        self._usable = dict(self._models)
+        try:
+            await self._require_fit(desired, self._data)
+        except PreconditionError as error:
+            # A problem of the data: it ends when the data is read again.
+            self._problems.report(Source.DATA, error.problem)
+            self._checked_at = self._clock()
+            return
         self._fit = model_fit.digest(desired.spec)
         self._verdict = plan_check.judge(desired, configs)
         self._planned = plan_check.digest(desired)

@@ -90,14 +90,16 @@ def encode(
     context: int,
     counts: sequences.TokenCounts,
     *,
+    side: sequences.Side = agent_side,
     skip_bad: bool = False,
 ) -> bytes:
-    """Renders dialogues; drops what doesn't fit into the context, answer by answer.
+    """Renders one side of dialogues; drops what doesn't fit into the context, answer by answer.
 
     Raises:
         TrainingDataError: nothing is left to train on.
     """
-    packed = pack(sequences.encode(dialogues, renderer, context, counts, skip_bad=skip_bad))
+    encoded = sequences.encode(dialogues, renderer, context, counts, side=side, skip_bad=skip_bad)
+    packed = pack(encoded)
     if packed is None:
         raise TrainingDataError(
             "No dialogue of the stage's data has a turn of the trained role within "
@@ -167,8 +169,9 @@ def _read(
     with planned(context.store, paths, context.pod.data_dir / "rows", skip_bad=skip_bad) as plan:
         side = exchange if as_user else agent_side
         context_length = spec.model.context_length
-        sided = map(side, plan.dialogues())
-        data = encode(sided, renderer, context_length, counts, skip_bad=skip_bad)
+        data = encode(
+            plan.dialogues(), renderer, context_length, counts, side=side, skip_bad=skip_bad
+        )
         for error in counts.unreadable:
             log.warning("Dialogue skipped: %s", error)
         metrics = plan.counts.as_metrics() | counts.as_metrics()

@@ -26,3 +26,8 @@ def full_program(root: str, rl: dict[str, Any] | None = None) -> list[dict[str, 
 def only_rl(root: str, **rl: Any) -> list[dict[str, Any]]:
     """Its RL stage alone."""
     return [full_program(root, rl)[3]]
+
+
+def only_sft(root: str) -> list[dict[str, Any]]:
+    """Its SFT stage of the agent alone."""
+    return [full_program(root, {})[1]]

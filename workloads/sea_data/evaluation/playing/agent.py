@@ -2,7 +2,7 @@
 
 What the model writes wrongly (arguments that aren't JSON, nothing at all, a call that its server
 answers with an error) is its turn with an error; what the server does wrongly (time-outs, other
-5xx, no chat completion) is an EndpointError.
+5xx, a parser that may be wrong, no chat completion) is an EndpointError.
 """
 
 from collections.abc import Mapping, Sequence

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from sea_env.episodes.conversation import agent_view
-from sea_env.request_form import REASONING
+from sea_env.request_form import REASONING, call_id
 from sea_env.tokens.call_formats import call_json
 from sea_env.tokens.markup import (
     TOOL_CALL,
@@ -26,14 +26,13 @@ Step = tuple[Message, Sequence[Message]]
 def native(messages: Sequence[Message]) -> list[dict[str, Any]]:
     """Messages with `tool_calls`, and `tool` messages that name the call they answer."""
     shown: list[dict[str, Any]] = []
-    for number, (turn, results) in enumerate(steps(agent_view(messages))):
+    made = 0
+    for turn, results in steps(agent_view(messages)):
         if turn["role"] != "assistant":
             shown += _said_by_user(turn)
             continue
-        calls = [
-            _native_call(call, f"call_{number}_{index}")
-            for index, call in enumerate(calls_of(turn))
-        ]
+        calls = [_native_call(call, call_id(made + i)) for i, call in enumerate(calls_of(turn))]
+        made += len(calls)
         said = {"role": "assistant", "content": turn.get("content") or ("" if not calls else None)}
         shown.append({**said, **_thoughts(turn), **({"tool_calls": calls} if calls else {})})
         if not calls:

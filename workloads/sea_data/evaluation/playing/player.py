@@ -10,8 +10,8 @@ from sea_data.evaluation.playing.agent import Agent
 from sea_data.evaluation.playing.tasks import World
 from sea_data.evaluation.playing.trials import Trial
 from sea_data.evaluation.records import EpisodeRecord, description
-from sea_env.chat import ContextFullError, EndpointError, RefusedError
 from sea_env.domains.base import Domain
+from sea_env.endpoint_errors import ContextFullError, EndpointError, RefusedError
 from sea_env.episodes.conversation import Conversation, Over, UserNext, open_conversation
 from sea_env.episodes.limits import Limits, Stop, never_asked
 from sea_env.users.base import User, UserUnavailableError

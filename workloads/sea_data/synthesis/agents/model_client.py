@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 from sea_data.errors import DataError
 from sea_data.synthesis.backend import BackendUnavailableError
 from sea_env import chat
-from sea_env.chat import ChatEndpoint, EndpointError
+from sea_env.chat import ChatEndpoint
+from sea_env.endpoint_errors import EndpointError
 from sea_env.tokens import plain_json
 
 Answer = TypeVar("Answer")

@@ -5,13 +5,12 @@ from typing import Any
 
 from sea_env.domains.state import State
 from sea_env.domains.telecom import phone
-from sea_env.domains.telecom.phone import sim_status
 
 Fields = Mapping[str, Any]
 
 _PREFERRED = {"4g_5g_preferred": "5G", "4g_only": "4G", "3g_only": "3G", "2g_only": "2G"}
 _MBPS = {"2G": (0.1, 0.4), "3G": (1.0, 5.0), "4G": (10.0, 100.0), "5G": (50.0, 500.0)}
-_NO_SERVICE = {
+NO_SERVICE = {
     "network_connection_status": "no_service",
     "network_technology_connected": "none",
     "network_signal_strength": "none",
@@ -30,13 +29,18 @@ def search(state: State) -> None:
 
 def found(device: Fields, around: Fields) -> dict[str, Any]:
     """The fields of the phone that a search sets, and their values."""
+    return NO_SERVICE if device["airplane_mode"] else in_reach(device, around)
+
+
+def in_reach(device: Fields, around: Fields) -> dict[str, Any]:
+    """As `found`, for a phone whose airplane mode is off."""
     if (
-        device["airplane_mode"]
-        or sim_status(device) != "active"
+        device["sim_card_missing"]
+        or device["sim_card_status"] != "active"
         or device["active_apn_settings"]["apn_name"] == "broken"
         or not around["line_active"]
     ):
-        return _NO_SERVICE
+        return NO_SERVICE
     signals = around["signal_strength"]
     technology = _PREFERRED[device["network_mode_preference"]]
     if technology == "5G" and signals.get("5G", "none") == "none":

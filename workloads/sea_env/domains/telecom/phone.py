@@ -68,7 +68,7 @@ def sim_status(phone: Mapping[str, Any]) -> str:
 
 def with_bar(state: State, text: str) -> str:
     """A result followed by a line with the status bar."""
-    return f"{text}\n{bar(state)}"
+    return f"{text}\n{_bar(_shown(device(state)))}"
 
 
 def bar(state: State) -> str:

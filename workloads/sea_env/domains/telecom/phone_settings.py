@@ -14,6 +14,7 @@ from sea_env.domains.telecom.phone_records import APNSettings, NetworkModePrefer
 from sea_env.domains.toolkit import parameters, tool
 
 _NO_WIFI = {"wifi_connected": False, "wifi_ssid": None, "wifi_signal_strength": "none"}
+_NO_VPN = {"vpn_connected": False, "vpn_details": None}
 _VPN_SERVER = {"server_address": "192.168.1.1", "protocol": "OpenVPN"}
 _SLOW_VPN = "slow vpn"
 _MODES = tuple(mode.value for mode in NetworkModePreference)
@@ -37,12 +38,15 @@ def flip_and_search(state: State, field: str) -> bool:
 
 def flip_airplane_mode(state: State, field: str = "airplane_mode") -> bool:
     """As `flip_and_search`. Wi-Fi loses its network; switched on, the VPN disconnects too."""
-    now = flip(state, field)
-    if now or read(state, "wifi_enabled"):
-        write(state, **_NO_WIFI)
-    if now:
-        disconnect_from_vpn(state)
-    network.search(state)
+    device = phone.device(state)
+    now = not device[field]
+    changed = {field: now, **(_NO_WIFI if now or device["wifi_enabled"] else {})}
+    if not now:
+        changed |= network.in_reach(device, phone.surroundings(state))
+    else:
+        changed |= network.NO_SERVICE
+        changed |= _NO_VPN if device["vpn_connected"] else {}
+    phone.set_fields(state, changed)
     return now
 
 
@@ -129,7 +133,7 @@ def disconnect_from_vpn(state: State) -> bool:
     """Disconnects the VPN; returns whether it was connected."""
     if not read(state, "vpn_connected"):
         return False
-    write(state, vpn_connected=False, vpn_details=None)
+    phone.set_fields(state, _NO_VPN)
     return True
 
 
@@ -203,7 +207,8 @@ def reset_apn_settings(state: State) -> str:
 @tool(Kind.WRITE)
 def reseat_sim_card(state: State) -> str:
     """Take your SIM card out and put it back in."""
-    write(state, sim_card_missing=False)
+    if read(state, "sim_card_missing"):
+        write(state, sim_card_missing=False)
     network.search(state)
     if phone.sim_status(phone.device(state)) == "missing":
         raise ToolError("The SIM card is still missing")
