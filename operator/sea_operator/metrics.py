@@ -172,13 +172,13 @@ _OF_A_JOB: tuple[tuple[str, str, tuple[str, ...], Figures], ...] = (
         "sea_job_checkpoint_version",
         "Weight version of the newest committed checkpoint.",
         (),
-        lambda status: _one(status.checkpoint and status.checkpoint.version),
+        lambda status: _one(status.checkpoint.version if status.checkpoint else None),
     ),
     (
         "sea_job_checkpoint_timestamp_seconds",
         "When the newest checkpoint was committed, seconds since 1970.",
         (),
-        lambda status: _one(status.checkpoint and unix_seconds(status.checkpoint.time)),
+        lambda status: _one(unix_seconds(status.checkpoint.time) if status.checkpoint else None),
     ),
     (
         "sea_job_pods",
