@@ -5,9 +5,8 @@ the time if not given), then with failures of all kinds in turn (`recovery.py`),
 together with the operator (OPERATOR=1: from the first one on). Goodput is the disturbed run's steps
 per second over the undisturbed one's. STAGE=SFT trains a supervised stage, whose losses follow from
 weights and data alone: those of equal steps must be equal within 1e-5, whatever failed in between.
-(At ten times its learning rate the rows are soon known by heart; Adam, with gradients near zero,
-then makes a rounding of 1e-7 a loss of 0.1 within hundreds of steps, in any two runs.)
-STAGE=RL, the default, shows the mean rewards of the last quarter. EVERY is the time between two
+(At ten times its learning rate the 1e-7 that another size of the trainer makes grew to 0.09 within
+1,400 steps, when the rows were known by heart.) STAGE=RL, the default, shows the mean rewards of the last quarter. EVERY is the time between two
 failures in seconds. Prints a row of items per failure, and one JSON object as its last line;
 `unrecovered` names failures after which no step came before the next one.
 """

@@ -79,7 +79,8 @@ def test_an_edit_of_a_frozen_role_takes_effect_under_a_newer_operator(
 def test_an_update_of_a_frozen_role_waits_for_the_next_attempt(make: Any) -> None:
     case = FrozenCase(make)
     missing: Any = {"secrets": {}}
-    for fields in (missing, missing, {}):
+    there: Any = {}
+    for fields in (missing, missing, there):
         plan = case.a_pass(**fields)
         assert plan.update_waits
         assert plan.removals == ()
