@@ -220,17 +220,6 @@ def checkpoints_without_a_head_are_deleted(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(commit, "MANIFEST", "no-manifest.json")
 
 
-def a_lost_head_leaves_the_ledger(patch: pytest.MonkeyPatch) -> None:
-    """The trainer begins from scratch, and the ledger never hands out a first batch again."""
-    real = Bootstrap._heads
-
-    def heads_of(self: Bootstrap, *given: Any) -> Any:
-        newest, opened = real(self, *given)
-        return newest, opened if newest else 0
-
-    patch.setattr(Bootstrap, "_heads", heads_of)
-
-
 FOUND = (AssertionError, sqlite3.Error)
 """What a history ends with; the ledger's own constraints are the last line."""
 
@@ -252,7 +241,6 @@ RECOVERY: dict[Put, int] = {
     going_back_forgets_what_is_pinned: 60,
     what_the_run_has_left_is_deleted: 60,
     checkpoints_without_a_head_are_deleted: 61,
-    a_lost_head_leaves_the_ledger: 60,
 }
 """With the number of the first history that finds it."""
 LEDGER: dict[Put, int] = {
