@@ -8,7 +8,7 @@ import importlib.metadata
 import re
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
@@ -77,6 +77,12 @@ def imported(source: str) -> Iterator[str]:
                 yield name
 
 
+@cache
+def installed() -> Mapping[str, list[str]]:
+    """Distributions by package; takes a second."""
+    return importlib.metadata.packages_distributions()
+
+
 def extras_of(path: str) -> tuple[str, ...]:
     place = max((part for part in EXTRAS if f"{path}/".startswith(f"{part}/")), key=len)
     return EXTRAS[place]
@@ -84,10 +90,9 @@ def extras_of(path: str) -> tuple[str, ...]:
 
 def undeclared(path: str, source: str) -> list[str]:
     known = frozenset().union(*map(declared, extras_of(path) or ("",)))
-    distributions = importlib.metadata.packages_distributions()
     found = []
     for name in sorted(set(imported(source))):
-        given = {normal(one) for one in distributions.get(name, [name])}
+        given = {normal(one) for one in installed().get(name, [name])}
         names = {SAME.get(one, PARTS_OF.get(one, one)) for one in given}
         if not names & known and (path, name) not in EXCEPTIONS:
             found.append(name)
