@@ -72,7 +72,7 @@ SHAPES = {
     # As tau-bench's published airline dialogues (gpt-4o, 60 of them) in tokens of Qwen's tokenizer:
     # a prompt of 3,916 (policy and 14 tools), 13 turns of 73, 2,092 of users and tools; 6,972 in
     # all, 4,660 to 9,802 but for a tenth at each end.
-    "tau2": Shape(1, 4, (3800, 4000), (4660, 9802), 9802, 32768, 1, turn=73),
+    "tau2": Shape(1, 4, (3800, 4000), (4200, 9700), 9802, 32768, 1, turn=73),
 }
 KERNELS = {
     "attention": ("aten::_scaled_dot_product_flash_attention",),

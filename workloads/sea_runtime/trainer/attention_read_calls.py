@@ -4,7 +4,7 @@ As `attention_calls.py`, which makes the row's calls. The queries of a sequence 
 them, so the kernel's causal mask doesn't fit: they are cut into blocks. A block attends without a
 mask to all keys before its first query, and with one to those of its own range.
 
-Shape suffixes as in `attention_calls.py`; n queries of a block.
+Shape suffixes as in `attention_calls.py`.
 """
 
 import bisect
