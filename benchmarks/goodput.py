@@ -6,9 +6,10 @@ together with the operator (OPERATOR=1: from the first one on). Goodput is the d
 per second over the undisturbed one's. STAGE=SFT trains a supervised stage, whose losses follow from
 weights and data alone: those of equal steps must be equal within 1e-5, whatever failed in between.
 (At ten times its learning rate the 1e-7 that another size of the trainer makes grew to 0.09 within
-1,400 steps, when the rows were known by heart.) STAGE=RL, the default, shows the mean rewards of the last quarter. EVERY is the time between two
-failures in seconds. Prints a row of items per failure, and one JSON object as its last line;
-`unrecovered` names failures after which no step came before the next one.
+1,400 steps, when the rows were known by heart.) STAGE=RL, the default, shows the mean rewards of
+the last quarter. EVERY is the time between two failures in seconds. Prints a row of items per
+failure, and one JSON object as its last line; `unrecovered` names failures after which no step came
+before the next one.
 """
 
 import json
