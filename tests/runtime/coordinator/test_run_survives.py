@@ -106,6 +106,21 @@ def until(run: Run, holds: Callable[[], bool]) -> None:
     raise AssertionError(str(run))
 
 
+def test_an_attempt_that_begins_again_from_scratch_publishes_no_number_twice(run: Run) -> None:
+    """A drain is taken back once training has stopped, and the head is lost meanwhile.
+
+    Engines would wait for a version after the one that they serve, and the trainer for them.
+    """
+    until(run, lambda: run.reported_step == 2)
+    run.drain = True
+    until(run, lambda: run.process is None)
+    run.lose_head()
+    run.drain = False
+    until(run, lambda: run.complete)
+    assert run.attempt == 2
+    assert len(trained_groups(run)) == STEPS * BATCH
+
+
 def trained_groups(run: Run) -> set[str]:
     newest = run.head.newest
     assert newest is not None

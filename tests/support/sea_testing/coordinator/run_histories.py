@@ -251,7 +251,7 @@ OUTSIDE: dict[str, Callable[[History, int], None]] = {
 """What the object store does, and a person."""
 FIRST_OUTSIDE = 60
 """Number of the first history in which they do it."""
-HISTORIES = range(80)
+HISTORIES = range(110)
 
 
 def play(numbers: Iterable[int] = HISTORIES) -> int:
