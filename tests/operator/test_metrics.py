@@ -1,5 +1,7 @@
 """The page that Prometheus reads."""
 
+import re
+from pathlib import Path
 from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -22,6 +24,9 @@ RUNNING = Status.model_validate(
         "roles": {"rollout": {"desired": 4, "ready": 3}},
     }
 )
+
+
+PAGE = Path(__file__).parents[2] / "docs" / "metrics.md"
 
 
 def job(name: str, status: Status) -> Job:
@@ -93,3 +98,13 @@ def test_the_lateness_is_that_of_the_first_due_pass() -> None:
     now = 103.0
     queue.add("b")
     assert queue.lateness == 3.0
+
+
+def test_the_page_names_every_metric_and_no_other() -> None:
+    passes = PassMetrics()
+    passes.ended("done", 0.1)
+    text = page(passes, [job("a", RUNNING)], 0.0, leads=True).decode()
+    names = re.findall(r"^# TYPE (\w+) ", text, re.MULTILINE)
+    table = "".join(line for line in PAGE.read_text().splitlines() if line.startswith("| `"))
+    documented = set(re.findall(r"`(sea_\w+)`", table))
+    assert documented == {name for name in names if not name.endswith("_created")}
