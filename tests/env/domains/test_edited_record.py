@@ -165,6 +165,28 @@ def test_no_change_of_any_nested_value_reaches_the_base(data: st.DataObject) -> 
     assert base == {"orders": {"a": BASE, "b": BASE}}
 
 
+def test_what_is_added_to_a_list_that_was_read_is_the_records_own() -> None:
+    """`extend` put the base's own item into the copy, where the next change reached the base."""
+    base = {"orders": {"a": copy.deepcopy(BASE), "b": copy.deepcopy(BASE)}}
+    overlay = Overlay(base)
+    record, other = overlay.edit("orders", "a"), overlay.get("orders", "b")
+    assert other is not None
+    assert len(record["items"]) == len(BASE["items"])
+    extend(record, "items", [other["items"][0]])
+    record["items"][-1]["price"] = -1
+    assert base == {"orders": {"a": BASE, "b": BASE}}
+
+
+def test_a_record_that_was_put_and_edited_is_read_as_a_plain_dict() -> None:
+    overlay = Overlay({"orders": {}})
+    overlay.put("orders", "a", {"id": "#W1"})
+    overlay.edit("orders", "a")["id"] = "#W2"
+    (change,) = overlay.changes()
+    for found in (change["value"], *(one for _, one in overlay.items("orders"))):
+        assert type(found) is dict
+        assert found == {"id": "#W2"}
+
+
 def test_the_text_of_a_value_that_was_set_is_its_own() -> None:
     """The memo outlives it: by its id another value would get its text."""
     memo: dict[Any, Any] = {}

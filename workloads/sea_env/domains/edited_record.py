@@ -71,7 +71,7 @@ class EditedRecord(dict[str, Any]):
         """As `self[key] += added`, without a copy of the items that the list has."""
         present, before = _raw(self, key), self._changed.get(key, _NOTHING)
         if self._owned.get(key, _NOTHING) is present:
-            present.extend(added)
+            present.extend(copied(added))  # what is owned shares nothing with the base
             return
         whole = [*present, *added]  # raises for what is no list, before anything has changed
         self._changed[key] = None if before is None else [*before, *added]

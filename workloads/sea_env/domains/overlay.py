@@ -120,7 +120,7 @@ class Overlay:
             yield key, plain(own.get(key, record))
         for key, record in own.items():
             if key not in base:
-                yield key, record
+                yield key, plain(record)
 
     def changes(self, listed: Collection[str] = ()) -> list[Change]:
         """What differs from the base, sorted by path; equal lists mean equal databases.
@@ -145,7 +145,7 @@ class Overlay:
             if key in base:
                 yield from differences(path, base[key], plain(value))
             else:
-                yield {"path": path, "value": value}
+                yield {"path": path, "value": plain(value)}
 
     def folded(self) -> Tables:
         """Base and changes as new tables, which share the unchanged records with the base.
