@@ -12,7 +12,7 @@ from sea_data.formats import repair, sequences
 from sea_data.formats.dialogue import dialogue
 from sea_data.formats.inspection import Inspector
 from sea_data.formats.model_demands import demands
-from sea_data.formats.perspective import exchange
+from sea_data.formats.perspective import agent_side, exchange
 from sea_data.formats.sequences import TokenCounts
 from sea_data.tiny_model import tokenizer
 from sea_env.tokens import tool_prompt
@@ -286,6 +286,8 @@ def test_errors_of_a_side_name_the_message_as_the_row_has_it() -> None:
     given["messages"] += [rebooted, result, calling, {"role": "tool", "content": "{}"}]
     (note,) = Inspector().notes(given)
     assert note.startswith("messages[4].tool_calls[0] can't train models")
+    twice = agent_side(agent_side(dialogue(given)))
+    assert [error.field for error in demands(twice).values()] == ["messages[4].tool_calls[0]"]
     given["messages"] = given["messages"][:4]
     given["answer"] = calling
     assert Inspector().notes(given)[-1].startswith("answer.tool_calls[0] can't train models")

@@ -46,12 +46,9 @@ class Dialogue:
 
     def place(self, index: int) -> str:
         """What the row calls the message, for errors: a side leaves out some of the row's."""
-        return self.places[index] if self.places else row_place(index, len(self.messages))
-
-
-def row_place(index: int, count: int) -> str:
-    """The field of a row with `count` messages, its answer included, that holds the message."""
-    return "answer" if index == count - 1 else f"messages[{index}]"
+        if self.places:
+            return self.places[index]
+        return "answer" if index == len(self.messages) - 1 else f"messages[{index}]"
 
 
 def dialogue(row: Mapping[str, Any], default_id: str = "") -> Dialogue:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from sea_data.errors import RowError
-from sea_data.formats.dialogue import Dialogue, row_place
+from sea_data.formats.dialogue import Dialogue
 from sea_env.domains import registry
 from sea_env.domains.base import Domain, Tool
 from sea_env.tokens import tool_prompt
@@ -124,6 +124,6 @@ def _dialogue(given: Dialogue, kept: list[Indexed]) -> Dialogue:
     trained = given.trained
     if trained is not None:
         trained = frozenset(new for new, (old, _) in enumerate(kept) if old in trained)
-    places = tuple(row_place(old, len(given.messages)) for old, _ in kept)
+    places = tuple(given.place(old) for old, _ in kept)
     messages = tuple(message for _, message in kept)
     return replace(given, messages=messages, trained=trained, places=places)
