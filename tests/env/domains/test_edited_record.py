@@ -187,6 +187,19 @@ def test_a_record_that_was_put_and_edited_is_read_as_a_plain_dict() -> None:
         assert found == {"id": "#W2"}
 
 
+@pytest.mark.parametrize("key", ["a", "b"])
+def test_a_record_that_was_put_is_edited_as_one(key: str) -> None:
+    """The base's own record, put again, was another record at its second edit."""
+    overlay = Overlay({"orders": {"a": copy.deepcopy(BASE)}})
+    read = overlay.get("orders", "a")
+    assert read is not None
+    overlay.put("orders", key, read)  # type: ignore[arg-type]
+    first = overlay.edit("orders", key)
+    assert overlay.edit("orders", key) is first
+    first["items"][0]["price"] = -1
+    assert read == BASE
+
+
 def test_the_text_of_a_value_that_was_set_is_its_own() -> None:
     """The memo outlives it: by its id another value would get its text."""
     memo: dict[Any, Any] = {}

@@ -101,6 +101,7 @@ class Overlay:
         if found is None or found is base:
             found = EditedRecord(base) if type(base) is dict else copied(base)
             self._own.setdefault(table, {})[key] = found
+            self._put.discard((table, key))
         elif self._put and (table, key) in self._put:
             self._put.remove((table, key))
             found = self._own[table][key] = EditedRecord(found, lasting=False)
