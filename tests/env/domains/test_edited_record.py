@@ -187,6 +187,21 @@ def test_a_record_that_was_put_and_edited_is_read_as_a_plain_dict() -> None:
         assert found == {"id": "#W2"}
 
 
+@pytest.mark.parametrize("whole", [True, False])
+def test_what_was_put_from_an_edited_record_is_no_part_of_it_in_a_base(whole: bool) -> None:
+    """An initial state's: each episode over it wrote to all others' database."""
+    overlay = Overlay({"orders": {"a": copy.deepcopy(BASE)}})
+    record = overlay.edit("orders", "a")
+    address = record["address"]
+    overlay.put("orders", "b", record if whole else {"address": address})
+    address["city"] = "Basel"
+    base = overlay.folded()
+    put = copied(base["orders"]["b"])
+    assert put["address"] == BASE["address"]
+    Overlay(base).edit("orders", "b")["address"]["city"] = "Bern"
+    assert base["orders"]["b"] == put
+
+
 @pytest.mark.parametrize("key", ["a", "b"])
 def test_a_record_that_was_put_is_edited_as_one(key: str) -> None:
     """The base's own record, put again, was another record at its second edit."""

@@ -110,6 +110,10 @@ class Overlay:
 
     def put(self, table: str, key: str, record: dict[str, Any]) -> None:
         """Adds or replaces a whole record; from here on it is changed through `edit` alone."""
+        # Part of an edited record is copied: `folded` would leave it in a base, where all episodes
+        # read what one of them writes.
+        if EditedRecord in (type(record), *map(type, record.values())):
+            record = copied(record)
         self.writes += 1
         self._put.add((table, key))
         self._own.setdefault(table, {})[key] = record
