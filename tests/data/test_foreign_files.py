@@ -3,8 +3,10 @@
 import gzip
 import json
 from pathlib import Path
+from random import Random
 
 import pytest
+import zstandard
 
 from sea_cli import main
 from sea_data.errors import DataFileError
@@ -29,6 +31,13 @@ FOREIGN = [
     ("a.jsonl", LINE.decode().encode("utf-16"), "is text in UTF-16"),
     ("a.jsonl", b"\n<!DOCTYPE html><html></html>", "is a web page"),
     ("a.jsonl.zst", b"<html>404</html>", "is a web page"),
+    ("a.jsonl", b"\xef\xbb\xbf<!doctype html>", "is a web page"),
+    # Digits of noise: the decoder gives empty pieces until it has the first block.
+    (
+        "a.jsonl.zst",
+        zstandard.compress(b"PAR1" + Random(1).randbytes(1 << 16).hex().encode()),
+        "is a Parquet file",
+    ),
 ]
 
 

@@ -330,7 +330,7 @@ async def test_a_model_without_a_system_role_gets_the_policy_from_the_user(
 
 
 async def test_a_server_that_wants_a_user_first_gets_one_before_a_greeting(
-    chat_server: ChatServer,
+    chat_server: ChatServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     """tau2-bench's agents greet first; Gemma, Mistral, Anthropic and Bedrock refuse that."""
     roles = "Conversation roles must alternate user/assistant/user/assistant/..."
@@ -346,6 +346,8 @@ async def test_a_server_that_wants_a_user_first_gets_one_before_a_greeting(
         ["system", "user", "assistant", "user"],
         ["system", "user"],
     ]
+    (warned,) = caplog.messages
+    assert "it gets '(empty)' before the model's greeting" in warned
     chat_server.default = refusal(400, roles)
     with pytest.raises(RefusedError, match="roles must alternate"):
         await ask(chat_server)

@@ -171,6 +171,10 @@ OTHERS: list[tuple[str, int, Any, Kind, str]] = [
      "\nInvalid JSON payload received. Unknown name \"$defs\" at 'tools[0].function_declarations"
      "[2].parameters': Cannot find field.", "status": "INVALID_ARGUMENT"}}],
      Kind.TOOL_SCHEMA, "$defs additionalProperties"),
+    ("Gemini, a list of types", 400, [{"error": {"code": 400, "message": "Invalid JSON payload "
+     "received. Unknown name \"type\" at 'tools[0].function_declarations[0].parameters.properties"
+     "[0].value': Proto field is not repeating, cannot start list.", "status":
+     "INVALID_ARGUMENT"}}], Kind.UNSUPPORTED, "type"),
     ("Gemma in vLLM, a system prompt", 400, {"error": {"message": "System role not supported",
      "type": "BadRequestError", "code": 400}}, Kind.NO_SYSTEM, ""),
     ("Gemma in Gemini's API, a system prompt", 400, [{"error": {"code": 400, "message": "Developer "

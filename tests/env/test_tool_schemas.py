@@ -39,6 +39,11 @@ def tool(properties: dict[str, Any], **more: Any) -> dict[str, Any]:
             {"Node": NODE},
             {"type": "object", "properties": {"next": {"type": "object"}}},
         ),
+        (
+            {"$ref": "#/$defs/A", "default": "b", "description": "Own."},
+            {"A": {"enum": ["a", "b"], "description": "Of all."}},
+            {"enum": ["a", "b"], "default": "b", "description": "Own."},
+        ),
         ({"type": "object", "additionalProperties": True}, {}, {"type": "object"}),
         ({"const": "a"}, {}, {"enum": ["a"]}),
         (

@@ -23,6 +23,7 @@ _PACKED = {
     b"BZh": "is packed by bzip2: unpack it, or give its name the ending .bz2",
     b"\xfd7zXZ\x00": "is packed by xz: unpack it, or give its name the ending .xz",
 }
+_BOM = b"\xef\xbb\xbf"
 _PAGES = (b"<!doctype html", b"<html")
 
 
@@ -48,7 +49,7 @@ def refuse_unpacked(begin: bytes, name: str) -> None:
     for magic, sentence in _SENTENCES.items():
         if begin.startswith(magic):
             raise DataFileError(name, f"{sentence}.")
-    if begin.lstrip()[:64].lower().startswith(_PAGES):
+    if begin.removeprefix(_BOM).lstrip()[:64].lower().startswith(_PAGES):
         raise DataFileError(name, "is a web page, not the file: download the file itself.")
 
 

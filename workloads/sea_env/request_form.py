@@ -161,8 +161,16 @@ class RequestForm:
             )
         return not known
 
-    def _learn_user_first(self, _: ServerError) -> bool:
+    def _learn_user_first(self, error: ServerError) -> bool:
         known, self._user_first = self._user_first, True
+        if not known:
+            # A warning: as for messages without text.
+            _log.warning(
+                "%s wants a user's message first (%s): it gets %r before the model's greeting.",
+                self._where,
+                error.message,
+                NO_TEXT,
+            )
         return not known
 
     def _learn_unsupported(self, error: ServerError) -> bool:

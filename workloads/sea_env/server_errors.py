@@ -145,7 +145,10 @@ _TEXT_ARGUMENTS_TEXT = re.compile(
     re.IGNORECASE,
 )
 """Of Qwen's templates since Qwen3-Coder, in servers that pass messages on as they came."""
-_KEYWORD = re.compile(r"unknown name \\*[\"']([$\w]+)\\*[\"'] at \\*[\"']tools", re.IGNORECASE)
+_KEYWORD = re.compile(
+    r"unknown name \\*[\"']([$\w]+)\\*[\"'] at \\*[\"']tools[^:]*: cannot find field", re.IGNORECASE
+)
+"""Gemini's. With other words behind the place it knows the name and refuses its value."""
 _NO_SYSTEM_TEXT = re.compile(
     r"system role (?:is )?not supported"  # Gemma's and older Mistral's templates
     r"|messages\[\d+\]\.role['\"]? does not support ['\"]system"  # OpenAI's first o1

@@ -31,7 +31,10 @@ def _plain(schema: Any, definitions: Schema, dropped: set[str], inside: tuple[st
     if name in definitions:
         if name in inside:
             return {"type": "object"}
-        return _plain(definitions[name], definitions, dropped, (*inside, name))
+        own = {key: value for key, value in schema.items() if key != "$ref"}
+        written = _plain(definitions[name], definitions, dropped, (*inside, name))
+        # What stands next to a reference (a description, a default) is the argument's own.
+        return {**written, **_plain(own, definitions, dropped, inside)}
     found: dict[str, Any] = {}
     for key, value in schema.items():
         if key == "properties":  # names of arguments, which may be those of keywords

@@ -11,7 +11,8 @@ from sea_data.errors import RowError
 from sea_data.formats import repair, sequences
 from sea_data.formats.dialogue import dialogue
 from sea_data.formats.inspection import Inspector
-from sea_data.formats.perspective import exchange
+from sea_data.formats.model_demands import demands
+from sea_data.formats.perspective import agent_side, exchange
 from sea_data.formats.sequences import TokenCounts
 from sea_data.tiny_model import tokenizer
 from sea_env.tokens import tool_prompt
@@ -273,6 +274,26 @@ def test_a_later_system_message_is_refused_for_a_model_whose_template_refuses_it
         Inspector(model=renderer).notes(given)
     failed = {**given, "metadata": {"reward": 0.0}}
     assert Inspector(model=renderer).notes(failed) == [], "nothing trains on it"
+
+
+def test_errors_of_a_side_name_the_message_as_the_row_has_it() -> None:
+    """A side leaves out what the other one does: the message after it had another number."""
+    wrong = call("find_user", name="a</parameter>b", zip="1")
+    given = row(answer={"role": "assistant", "content": "Ok."})
+    rebooted = {"role": "user", "content": "", "tool_calls": [call("reboot_device")]}
+    result = {"role": "tool", "content": "Done.", "requestor": "user"}
+    calling = {"role": "assistant", "content": "", "tool_calls": [wrong]}
+    given["messages"] += [rebooted, result, calling, {"role": "tool", "content": "{}"}]
+    (note,) = Inspector().notes(given)
+    assert note.startswith("messages[4].tool_calls[0] can't train models")
+    twice = agent_side(agent_side(dialogue(given)))
+    assert [error.field for error in demands(twice).values()] == ["messages[4].tool_calls[0]"]
+    given["messages"] = given["messages"][:4]
+    given["answer"] = calling
+    assert Inspector().notes(given)[-1].startswith("answer.tool_calls[0] can't train models")
+    rebooted["tool_calls"] = [call("reboot>")]
+    (error,) = demands(exchange(dialogue(given))).values()
+    assert error.field == "messages[2].tool_calls[0]"
 
 
 def test_a_tag_that_a_user_says_is_noted_and_left_out_of_a_users_stage() -> None:

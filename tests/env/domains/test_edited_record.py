@@ -165,6 +165,56 @@ def test_no_change_of_any_nested_value_reaches_the_base(data: st.DataObject) -> 
     assert base == {"orders": {"a": BASE, "b": BASE}}
 
 
+def test_what_is_added_to_a_list_that_was_read_is_the_records_own() -> None:
+    """`extend` put the base's own item into the copy, where the next change reached the base."""
+    base = {"orders": {"a": copy.deepcopy(BASE), "b": copy.deepcopy(BASE)}}
+    overlay = Overlay(base)
+    record, other = overlay.edit("orders", "a"), overlay.get("orders", "b")
+    assert other is not None
+    assert len(record["items"]) == len(BASE["items"])
+    extend(record, "items", [other["items"][0]])
+    record["items"][-1]["price"] = -1
+    assert base == {"orders": {"a": BASE, "b": BASE}}
+
+
+def test_a_record_that_was_put_and_edited_is_read_as_a_plain_dict() -> None:
+    overlay = Overlay({"orders": {}})
+    overlay.put("orders", "a", {"id": "#W1"})
+    overlay.edit("orders", "a")["id"] = "#W2"
+    (change,) = overlay.changes()
+    for found in (change["value"], *(one for _, one in overlay.items("orders"))):
+        assert type(found) is dict
+        assert found == {"id": "#W2"}
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_what_was_put_from_an_edited_record_is_no_part_of_it_in_a_base(whole: bool) -> None:
+    """An initial state's: each episode over it wrote to all others' database."""
+    overlay = Overlay({"orders": {"a": copy.deepcopy(BASE)}})
+    record = overlay.edit("orders", "a")
+    address = record["address"]
+    overlay.put("orders", "b", record if whole else {"address": address})
+    address["city"] = "Basel"
+    base = overlay.folded()
+    put = copied(base["orders"]["b"])
+    assert put["address"] == BASE["address"]
+    Overlay(base).edit("orders", "b")["address"]["city"] = "Bern"
+    assert base["orders"]["b"] == put
+
+
+@pytest.mark.parametrize("key", ["a", "b"])
+def test_a_record_that_was_put_is_edited_as_one(key: str) -> None:
+    """The base's own record, put again, was another record at its second edit."""
+    overlay = Overlay({"orders": {"a": copy.deepcopy(BASE)}})
+    read = overlay.get("orders", "a")
+    assert read is not None
+    overlay.put("orders", key, read)  # type: ignore[arg-type]
+    first = overlay.edit("orders", key)
+    assert overlay.edit("orders", key) is first
+    first["items"][0]["price"] = -1
+    assert read == BASE
+
+
 def test_the_text_of_a_value_that_was_set_is_its_own() -> None:
     """The memo outlives it: by its id another value would get its text."""
     memo: dict[Any, Any] = {}

@@ -12,7 +12,7 @@ from sea_data.formats.dialogue import Dialogue
 from sea_data.formats.perspective import agent_side
 from sea_data.tiny_model import tokenizer
 from sea_env.tokens.renderer import Renderer
-from sea_env.tokens.style import Style, Thinking
+from sea_env.tokens.style import CallFormat, Style, Thinking
 from sea_runtime.trainer import sft_data
 from sea_runtime.trainer.errors import TrainingDataError
 from sea_runtime.trainer.sft_data import planned
@@ -95,6 +95,17 @@ def test_errors_name_their_place(tmp_path: Path, renderer: Renderer) -> None:
         planned(None, [missing], tmp_path, skip_bad=True),
     ):
         pass
+
+
+def test_if_the_model_can_hold_no_dialogue_the_error_says_why(renderer: Renderer) -> None:
+    """It named the context length, which nobody could cure it with."""
+    xml = Renderer(renderer._tokenizer, Style(CallFormat.QWEN3_XML))
+    calling = {"role": "assistant", "content": "", "tool_calls": [{"name": "a>", "arguments": {}}]}
+    given = Dialogue("d", ({"role": "user", "content": "U"}, calling), {}, file="sft.jsonl")
+    with pytest.raises(
+        TrainingDataError, match=r"1 can't be used .* sft\.jsonl: dialogue d, answer\.tool_calls"
+    ):
+        sft_data.encode([given], xml, 1000, sequences.TokenCounts(), skip_bad=True)
 
 
 def test_branches_of_a_dialogue_have_one_origin(tmp_path: Path, renderer: Renderer) -> None:

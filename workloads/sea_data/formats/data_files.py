@@ -57,9 +57,11 @@ def pieces(
 def _checked(
     pieces: Iterator[bytes], refuse: Callable[[bytes, str], None], address: str
 ) -> Iterator[bytes]:
-    for number, piece in enumerate(pieces):
-        if not number:
+    checked = False
+    for piece in pieces:
+        if piece and not checked:  # decoders give empty pieces until they know some content
             refuse(piece, address)
+            checked = True
         yield piece
 
 

@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
@@ -41,6 +41,14 @@ class Dialogue:
     """Names of the user's tools in this task; None for all of the domain."""
     file: str = ""
     """Which file has it: with `id`, what several rows of one dialogue have in common."""
+    places: tuple[str, ...] = field(default=(), compare=False)
+    """Of each message of a side (`perspective`), what its row calls it."""
+
+    def place(self, index: int) -> str:
+        """What the row calls the message, for errors: a side leaves out some of the row's."""
+        if self.places:
+            return self.places[index]
+        return "answer" if index == len(self.messages) - 1 else f"messages[{index}]"
 
 
 def dialogue(row: Mapping[str, Any], default_id: str = "") -> Dialogue:

@@ -130,9 +130,8 @@ def _calls(found: Dialogue) -> list[str]:
     tools = tools_of(found.messages)
     notes = []
     for index, message in enumerate(found.messages):
-        place = "answer" if index == len(found.messages) - 1 else f"messages[{index}]"
         for number, call in enumerate(calls_of(message) if message["role"] == "assistant" else ()):
-            where = f"{place}.tool_calls[{number}]: {call['name']}"
+            where = f"{found.place(index)}.tool_calls[{number}]: {call['name']}"
             if tools and call["name"] not in tools:
                 notes.append(f"{where} is no tool of the row's own prompt")
             notes += [

@@ -29,7 +29,7 @@ class Demand(StrEnum):
 def demands(one: Dialogue) -> dict[Demand, RowError]:
     """What the dialogue, as one side trains on it, asks for, and the error where a model lacks it.
 
-    Errors name the message, neither file nor dialogue.
+    Errors name the row's message, neither file nor dialogue.
     """
     found = {Demand.LATER_SYSTEM: _later_system(one), Demand.JSON_CALLS: _unreadable(one)}
     return {demand: error for demand, error in found.items() if error is not None}
@@ -51,7 +51,7 @@ def _later_system(one: Dialogue) -> RowError | None:
     if later is None:
         return None
     return RowError(
-        f"messages[{later}]",
+        one.place(later),
         "is a system message after the first, which the model's chat template refuses or leaves "
         "out: write it into the first one, or as the user's",
     )
@@ -64,7 +64,7 @@ def _unreadable(one: Dialogue) -> RowError | None:
             found = _ends_early(call)
             if found:
                 return RowError(
-                    f"messages[{index}].tool_calls[{number}]",
+                    f"{one.place(index)}.tool_calls[{number}]",
                     f"{found} as the model writes it, in XML: it could not be read back. Train "
                     "another model, or remove the row",
                 )

@@ -124,4 +124,6 @@ def _dialogue(given: Dialogue, kept: list[Indexed]) -> Dialogue:
     trained = given.trained
     if trained is not None:
         trained = frozenset(new for new, (old, _) in enumerate(kept) if old in trained)
-    return replace(given, messages=tuple(message for _, message in kept), trained=trained)
+    places = tuple(given.place(old) for old, _ in kept)
+    messages = tuple(message for _, message in kept)
+    return replace(given, messages=messages, trained=trained, places=places)

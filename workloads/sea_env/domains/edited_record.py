@@ -3,9 +3,11 @@
 Tools write to it as to a dict. A nested list or object is the base's own until a tool asks for it:
 a list is copied then, an object again field by field, so the base is never written. The same goes
 for a value that a tool has set, since `record["items"] = list(items)` shares each item with the
-base: go through the record to change it afterwards, not through the name it was set by. What is
-still the base's own is written as JSON once for all episodes: the answer of most writes is a record
-of a kilobyte of which a line changed.
+base: go through the record to change it afterwards, not through the name it was set by. A list that
+was read holds what a tool appends to it as it is: append copies, or use `extend`.
+
+What is still the base's own is written as JSON once for all episodes: the answer of most writes is
+a record of a kilobyte of which a line changed.
 """
 
 import json.encoder
@@ -71,7 +73,7 @@ class EditedRecord(dict[str, Any]):
         """As `self[key] += added`, without a copy of the items that the list has."""
         present, before = _raw(self, key), self._changed.get(key, _NOTHING)
         if self._owned.get(key, _NOTHING) is present:
-            present.extend(added)
+            present.extend(copied(added))  # what is owned shares nothing with the base
             return
         whole = [*present, *added]  # raises for what is no list, before anything has changed
         self._changed[key] = None if before is None else [*before, *added]

@@ -101,6 +101,7 @@ class Overlay:
         if found is None or found is base:
             found = EditedRecord(base) if type(base) is dict else copied(base)
             self._own.setdefault(table, {})[key] = found
+            self._put.discard((table, key))
         elif self._put and (table, key) in self._put:
             self._put.remove((table, key))
             found = self._own[table][key] = EditedRecord(found, lasting=False)
@@ -109,6 +110,10 @@ class Overlay:
 
     def put(self, table: str, key: str, record: dict[str, Any]) -> None:
         """Adds or replaces a whole record; from here on it is changed through `edit` alone."""
+        # Part of an edited record is copied: `folded` would leave it in a base, where all episodes
+        # read what one of them writes.
+        if EditedRecord in (type(record), *map(type, record.values())):
+            record = copied(record)
         self.writes += 1
         self._put.add((table, key))
         self._own.setdefault(table, {})[key] = record
@@ -120,7 +125,7 @@ class Overlay:
             yield key, plain(own.get(key, record))
         for key, record in own.items():
             if key not in base:
-                yield key, record
+                yield key, plain(record)
 
     def changes(self, listed: Collection[str] = ()) -> list[Change]:
         """What differs from the base, sorted by path; equal lists mean equal databases.
@@ -145,7 +150,7 @@ class Overlay:
             if key in base:
                 yield from differences(path, base[key], plain(value))
             else:
-                yield {"path": path, "value": value}
+                yield {"path": path, "value": plain(value)}
 
     def folded(self) -> Tables:
         """Base and changes as new tables, which share the unchanged records with the base.

@@ -101,6 +101,11 @@ def encode(
     encoded = sequences.encode(dialogues, renderer, context, counts, side=side, skip_bad=skip_bad)
     packed = pack(encoded)
     if packed is None:
+        if counts.unreadable:
+            raise TrainingDataError(
+                f"No dialogue of the stage's data is left to train on: {len(counts.unreadable)} "
+                f"can't be used with this model, the first: {counts.unreadable[0]}."
+            )
         raise TrainingDataError(
             "No dialogue of the stage's data has a turn of the trained role within "
             "model.contextLength: check data.sft and the context length."
