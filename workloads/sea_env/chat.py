@@ -39,7 +39,7 @@ MAX_ASKED_PAUSE_SECONDS = 120.0
 """Longest pause that a server's `Retry-After` gets; then it is asked again."""
 RATE_LIMIT_SECONDS = 900.0
 """Pauses of one request together, while the server answers that it is asked too often."""
-_MAX_FORMS = 6
+_MAX_FORMS = 12
 """Requests of one attempt that are refused for their form: each changes it."""
 _OF_FORM = frozenset(
     {
