@@ -1,8 +1,8 @@
-"""`/metrics` for Prometheus, which `main.py` serves beside `/healthz`.
+"""`/metrics` for Prometheus, which `web.py` serves next to `/healthz`.
 
-What a job's figures are stands in its status already: they are read from the cache when somebody
-asks for them, by the process that leads, so that a job has one series. What the process itself
-does, its passes, is counted by `workers.py` as it happens.
+A job's figures are in its status already: they are read from the cache at each scrape, by the
+process that leads, so that a job has one series. Passes of the process itself are counted by
+`workers.py` as they end.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -30,8 +30,8 @@ class PassMetrics:
         self.registry = CollectorRegistry()
         self._ended = Counter(
             "sea_operator_passes",
-            "Passes over a job: done, given up since the job had changed (conflict), put off since "
-            "its namespace had too many (busy), or failed.",
+            "Passes over a job: done, given up since the job or the leader had changed (conflict), "
+            "put off since its namespace had too many (busy), or failed.",
             ["outcome"],
             registry=self.registry,
         )
@@ -60,7 +60,7 @@ def page(passes: PassMetrics, jobs: Sequence[Job], lateness: float, *, leads: bo
 
     Args:
         jobs: all that this process knows; shown if it leads.
-        lateness: seconds that the first of the due passes has waited.
+        lateness: seconds that the first of the due passes has waited; shown if it leads.
     """
     registry = CollectorRegistry()
     own = [
@@ -69,7 +69,8 @@ def page(passes: PassMetrics, jobs: Sequence[Job], lateness: float, *, leads: bo
             "sea_operator_pass_lateness_seconds",
             "How long the first of the passes that are due has waited.",
             (),
-            [((), lateness)],
+            # All passes of a standby wait, for as long as it is one.
+            [((), lateness)] if leads else [],
         ),
     ]
     registry.register(_Families([*own, *_of_jobs(jobs if leads else ())]))
@@ -193,4 +194,4 @@ _OF_A_JOB: tuple[tuple[str, str, tuple[str, ...], Figures], ...] = (
         lambda status: _pods(status, lambda role: role.ready),
     ),
 )
-"""Name, help, labels beside those of the job, and the samples of a status."""
+"""Name, help, labels in addition to those of the job, and the samples of a status."""
