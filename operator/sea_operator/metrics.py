@@ -19,6 +19,8 @@ from sea_operator.timestamps import unix_seconds
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 BUCKETS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 120.0)
 """Seconds; a pass ends after 120."""
+OUTCOMES = ("done", "conflict", "busy", "failed")
+"""How a pass may end, as `workers.py` calls it."""
 Sample = tuple[tuple[str, ...], float]
 """Values of a family's own labels, and the figure."""
 
@@ -35,6 +37,9 @@ class PassMetrics:
             ["outcome"],
             registry=self.registry,
         )
+        # From 0: otherwise the first failure would not show as an increase.
+        for outcome in OUTCOMES:
+            self._ended.labels(outcome)
         self._seconds = Histogram(
             "sea_operator_pass_seconds",
             "How long passes took.",

@@ -88,6 +88,7 @@ def test_passes_are_counted_by_how_they_ended() -> None:
     text = page(passes, [], 1.5, leads=True)
     assert of(text, "sea_operator_passes_total", outcome="done") == 2
     assert of(text, "sea_operator_passes_total", outcome="failed") == 1
+    assert of(text, "sea_operator_passes_total", outcome="busy") == 0
     assert of(text, "sea_operator_pass_seconds_bucket", le="0.1") == 1
     assert of(text, "sea_operator_pass_lateness_seconds") == 1.5
 
