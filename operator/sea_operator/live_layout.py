@@ -1,4 +1,4 @@
-"""The layouts that a job's pods were made for, which the coordinator must be told too. Pure.
+"""The layouts that a job's pods were made for, which the coordinator must use too. Pure.
 
 Training processes and engines take their layout from the coordinator, and their number from their
 pod. A role whose pods can't be replaced now (`Lifecycle.frozen`) therefore keeps the layout that
@@ -43,7 +43,7 @@ class Layout:
 def followed(observed: Observed, spec: Spec, frozen: frozenset[Role]) -> Spec:
     """The spec with the layouts that pods of frozen roles have; `spec` itself if it asks for them.
 
-    What the coordinator is told.
+    The coordinator gets this spec.
     """
     found = ((role, _kept(observed, spec, role)) for role in PARALLELISM if role in frozen)
     kept = tuple((role, layout) for role, layout in found if layout is not None)
