@@ -194,13 +194,16 @@ async def create(client: KubeClient, names: list[str], spec: dict[str, Any]) -> 
 
 
 async def delete(client: KubeClient, job: str) -> None:
-    """A job; returns when its last pod has gone."""
+    """A job; returns when its StatefulSets, some of which may not have made pods yet, and its last
+    pod have gone."""
     await client.request("DELETE", JOB.path(NAMESPACE, job))
+    selector = f"{JOB_LABEL}={job}"
     for _ in range(600):
-        if not await client.list(POD, NAMESPACE, f"{JOB_LABEL}={job}"):
+        lists = [await client.list(kind, NAMESPACE, selector) for kind in (STATEFUL_SET, POD)]
+        if not any(lists):
             return
         await asyncio.sleep(0.1)
-    raise TooSlowError(f"{job} has pods a minute after its deletion.")
+    raise TooSlowError(f"{job} has StatefulSets or pods a minute after its deletion.")
 
 
 async def set_unready(client: KubeClient, pod: str) -> None:

@@ -1,8 +1,8 @@
-"""The layouts that a job's pods were made for, which the coordinator must be told too. Pure.
+"""The layouts that a job's pods were made for, which the coordinator must use too. Pure.
 
 Training processes and engines take their layout from the coordinator, and their number from their
 pod. A role whose pods can't be replaced now (`Lifecycle.frozen`) therefore keeps the layout that
-they have, whatever the spec asks for by now: the next attempt, or an engine that starts again, goes
+they have, whatever the spec asks for: the next attempt, or an engine that starts again, goes
 on in the same pods. An edit takes effect once the role gets pods again.
 """
 
@@ -20,6 +20,7 @@ from sea_api.v1alpha1.names import GPU
 from sea_api.v1alpha1.policy import Role
 from sea_api.v1alpha1.roles import RolloutParallelism, TrainerParallelism
 from sea_operator.observed import Object, Observed, Same
+from sea_operator.pod_parsing import OWN_CONTAINERS
 from sea_operator.resources.role_settings import edited, gpus_of
 
 PARALLELISM: Mapping[Role, type[TrainerParallelism] | type[RolloutParallelism]] = {
@@ -42,7 +43,7 @@ class Layout:
 def followed(observed: Observed, spec: Spec, frozen: frozenset[Role]) -> Spec:
     """The spec with the layouts that pods of frozen roles have; `spec` itself if it asks for them.
 
-    What the coordinator is told.
+    The coordinator gets this spec.
     """
     found = ((role, _kept(observed, spec, role)) for role in PARALLELISM if role in frozen)
     kept = tuple((role, layout) for role, layout in found if layout is not None)
@@ -136,8 +137,7 @@ def _read(parallelism: str, role: Role) -> TrainerParallelism | RolloutParalleli
 
 
 def _gpus(template: Object) -> int:
-    """GPUs of each pod, which one container has."""
-    limits = [
-        (one.get("resources") or {}).get("limits") or {} for one in template["spec"]["containers"]
-    ]
-    return max(int(one.get(GPU, 0)) for one in limits)
+    """GPUs of each pod, which one of our containers has; one that a patch adds may have its own."""
+    ours = (one for one in template["spec"]["containers"] if one["name"] in OWN_CONTAINERS)
+    limits = [(one.get("resources") or {}).get("limits") or {} for one in ours]
+    return max((int(one.get(GPU, 0)) for one in limits), default=0)

@@ -13,11 +13,10 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 
 import aiohttp
-from aiohttp import web
 
 from sea_api import logs
 from sea_api.contract import JOB_LABEL, Env
-from sea_operator import metrics
+from sea_operator import metrics, web
 from sea_operator import settings as env
 from sea_operator.cache import Cache, Key
 from sea_operator.coordinator_link import CoordinatorLink, Resolver, by_pod_ip
@@ -140,7 +139,7 @@ async def serve(
             now = partial(metrics.page, passes, cache.jobs(), queue.lateness, leads=elector.leads)
             return await asyncio.to_thread(now)
 
-        await _serve_http(stack, settings, elector, scraped)
+        await web.serve(stack, settings, elector, scraped)
         reflectors = _reflectors(client, cache, settings)
         guarded = client.guarded_by(elector.check)
         # Reads only, hence unguarded: what it knows is warm when this process starts to lead.
@@ -201,32 +200,6 @@ def _end_soon() -> threading.Timer:
     end.daemon = True
     end.start()
     return end
-
-
-async def _serve_http(
-    stack: contextlib.AsyncExitStack,
-    settings: Settings,
-    elector: LeaseThread,
-    scraped: Callable[[], Awaitable[bytes]],
-) -> None:
-    """`/healthz`, from the loop that does the work: it answers as long as that loop runs; and
-    `/metrics`, with what `scraped` gives.
-    """
-
-    async def healthz(_: web.Request) -> web.Response:
-        found = {"identity": settings.identity, "leads": elector.leads}
-        return web.json_response({"operator": found})
-
-    async def metrics_page(_: web.Request) -> web.Response:
-        return web.Response(body=await scraped(), headers={"Content-Type": metrics.CONTENT_TYPE})
-
-    app = web.Application()
-    app.router.add_get("/healthz", healthz)
-    app.router.add_get("/metrics", metrics_page)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
-    await runner.setup()
-    stack.push_async_callback(runner.cleanup)
-    await web.TCPSite(runner, settings.health_host, settings.health_port).start()
 
 
 class MayAct:

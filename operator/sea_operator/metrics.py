@@ -1,8 +1,8 @@
-"""`/metrics` for Prometheus, which `main.py` serves beside `/healthz`.
+"""`/metrics` for Prometheus, which `web.py` serves next to `/healthz`.
 
-What a job's figures are stands in its status already: they are read from the cache when somebody
-asks for them, by the process that leads, so that a job has one series. What the process itself
-does, its passes, is counted by `workers.py` as it happens.
+A job's figures are in its status already: they are read from the cache at each scrape, by the
+process that leads, so that a job has one series. Passes of the process itself are counted by
+`workers.py` as they end.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -19,6 +19,8 @@ from sea_operator.timestamps import unix_seconds
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 BUCKETS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 120.0)
 """Seconds; a pass ends after 120."""
+OUTCOMES = ("done", "conflict", "busy", "failed")
+"""How a pass may end, as `workers.py` calls it."""
 Sample = tuple[tuple[str, ...], float]
 """Values of a family's own labels, and the figure."""
 
@@ -30,11 +32,14 @@ class PassMetrics:
         self.registry = CollectorRegistry()
         self._ended = Counter(
             "sea_operator_passes",
-            "Passes over a job: done, given up since the job had changed (conflict), put off since "
-            "its namespace had too many (busy), or failed.",
+            "Passes over a job: done, given up since the job or the leader had changed (conflict), "
+            "put off since its namespace had too many (busy), or failed.",
             ["outcome"],
             registry=self.registry,
         )
+        # From 0: otherwise the first failure would not show as an increase.
+        for outcome in OUTCOMES:
+            self._ended.labels(outcome)
         self._seconds = Histogram(
             "sea_operator_pass_seconds",
             "How long passes took.",
@@ -60,7 +65,7 @@ def page(passes: PassMetrics, jobs: Sequence[Job], lateness: float, *, leads: bo
 
     Args:
         jobs: all that this process knows; shown if it leads.
-        lateness: seconds that the first of the due passes has waited.
+        lateness: seconds that the first of the due passes has waited; shown if it leads.
     """
     registry = CollectorRegistry()
     own = [
@@ -69,7 +74,8 @@ def page(passes: PassMetrics, jobs: Sequence[Job], lateness: float, *, leads: bo
             "sea_operator_pass_lateness_seconds",
             "How long the first of the passes that are due has waited.",
             (),
-            [((), lateness)],
+            # All passes of a standby wait, for as long as it is one.
+            [((), lateness)] if leads else [],
         ),
     ]
     registry.register(_Families([*own, *_of_jobs(jobs if leads else ())]))
@@ -193,4 +199,4 @@ _OF_A_JOB: tuple[tuple[str, str, tuple[str, ...], Figures], ...] = (
         lambda status: _pods(status, lambda role: role.ready),
     ),
 )
-"""Name, help, labels beside those of the job, and the samples of a status."""
+"""Name, help, labels in addition to those of the job, and the samples of a status."""

@@ -54,7 +54,7 @@ class Workers(Generic[K]):
         size: int = MAX_PASSES,
         ended: Callable[[str, float], None] = lambda outcome, seconds: None,
     ) -> None:
-        """`ended` is told how each pass ended, and its seconds."""
+        """`ended` is called after each pass with its outcome and its seconds."""
         self._queue = queue
         self._reconcile = reconcile
         self._gate = gate

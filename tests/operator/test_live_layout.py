@@ -9,7 +9,7 @@ from sea_api.contract import PARALLELISM_ANNOTATION
 from sea_api.v1alpha1.policy import Role
 from sea_api.v1alpha1.status import Roles, RoleStatus
 from sea_operator.decide import decide
-from sea_operator.live_layout import followed
+from sea_operator.live_layout import followed, is_another
 from sea_operator.status import compute
 
 TRAINER = frozenset({Role.TRAINER})
@@ -131,6 +131,16 @@ def test_a_layout_that_another_release_noted_otherwise_is_not_guessed(
     if noted is not None:
         annotations[PARALLELISM_ANNOTATION] = noted
     assert followed(observed, case.edited.spec, TRAINER) is case.edited.spec
+
+
+def test_gpus_of_a_container_that_a_patch_adds_are_no_layout(make: Any) -> None:
+    """The coordinator was told them as those of the training processes."""
+    case = Case(make, {})
+    observed = case.observed()
+    pod = observed.children["StatefulSet", "j-trainer"]["spec"]["template"]["spec"]
+    pod["containers"].append({"name": "dcgm", "resources": {"limits": {"nvidia.com/gpu": "1"}}})
+    assert followed(observed, case.edited.spec, TRAINER) is case.edited.spec
+    assert not is_another(observed, case.edited.spec)
 
 
 def test_the_layout_of_somebody_elses_pods_is_not_followed(make: Any) -> None:

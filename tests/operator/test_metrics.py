@@ -73,9 +73,11 @@ def test_why_a_job_waits_is_a_label() -> None:
     assert of_job(text, "sea_job_state", state="Stalled", reason="MissingSecret") == 1
 
 
-def test_only_the_process_that_leads_shows_jobs() -> None:
-    text = page(PassMetrics(), [job("a", RUNNING)], 0.0, leads=False)
+def test_only_the_process_that_leads_shows_jobs_and_lateness() -> None:
+    """A standby was late by as long as it had been one, as if overloaded."""
+    text = page(PassMetrics(), [job("a", RUNNING)], 3600.0, leads=False)
     assert of(text, "sea_operator_leader") == 0
+    assert of(text, "sea_operator_pass_lateness_seconds") is None
     assert not [name for name, _ in samples(text) if name.startswith("sea_job")]
 
 
@@ -86,6 +88,7 @@ def test_passes_are_counted_by_how_they_ended() -> None:
     text = page(passes, [], 1.5, leads=True)
     assert of(text, "sea_operator_passes_total", outcome="done") == 2
     assert of(text, "sea_operator_passes_total", outcome="failed") == 1
+    assert of(text, "sea_operator_passes_total", outcome="busy") == 0
     assert of(text, "sea_operator_pass_seconds_bucket", le="0.1") == 1
     assert of(text, "sea_operator_pass_lateness_seconds") == 1.5
 

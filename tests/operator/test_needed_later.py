@@ -37,6 +37,7 @@ def test_a_key_of_another_stage_stalls_only_a_coordinator_that_can_not_start(
     stalls = place == "now" or not began
     assert (stalled.reason == "SecretNotFound") is stalls
     assert bool(plan.lifecycle.later) is not stalls
+    assert all("edits of coordinator wait" in one for one in plan.lifecycle.later)
 
 
 def test_a_stage_runs_without_the_secret_of_another(make: Any) -> None:

@@ -146,11 +146,12 @@ def _name(entry: Any) -> str | None:
 
 
 def _same_quantity(live: Any, wanted: Any) -> bool:
-    """`1024Mi` is `1Gi`: the API server rewrites amounts in its own way."""
-    if not (isinstance(live, str) and isinstance(wanted, str)):
+    """`1024Mi` is `1Gi`, and 4 is `4`: the API server rewrites amounts in its own way."""
+    is_number = isinstance(wanted, int | float) and not isinstance(wanted, bool)
+    if not (isinstance(live, str) and (is_number or isinstance(wanted, str))):
         return False
     # Both must be amounts: other texts differ unless they are equal, which was checked before.
-    amounts = (quantity(live), quantity(wanted))
+    amounts = (quantity(live), quantity(str(wanted)))
     return None not in amounts and amounts[0] == amounts[1]
 
 

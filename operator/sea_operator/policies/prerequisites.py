@@ -87,8 +87,9 @@ def needed_later(one: Unmet, spec: Spec, index: int) -> str:
     )
     stage = "No stage to come" if first is None else f"Not this stage but {spec.stages[first].name}"
     names = " and ".join(FIELDS[role] for role in FIELDS if role in one.roles)
-    again = "" if one.stage is None else f"; a pod of {names} that has to start again needs it too"
-    return f"{one.blocker.message} {stage} needs it{again}."
+    # A pod that runs goes on without it; none can be made.
+    edits = f"; until it is there, edits of {names} wait, and its pod can't start again"
+    return f"{one.blocker.message} {stage} needs it{edits if one.stage is not None else ''}."
 
 
 def _needs(roles: frozenset[Role], spec: Spec, index: int) -> bool:

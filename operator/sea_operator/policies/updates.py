@@ -10,7 +10,8 @@ of the template that this revision makes for it. The hash of the template that i
 the template itself. A rollback of the operator is just another revision.
 
 A role whose pods can't be replaced now keeps its template in any case. Its record says whether an
-edit waits, so that this takes effect once they can, or only an update.
+edit waits, so that this takes effect once they can, or only an update. An update of the other roles
+waits for it.
 """
 
 from collections.abc import Iterable
@@ -134,12 +135,15 @@ def _pair(observed: Observed, child: Object, revision: str, frozen: frozenset[Ro
 def _keeps(observed: Observed, pairs: list[_Pair], *, renews: bool) -> bool:
     """True if the live templates stay, whichever are wanted."""
     differing = [pair for pair in pairs if pair.differs and not pair.frozen]
-    if renews or not differing:
+    if not differing:
         return False
     # An update that began goes on: a crash or a refused child must not leave a job whose roles are
     # of two builds, which might not understand each other.
     begun = any(pair.made_by_us for pair in pairs if not pair.differs)
-    return not begun and not any(pair.edited(observed) for pair in differing)
+    if begun or any(pair.edited(observed) for pair in differing):
+        return False
+    # For the same reason none begins while a role that has pods can't take it.
+    return not renews or any(pair.frozen and pair.differs and not _is_idle(pair) for pair in pairs)
 
 
 def _settled(observed: Observed, pair: _Pair, *, keeps: bool) -> Object:

@@ -9,7 +9,7 @@ import pytest
 from sea_api.contract import PARALLELISM_ANNOTATION
 from sea_api.v1alpha1.status import Roles, RoleStatus
 from sea_operator.decide import decide
-from sea_operator.observed import Blocker
+from sea_operator.observed import Blocker, SecretSeen
 from sea_operator.settings import Images
 from sea_operator.status import compute
 
@@ -54,6 +54,11 @@ class FrozenCase:
         return {one["name"]: one.get("value") for one in box["env"]}
 
 
+def images(live: Any) -> set[str]:
+    return {one["image"] for one in live["spec"]["template"]["spec"]["containers"]}
+
+
+OLD_ENGINE = {Images().rollout}
 VARIABLE: Any = {"trainer": {"template": {"env": [{"name": "X", "value": "1"}]}}}
 
 
@@ -85,6 +90,33 @@ def test_an_update_of_a_frozen_role_waits_for_the_next_attempt(make: Any) -> Non
         assert plan.update_waits
         assert plan.removals == ()
     assert case.a_pass().applies == ()
+
+
+JUDGED: Any = {"verifier": {"judge": {"url": "http://x", "model": "m", "apiKeySecret": "openai"}}}
+
+
+@pytest.mark.parametrize("warm", [True, False])
+def test_a_new_attempt_makes_no_job_of_two_builds(make: Any, warm: bool) -> None:
+    """Trainer and coordinator took the update, and the engines, whose key is missing, couldn't."""
+    case = FrozenCase(make)
+    case.images = Images(trainer="trainer:2", rollout="rollout:2")
+    spec = make.spec(**JUDGED, rollout={"warm": warm})
+    case.job = make.job(spec=spec, status=make.status())
+    case.children, case.pods = make.children(case.job), make.pods(case.job)
+    if not warm:
+        case.children["StatefulSet", "j-rollout"]["spec"]["replicas"] = 0
+    case.a_pass()
+    plan = case.a_pass(state=make.state(trainer_failure=make.failure()))
+    assert plan.lifecycle.attempt == 2
+    updated = images(case.children["StatefulSet", "j-trainer"]) == {"trainer:2"}
+    assert (updated, bool(plan.update_waits)) == (not warm, True)
+    assert images(case.children["StatefulSet", "j-rollout"]) == OLD_ENGINE
+    key = {**case.observed().secrets, "openai": SecretSeen(frozenset({"OPENAI_API_KEY"}), "key")}
+    again = make.failure(attempt=2)
+    state = make.state(attempt=2, trainer_failure=again)
+    assert case.a_pass(secrets=key, state=state).lifecycle.attempt == 3
+    assert images(case.children["StatefulSet", "j-trainer"]) == {"trainer:2"}
+    assert images(case.children["StatefulSet", "j-rollout"]) == {"rollout:2"}
 
 
 def test_an_edit_that_is_taken_back_while_it_waits_changes_nothing(make: Any) -> None:

@@ -176,11 +176,20 @@ def test_an_edit_that_the_patch_keeps_from_the_pods_says_so(make: Any, edit: Any
     assert plan.lifecycle.inherited == ()
 
 
+def of_engine(**fields: Any) -> Any:
+    return {"spec": {"containers": [{"name": "engine", **fields}]}}
+
+
 LIVE: Any = {
     "metadata": {"labels": {"team": "a", "ours": "b"}},
     "spec": {
         "containers": [
-            {"name": "engine", "env": [{"name": "A", "value": "1"}, {"name": "B", "value": "2"}]}
+            {
+                "name": "engine",
+                "env": [{"name": "A", "value": "1"}, {"name": "B", "value": "2"}],
+                "envFrom": [{"secretRef": {"name": "theirs"}}, {"secretRef": {"name": "s3"}}],
+                "resources": {"limits": {"cpu": "4", "memory": "1Gi"}},
+            }
         ],
         "tolerations": [{"key": "k", "operator": "Exists"}],
         "nodeSelector": {"x": "y"},
@@ -205,6 +214,10 @@ LIVE: Any = {
             False,
         ),
         ({"spec": {"tolerations": [{"key": "k", "operator": "Exists"}]}}, True),
+        (of_engine(envFrom=[{"secretRef": {"name": "theirs"}}]), True),
+        (of_engine(envFrom=[{"secretRef": {"name": "others"}}]), False),
+        (of_engine(resources={"limits": {"cpu": 4, "memory": "1024Mi"}}), True),
+        (of_engine(resources={"limits": {"cpu": 5}}), False),
         ({"spec": {"tolerations": []}}, False),
         ({"spec": {"nodeSelector": None}}, False),
         ({"spec": {"hostNetwork": False, "priorityClassName": None}}, True),
