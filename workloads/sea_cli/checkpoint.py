@@ -197,7 +197,7 @@ def run_rollback(given: argparse.Namespace) -> int:
         )
     suspended = suspension.require(commits.store, given.url, given.stage, before)
     # Before the head: whenever this command is killed, the job looks suspended to the next one.
-    suspension.keep(commits.store, suspended, entry)
+    suspension.keep(commits.store, suspended, before, entry)
     later: list[Entry] = []
 
     def decide(head: Head) -> Head:

@@ -16,7 +16,8 @@ from sea_runtime.wire.checkpoints import Entry, Head
 _NOTE = ("ledger", "drained.json")
 """Below the run's address."""
 _WENT_BACK = "wentBackTo"
-"""Field of the note: key of the manifest that `sea checkpoint rollback` made the newest since."""
+"""Field of the note: keys of the manifests of which `sea checkpoint rollback` has left one as the
+newest: that of before it, and the one that it goes back to."""
 
 
 class Suspension(NamedTuple):
@@ -59,15 +60,17 @@ def _is_suspended(note: Mapping[str, Any], stage: str, head: Head) -> bool:
     if newest is None:
         # The stage has lost its head: the job was drained at a stage before it, or at none.
         return drained[0] != stage
-    return drained == [stage, newest.step] or note.get(_WENT_BACK) == newest.manifest_key
+    return drained == [stage, newest.step] or newest.manifest_key in note.get(_WENT_BACK, [])
 
 
-def keep(store: ObjectStore, found: Suspension, entry: Entry) -> None:
+def keep(store: ObjectStore, found: Suspension, before: Head, entry: Entry) -> None:
     """Notes to which checkpoint the suspended job goes back, so that it may go back once more.
 
     The ledger next to the note stays that of the drain: the coordinator compares its checkpoint.
     """
-    note = {**found.note, _WENT_BACK: entry.manifest_key}
+    # Both: this command may be killed before it has changed the head.
+    newest = [] if before.newest is None else [before.newest.manifest_key]
+    note = {**found.note, _WENT_BACK: [*newest, entry.manifest_key]}
     try:
         store.put_if(found.url, json.dumps(note).encode(), found.etag)
     except PreconditionFailedError as error:

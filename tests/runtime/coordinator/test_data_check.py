@@ -167,3 +167,11 @@ def test_a_tag_that_no_user_can_say_is_a_bad_row_of_a_users_stage() -> None:
     assert sum(check(store, wanted).skipped.values()) == 1
     wanted, store = trains("SFT", messages=said)
     check(store, wanted)
+
+
+def test_a_bad_row_of_a_file_that_two_streams_train_on_is_counted_once() -> None:
+    wanted, store = trains("UserSFT", "Skip", messages="none")
+    given = wanted.spec.model_dump(by_alias=True, exclude_none=True)
+    given["stages"].insert(0, {"name": "b", "type": "SFT", "sft": {}})
+    both = kit.desired(type(wanted.spec).model_validate(given))
+    assert sum(check(store, both).skipped.values()) == 1

@@ -121,6 +121,23 @@ def test_an_attempt_that_begins_again_from_scratch_publishes_no_number_twice(run
     assert len(trained_groups(run)) == STEPS * BATCH
 
 
+def test_nor_does_one_that_has_only_published_what_it_resumed_from(run: Run) -> None:
+    """It has reported no step, and its engines serve the version already."""
+    until(run, lambda: run.committed_step >= 6)
+    run.crash()
+    until(run, lambda: run.process is not None and bool(run.process.published))
+    process = run.process
+    assert process is not None
+    assert (process.attempt, process.step) == (2, process.resumed)
+    run.drain = True
+    until(run, lambda: run.process is None)
+    run.lose_head()
+    run.drain = False
+    until(run, lambda: run.complete)
+    assert run.attempt == 3
+    assert len(trained_groups(run)) == STEPS * BATCH
+
+
 def trained_groups(run: Run) -> set[str]:
     newest = run.head.newest
     assert newest is not None

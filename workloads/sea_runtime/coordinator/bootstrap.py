@@ -122,8 +122,8 @@ class Bootstrap:
             step: that the trainer asks for; the ledger has it covered.
 
         Returns:
-            False if the head doesn't say so, or if this attempt has trained later steps: it began
-            again, as after a drain that was taken back.
+            False if the head doesn't say so, or if this attempt has published later versions: it
+            began again, as after a drain that was taken back.
         """
         before, attempt = self._ledger.db, self._job.attempt
         newest, opened = await asyncio.to_thread(self._heads, self._job.desired)
@@ -138,7 +138,9 @@ class Bootstrap:
             return False
         # It would publish numbers again that engines serve already, with other weights, and they
         # would wait for it: its processes end, and the next attempt goes back.
-        if progress.step_of_attempt(before, stage, attempt) > went:
+        stream = stage_plan.stream_of(self._job.stage_named(stage))
+        published = registry.newest_of_attempt(before, stream, attempt)
+        if published > self._job.first_version() + went:
             return False
         known = progress.last_committed(before, stage)
         log.warning("training of '%s' went back from step %d to %d", stage, known, went)

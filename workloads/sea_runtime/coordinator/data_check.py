@@ -8,9 +8,9 @@ draw from it.
 import hashlib
 import logging
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
 from sea_api.v1alpha1.data import OnBadRow
 from sea_api.v1alpha1.job import Spec
@@ -18,7 +18,7 @@ from sea_api.v1alpha1.stages import StageType
 from sea_api.wire.coordinator_spec import CoordinatorSpec
 from sea_data.errors import DataFileError, NoSuchFileError, RowError
 from sea_data.formats import data_files
-from sea_data.formats.dialogue import Dialogue, dialogue, succeeded
+from sea_data.formats.dialogue import dialogue, succeeded
 from sea_data.formats.jsonl import objects
 from sea_data.formats.model_demands import Demand, demands
 from sea_data.formats.perspective import agent_side, exchange
@@ -45,7 +45,6 @@ _WHERE_DOMAINS_ARE = (
 )
 
 SkipRow = Callable[[BadRowError], None]
-Key = TypeVar("Key")
 _SIDES = {stage_plan.POLICY: agent_side, stage_plan.USER: exchange}
 """The dialogue as its stream is trained on it."""
 
@@ -102,23 +101,25 @@ def check(store: ObjectStore, desired: CoordinatorSpec, made: Collection[str] = 
         if file not in missing
     }
     demanded: dict[str, dict[Demand, BadRowError]] = {}
-    for stream, file in _distinct(_dialogue_files(desired)):
+    for file, streams in _dialogue_files(desired).items():
         if file not in missing:
-            found = demanded.setdefault(stream, {})
-            _check_dialogues(store, file, skip, _SIDES[stream], found)
+            of_file = {stream: demanded.setdefault(stream, {}) for stream in sorted(streams)}
+            _check_dialogues(store, file, skip, of_file)
     if spec.data.on_bad_row is OnBadRow.SKIP:
         demanded = {}  # the trainer leaves out and counts what its model's format can't hold
     return CheckedData(_with_databases(store, tasks, skip), dict(skipped), demanded)
 
 
-def _dialogue_files(desired: CoordinatorSpec) -> Iterator[tuple[str, str]]:
-    """The stream that is trained, and the file."""
+def _dialogue_files(desired: CoordinatorSpec) -> dict[str, set[str]]:
+    """Each file with the weight streams that are trained on it."""
+    found: dict[str, set[str]] = {}
     for stage in desired.spec.stages:
         for file in stage_plan.dialogue_files(desired, stage):
-            yield stage_plan.stream_of(stage), file
+            found.setdefault(file, set()).add(stage_plan.stream_of(stage))
+    return found
 
 
-def _distinct(files: Iterable[Key]) -> list[Key]:
+def _distinct(files: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(files))
 
 
@@ -166,26 +167,34 @@ def _check_dialogues(
     store: ObjectStore,
     file: str,
     skip: SkipRow,
-    side: Callable[[Dialogue], Dialogue],
-    demanded: dict[Demand, BadRowError],
+    demanded: Mapping[str, dict[Demand, BadRowError]],
 ) -> None:
-    """Adds the first row of each demand to `demanded`."""
-    good = 0
+    """Adds the first row of each demand to `demanded`, by each stream that trains on the file."""
+    usable: set[str] = set()
     for line, row in _objects(store, file, skip):
-        try:
-            found = dialogue(row)
-            # As the trainer reads it, which leaves failed dialogues out.
-            asked = demands(side(found)) if succeeded(row) else {}
-            good += 1
-        except RowError as error:
-            skip(row_problem(error.at(file, line)))
-            continue
-        for demand, lacking in asked.items():
-            demanded.setdefault(demand, row_problem(lacking.at(file, line)))
-    if not good:
+        wrong: RowError | None = None
+        for stream, known in demanded.items():
+            try:
+                asked = _demands(row, stream)
+            except RowError as error:
+                wrong = error
+                continue
+            usable.add(stream)
+            for demand, lacking in asked.items():
+                known.setdefault(demand, row_problem(lacking.at(file, line)))
+        # Once per row, whatever number of streams can't use it.
+        if wrong is not None:
+            skip(row_problem(wrong.at(file, line)))
+    if usable != demanded.keys():
         raise PreconditionError(
             "NoUsableRows", f"{file} has no usable dialogue. Upload one with rows."
         )
+
+
+def _demands(row: dict[str, Any], stream: str) -> Mapping[Demand, RowError]:
+    """As the trainer reads the row, which leaves failed dialogues out."""
+    found = dialogue(row)
+    return demands(_SIDES[stream](found)) if succeeded(row) else {}
 
 
 def _with_databases(

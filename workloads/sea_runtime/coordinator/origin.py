@@ -10,10 +10,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from sea_api.v1alpha1.stages import Stage, StageType
 from sea_api.wire.coordinator_spec import CoordinatorSpec
 from sea_data import urls
-from sea_data.object_store import ObjectNotFoundError
+from sea_data.object_store import ObjectNotFoundError, PreconditionFailedError
 from sea_runtime.coordinator import job, stored_checkpoints
 from sea_runtime.coordinator.errors import PreconditionError
 from sea_runtime.coordinator.ledger import lineage
@@ -62,11 +64,12 @@ class OtherRun:
             PreconditionError: it isn't there, or is damaged, or was refused before.
         """
         stage, kept = desired.spec.stages[0], urls.join(desired.run_url, *_KEPT)
-        entry = self._kept(kept) or self._entry(stage, origin)
+        known = self._kept(kept)
+        entry = known or self._entry(stage, origin)
         asked = (origin, entry, stage.type)
         if self._refused is not None:
-            known, error, again = self._refused
-            if known == asked and self._wall() < again:
+            refused, error, again = self._refused
+            if refused == asked and self._wall() < again:
                 raise error
         if wrong := next(stored_checkpoints.faults(self._store, origin.run_url, entry), ""):
             raise self._refuse(asked, _damaged(origin, wrong), self._wall() + LOOK_SECONDS)
@@ -74,8 +77,9 @@ class OtherRun:
         source = stored_checkpoints.url(origin.run_url, manifest.ledger.key)
         self._store.download_file(source, target, manifest.ledger.size)
         # Once it is known to be sound: a coordinator that loses its volume goes on from the same.
-        if self._kept(kept) is None:
-            self._store.put(kept, entry.model_dump_json().encode())
+        if known is None and not self._keep(kept, entry):
+            # Another coordinator of this run, cut off and alive, has chosen before.
+            return self.fetch(desired, origin, target)
         return OriginLedger(source, origin.step, manifest.version, asked)
 
     def adopt(self, db: Database, desired: CoordinatorSpec, found: OriginLedger) -> None:
@@ -99,6 +103,20 @@ class OtherRun:
             return Entry.model_validate_json(self._store.get(url))
         except ObjectNotFoundError:
             return None
+        except ValidationError as error:
+            raise PreconditionError(
+                "StartDamaged",
+                f"{url}, which names the checkpoint that this run has begun from, can't be read. "
+                "Restore it, or delete it to begin from what startFrom names now.",
+            ) from error
+
+    def _keep(self, url: str, entry: Entry) -> bool:
+        """Whether no other choice was kept before."""
+        try:
+            self._store.put_if(url, entry.model_dump_json().encode(), None)
+        except PreconditionFailedError:
+            return False
+        return True
 
     def _entry(self, stage: Stage, origin: Origin) -> Entry:
         head = stored_checkpoints.read_head(self._store, origin.run_url, stage.name)

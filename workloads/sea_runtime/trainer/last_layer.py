@@ -1,12 +1,12 @@
-"""The model's last layer, of the tokens whose log-probability is read.
+"""The model's last layer, computed only for tokens whose log-probability is read.
 
-No later layer attends to the last layer's output, so that of a token whose log-probability no loss
-reads (prompts, users' turns and tools' answers) is of no use. Its keys and values are computed as
-those of all tokens; its query, attention, output projection, MLP or experts, and the final norm
-aren't. Values and gradients are those of the whole layer.
+No later layer attends to the last layer's output, so tokens whose log-probability no loss reads
+(prompts, users' turns and tools' answers) don't need it. Only their keys and values are computed;
+their queries, attention, output projection, MLP or experts, and the final norm aren't. Values and
+gradients equal those of the whole layer.
 
-A model of 4 layers saves up to two thirds of a quarter of its step where a third of the tokens is
-read, one of 94 layers less than a hundredth; it relieves the stage that has the head too.
+Where a third of the tokens is read, a model of 4 layers saves up to a sixth of its step, one of 94
+layers less than a hundredth. The pipeline stage that also has the head is the one relieved.
 
 Shape suffixes: t tokens of a row, r of them are read, h hidden.
 """

@@ -151,6 +151,18 @@ def newest(db: Database, stream: str) -> int:
     return db.value("SELECT COALESCE(MAX(version), 0) FROM weights WHERE stream = ?", stream) or 0
 
 
+def newest_of_attempt(db: Database, stream: str, attempt: int) -> int:
+    """The largest version that this attempt has published; 0 if it has published none."""
+    return (
+        db.value(
+            "SELECT COALESCE(MAX(version), 0) FROM weights WHERE stream = ? AND attempt = ?",
+            stream,
+            attempt,
+        )
+        or 0
+    )
+
+
 def reachable(db: Database, stream: str, attempt: int, after: int) -> WeightVersion | None:
     """The largest version above `after` that an engine can still get.
 
