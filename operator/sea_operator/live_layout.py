@@ -120,8 +120,11 @@ def _differs(live: Object, spec: Spec, role: Role) -> bool:
         Role.ROLLOUT: spec.rollout.parallelism,
         Role.USER: spec.user_model.parallelism,
     }
-    wanted = (asked[role].model_dump_json(), gpus_of(spec, role))
-    return (_parallelism(live), _gpus(live)) != wanted
+    if _gpus(live) != gpus_of(spec, role):
+        return True
+    wanted, noted = asked[role], _parallelism(live)
+    # Read only where the text differs: an older release didn't note a field that has come since.
+    return noted != wanted.model_dump_json() and _read(noted, role) != wanted
 
 
 def _parallelism(template: Object) -> str:

@@ -1,6 +1,7 @@
 """The coordinator and the pods of a job agree on one layout, also while no pod can be replaced."""
 
 import dataclasses
+import json
 from typing import Any
 
 import pytest
@@ -141,6 +142,20 @@ def test_gpus_of_a_container_that_a_patch_adds_are_no_layout(make: Any) -> None:
     pod["containers"].append({"name": "dcgm", "resources": {"limits": {"nvidia.com/gpu": "1"}}})
     assert followed(observed, case.edited.spec, TRAINER) is case.edited.spec
     assert not is_another(observed, case.edited.spec)
+
+
+def test_a_field_that_an_older_release_did_not_note_is_no_other_layout(make: Any) -> None:
+    """Each job that runs would be checked again, and get a new attempt, after an upgrade."""
+    case = Case(make, {})
+    observed = case.observed()
+    live = observed.children["StatefulSet", "j-trainer"]
+    annotations = live["spec"]["template"]["metadata"]["annotations"]
+    noted = json.loads(annotations[PARALLELISM_ANNOTATION])
+    assert noted.pop("context") == 1
+    annotations[PARALLELISM_ANNOTATION] = json.dumps(noted)
+    assert not is_another(observed, case.edited.spec)
+    annotations[PARALLELISM_ANNOTATION] = json.dumps({**noted, "context": 2})
+    assert is_another(observed, case.edited.spec)
 
 
 def test_the_layout_of_somebody_elses_pods_is_not_followed(make: Any) -> None:
