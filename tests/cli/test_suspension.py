@@ -41,7 +41,8 @@ def test_a_rollback_that_was_killed_before_it_changed_the_head_is_repeated() -> 
     # The head is at 20 now, and the next one is killed too.
     note_rollback(store, head(10, 20), 10)
     note_rollback(store, head(10, 20), 10)
-    suspension.require(store, RUN, "rl", head(10))
+    found = suspension.require(store, RUN, "rl", head(10))
+    assert found.note.items() >= NOTE.items(), "what the drain noted is kept"
 
 
 def test_a_checkpoint_that_no_rollback_named_is_of_a_job_that_ran() -> None:

@@ -56,7 +56,7 @@ def test_every_token_attends_to_its_own_past(name: str, heads: int, groups: int)
     given = q, k, v
     row = RowSpans(spans, torch.device("cpu"))
     got, wanted = attention_kernels.packed(q, k, v, row, None), formula(q, k, v, spans)
-    _require_same(got, wanted, given)
+    assert_same(got, wanted, given)
 
 
 READ_ROWS = ROWS | {
@@ -89,10 +89,10 @@ def test_few_tokens_may_have_queries(name: str, read: str, kernel: str) -> None:
     q, k, v = (torch.randn(*shape, generator=generator, requires_grad=True) for shape in shapes)
     row = RowSpans(spans, torch.device("cpu"), chosen)
     got = KERNELS[kernel](q[chosen], k, v, row, None)
-    _require_same(got, formula(q, k, v, spans)[chosen], (q, k, v))
+    assert_same(got, formula(q, k, v, spans)[chosen], (q, k, v))
 
 
-def _require_same(got: Tensor, wanted: Tensor, given: tuple[Tensor, ...]) -> None:
+def assert_same(got: Tensor, wanted: Tensor, given: tuple[Tensor, ...]) -> None:
     """The same values, and gradients of what they were given."""
     torch.testing.assert_close(got, wanted, atol=1e-5, rtol=1e-5)
     scale = torch.linspace(-1, 1, wanted.numel()).view_as(wanted)
